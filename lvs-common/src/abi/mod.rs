@@ -1,0 +1,78 @@
+//! What lies in the BPF maps, byte for byte: the contract between controller and data path.
+//!
+//! Every type is `repr(C)` without implicit padding, which zerocopy's derives prove at compile time.
+//! A change of any layout here raises [`ABI_VERSION`], and with it the directory of the pins.
+
+mod connection;
+mod counter;
+mod server;
+mod service;
+mod template;
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+pub use connection::{Direction, Flow4, NextHop, Tuple4, flow_flags};
+pub use counter::Counter;
+pub use server::{Server, Statistics, server_flags};
+pub use service::{SchedulerState, Service, ServiceKey4, forwarding, scheduler};
+pub use template::{Template4, TemplateKey4};
+
+/// Version of all layouts and map names in this module; part of the pin directory's path (`v1`).
+pub const ABI_VERSION: u32 = 1;
+
+/// Virtual services that fit, also the bound of [`Service::id`].
+pub const MAX_SERVICES: u32 = 4096;
+
+/// Real servers of all services that fit; the bound of a server id.
+pub const MAX_SERVERS: u32 = 65_536;
+
+/// Slots for member lists: twice the servers, so that a new list never overwrites the one in use.
+pub const MAX_MEMBERS: u32 = 2 * MAX_SERVERS;
+
+/// Interfaces that can be attached at a time.
+pub const MAX_INTERFACES: u32 = 64;
+
+/// Entries in the connection table: two for each of 1,000,000 connections.
+pub const MAX_FLOWS: u32 = 2_000_000;
+
+/// Persistence templates that fit.
+pub const MAX_TEMPLATES: u32 = 1_000_000;
+
+/// Neighbours that wait for the controller to have them resolved.
+pub const MAX_UNRESOLVED: u32 = 1024;
+
+/// A neighbour that the data path needs and the kernel does not know: the key of `UNRESOLVED4`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(4))]
+pub struct Neighbour4 {
+    /// The address to resolve, as on the wire.
+    pub address: [u8; 4],
+    /// The interface on whose link it is.
+    pub interface: u32,
+}
+
+/// Implements aya's marker for each type that userspace reads or writes in a map.
+#[cfg(feature = "aya")]
+mod pod {
+    macro_rules! pod {
+        ($($name:ident),+ $(,)?) => {
+            $(
+                // SAFETY: the type is `repr(C)`, has no padding and accepts every bit pattern, which
+                // its zerocopy derives check at compile time.
+                unsafe impl aya::Pod for super::$name {}
+            )+
+        };
+    }
+    pod!(
+        Flow4,
+        Neighbour4,
+        SchedulerState,
+        Server,
+        Service,
+        ServiceKey4,
+        Statistics,
+        Template4,
+        TemplateKey4,
+        Tuple4,
+    );
+}

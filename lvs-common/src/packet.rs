@@ -1,0 +1,31 @@
+//! Access to the bytes of a frame, checked once per header.
+//!
+//! The engine first asks for a [`Window`]: `N` bytes from some offset, proven to lie inside the frame.
+//! Inside a window every offset is a constant that the compiler checks, so that the verifier walks
+//! one comparison per header and not one per field.
+
+/// A frame that starts with its Ethernet header.
+pub trait Packet {
+    /// Access to `N` bytes that are known to be there.
+    type Window<const N: usize>: Window;
+
+    /// The `N` bytes from `offset` on, or `None` where the frame is shorter.
+    fn window<const N: usize>(&self, offset: usize) -> Option<Self::Window<N>>;
+}
+
+/// A run of bytes inside a frame. `O` is an offset from its start; one that is out of the window does
+/// not compile. Two windows may overlap: they are views of the same frame.
+pub trait Window {
+    /// The byte at `O`.
+    fn u8<const O: usize>(&self) -> u8;
+    /// The two bytes at `O` as they lie in memory; `u16::from_be` makes a port of them.
+    fn u16<const O: usize>(&self) -> u16;
+    /// The four bytes at `O` as they lie in memory.
+    fn u32<const O: usize>(&self) -> u32;
+    /// Writes the byte at `O`.
+    fn set_u8<const O: usize>(&mut self, value: u8);
+    /// Writes two bytes at `O` in memory order.
+    fn set_u16<const O: usize>(&mut self, value: u16);
+    /// Writes four bytes at `O` in memory order.
+    fn set_u32<const O: usize>(&mut self, value: u32);
+}

@@ -1,0 +1,91 @@
+//! The packet walk, from the first byte to the verdict.
+
+use crate::{
+    abi::{Counter, Direction, Flow4},
+    connection,
+    env::Env,
+    forward,
+    packet::Packet,
+    parse::{self, Segment},
+};
+
+/// What is to be done with the packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Out of the interface with this index.
+    Redirect(u32),
+    /// To the stack of this host.
+    Pass(Counter),
+    /// Nowhere.
+    Drop(Counter),
+}
+
+impl From<Counter> for Verdict {
+    #[inline(always)]
+    fn from(counter: Counter) -> Self {
+        match counter {
+            Counter::NotIpv4
+            | Counter::NotTcp
+            | Counter::Fragment
+            | Counter::Malformed
+            | Counter::NoService
+            | Counter::NotSyn
+            | Counter::HandedToStack => Self::Pass(counter),
+            Counter::NoServer
+            | Counter::TableFull
+            | Counter::TupleInUse
+            | Counter::TtlExpired
+            | Counter::NoRoute
+            | Counter::ForwardingDisabled
+            | Counter::NotAttached
+            | Counter::Unresolved => Self::Drop(counter),
+        }
+    }
+}
+
+/// Processes one packet: changes its bytes and the tables, and says where it goes.
+#[inline(always)]
+pub fn process<P: Packet, E: Env>(packet: &P, env: &E) -> Verdict {
+    let verdict = match parse::segment(packet) {
+        Ok(mut segment) => walk(&mut segment, env),
+        Err(counter) => counter.into(),
+    };
+    if let Verdict::Pass(counter) | Verdict::Drop(counter) = verdict {
+        env.count(counter);
+    }
+    verdict
+}
+
+#[inline(always)]
+fn walk<P: Packet, E: Env>(segment: &mut Segment<P>, env: &E) -> Verdict {
+    let now = env.now();
+    if let Some((handle, flow)) = connection::find(env, &segment.tuple, now) {
+        if !connection::reopens(segment, &flow) {
+            connection::track(env, segment, &handle, &flow, now);
+            let length = segment.length();
+            let verdict = forward::existing(env, segment, &handle, &flow, now);
+            account(env, &flow, length, verdict);
+            return verdict;
+        }
+        connection::remove(env, &segment.tuple, &flow);
+    }
+    match connection::create(env, segment, now) {
+        Ok(flow) => {
+            let length = segment.length();
+            let verdict = forward::first(env, segment, &flow);
+            account(env, &flow, length, verdict);
+            verdict
+        }
+        Err(counter) => counter.into(),
+    }
+}
+
+/// Counts a packet that has been sent on, whether by us or by the stack.
+#[inline(always)]
+fn account<E: Env>(env: &E, flow: &Flow4, length: u16, verdict: Verdict) {
+    if matches!(verdict, Verdict::Drop(_)) {
+        return;
+    }
+    let direction = if flow.to_server() { Direction::ToServer } else { Direction::ToClient };
+    env.count_packet(flow.server, direction, length);
+}
