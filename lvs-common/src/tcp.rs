@@ -61,7 +61,10 @@ impl TcpState {
     /// The state with this number, if there is one.
     #[must_use]
     pub const fn from_number(number: u8) -> Option<Self> {
-        if (number as usize) < Self::ALL.len() { Some(Self::ALL[number as usize]) } else { None }
+        match Self::ALL.as_slice().split_at_checked(number as usize) {
+            Some((_, [state, ..])) => Some(*state),
+            _ => None,
+        }
     }
 
     /// How long a connection stays in this state without a packet, in seconds.
@@ -137,6 +140,7 @@ pub fn next(direction: Direction, state: u8, segment: u8) -> Option<(u8, u32)> {
 }
 
 /// Time-outs by state number.
+#[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
 static TIMEOUTS: [u32; 11] = {
     let mut table = [0; 11];
     let mut number = 0;
@@ -148,6 +152,7 @@ static TIMEOUTS: [u32; 11] = {
 };
 
 /// Two directions × four events × sixteen states; states 11 to 15 do not exist and lead nowhere.
+#[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
 static TABLE: [u8; 128] = {
     use TcpState::{
         Close as CL, CloseWait as CW, Established as ES, FinWait as FW, LastAck as LA,

@@ -1,0 +1,156 @@
+//! What can go wrong between this program and the kernel, in words that lead to the remedy.
+
+use std::{fmt::Write as _, io, path::PathBuf};
+
+use aya::{
+    EbpfError,
+    maps::MapError,
+    programs::{ProgramError, links::LinkError},
+};
+
+/// An error of the BPF side.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The binary was built without the BPF object.
+    #[error(
+        "this xlvs was built without its BPF object; run `cargo xtask build-ebpf`, then build again"
+    )]
+    NoObject,
+    /// The kernel refused to create a map or to read the object.
+    #[error("the kernel did not take the BPF object: {0}")]
+    Object(String),
+    /// The verifier refused the program.
+    #[error(
+        "the kernel's verifier refused the program ({source}): {last}{}",
+        .log.as_ref().map(|path| format!("\n  the whole verifier log: {}", path.display())).unwrap_or_default()
+    )]
+    Verifier {
+        /// What the system call returned.
+        source: io::Error,
+        /// The end of the verifier's log.
+        last: String,
+        /// Where the whole log was written.
+        log: Option<PathBuf>,
+    },
+    /// The program could not be attached.
+    #[error("cannot attach to `{interface}` in {mode} mode: {reason}")]
+    Attach {
+        /// Name of the interface.
+        interface: String,
+        /// `native` or `generic`.
+        mode: &'static str,
+        /// The reason and what to do.
+        reason: String,
+        /// Whether another mode may work.
+        unsupported: bool,
+    },
+    /// A map operation failed.
+    #[error("map {map}: {source}")]
+    Map {
+        /// Name of the map.
+        map: &'static str,
+        /// What aya or the kernel said.
+        source: MapError,
+    },
+    /// A batch operation failed.
+    #[error("map {map}: {source}")]
+    Batch {
+        /// Name of the map.
+        map: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The pin directory cannot be used.
+    #[error("pin directory {}: {reason}", .path.display())]
+    Pins {
+        /// The directory.
+        path: PathBuf,
+        /// The reason and what to do.
+        reason: String,
+        /// Whether a permission is missing.
+        permission: bool,
+    },
+    /// A link could not be pinned or kept.
+    #[error("link of `{interface}`: {source}")]
+    Link {
+        /// Name of the interface.
+        interface: String,
+        /// What aya said.
+        source: LinkError,
+    },
+}
+
+impl Error {
+    /// Whether kernel or permissions lack something (exit code 4).
+    #[must_use]
+    pub const fn is_kernel(&self) -> bool {
+        match self {
+            Self::Object(_) | Self::Verifier { .. } => true,
+            Self::Attach { unsupported, .. } => *unsupported,
+            Self::Pins { permission, .. } => *permission,
+            Self::NoObject | Self::Map { .. } | Self::Batch { .. } | Self::Link { .. } => false,
+        }
+    }
+
+    /// From an error while the object's maps were created.
+    pub(super) fn object(error: &EbpfError) -> Self {
+        let mut text = chain(error);
+        match os_error(error) {
+            Some(libc::EPERM | libc::EACCES) => text.push_str(
+                "; it needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (run as root, or see the unit file)",
+            ),
+            Some(libc::ENOMEM) => text.push_str("; not enough memory for the tables"),
+            Some(libc::EINVAL) => text.push_str("; Linux 6.1 or newer is needed"),
+            _ => {}
+        }
+        Self::Object(text)
+    }
+
+    /// From an error while a program was loaded; the verifier's whole log goes to `log`.
+    pub(super) fn program(error: ProgramError, log: Option<PathBuf>) -> Self {
+        match error {
+            ProgramError::LoadError { io_error, verifier_log } => {
+                let text = verifier_log.to_string();
+                let last = last_lines(&text);
+                let log = log.filter(|path| std::fs::write(path, &text).is_ok());
+                Self::Verifier { source: io_error, last, log }
+            }
+            error => Self::Object(chain(&error)),
+        }
+    }
+}
+
+/// The lines of a verifier log that say why: the last ones that are not statistics.
+fn last_lines(log: &str) -> String {
+    let lines: Vec<&str> =
+        log.lines().filter(|line| !line.is_empty() && !line.starts_with("processed ")).collect();
+    lines.iter().rev().take(2).rev().copied().collect::<Vec<_>>().join("; ")
+}
+
+/// An error with all its causes in one line.
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            let _infallible = write!(text, ": {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// The errno at the bottom of a chain.
+pub(super) fn os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let mut cause = Some(error);
+    let mut found = None;
+    while let Some(error) = cause {
+        if let Some(code) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            found = Some(code);
+        }
+        cause = error.source();
+    }
+    found
+}

@@ -1,0 +1,17 @@
+//! Everything that touches the kernel's BPF: the embedded object, loading, maps, pins, attachment.
+
+mod attach;
+mod dataplane;
+mod error;
+mod maps;
+mod object;
+mod pins;
+mod sys;
+mod table;
+
+pub use attach::{Attachment, Mode};
+pub use dataplane::{Dataplane, PROGRAM};
+pub use error::Error;
+pub use maps::Maps;
+pub use pins::Pins;
+pub use table::{Sweep, Table};

@@ -1,0 +1,97 @@
+//! The BPF system calls that aya does not offer: batches, and look-up with deletion. All `unsafe` code of
+//! the controller is here and in `lvs-common`'s `Pod` marks.
+
+use std::{
+    io, mem,
+    os::fd::{AsRawFd as _, BorrowedFd},
+};
+
+use aya::Pod;
+use aya_obj::generated::{BPF_NOEXIST, bpf_attr, bpf_cmd};
+use zerocopy::{FromBytes, IntoBytes};
+
+fn bpf(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<()> {
+    // SAFETY: `attributes` is a valid `bpf_attr` of the given size; the callers below fill in pointers
+    // to buffers of the length that the command needs and that outlive the call.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<bpf_attr>())
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn zeroed() -> bpf_attr {
+    // SAFETY: every field of the union is made of plain integers.
+    unsafe { mem::zeroed() }
+}
+
+/// Reads up to `keys.len()` entries of a hash map. `position` says where to go on and is updated;
+/// `None` starts from the beginning. Returns how many were read and whether there are more.
+pub(super) fn lookup_batch<K: Pod + IntoBytes + FromBytes, V: Pod + IntoBytes + FromBytes>(
+    map: BorrowedFd<'_>,
+    position: &mut Option<u32>,
+    keys: &mut [K],
+    values: &mut [V],
+) -> io::Result<(usize, bool)> {
+    debug_assert_eq!(keys.len(), values.len(), "a batch has as many values as keys");
+    let start = *position;
+    let mut next = 0_u32;
+    let mut attributes = zeroed();
+    // Writing fields of a union is safe; reading `count` back is not.
+    attributes.batch.map_fd = u32::try_from(map.as_raw_fd()).unwrap_or_default();
+    attributes.batch.in_batch = start.as_ref().map_or(0, |start| std::ptr::from_ref(start) as u64);
+    attributes.batch.out_batch = std::ptr::from_mut(&mut next) as u64;
+    attributes.batch.keys = keys.as_mut_ptr() as u64;
+    attributes.batch.values = values.as_mut_ptr() as u64;
+    attributes.batch.count = u32::try_from(keys.len().min(values.len())).unwrap_or(u32::MAX);
+    let more = match bpf(bpf_cmd::BPF_MAP_LOOKUP_BATCH, &mut attributes) {
+        Ok(()) => true,
+        // The end of the table; what was read up to there is valid.
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => false,
+        Err(error) => return Err(error),
+    };
+    *position = Some(next);
+    // SAFETY: the kernel has written the count through the same union field.
+    let count = unsafe { attributes.batch.count };
+    Ok((count as usize, more))
+}
+
+/// Removes an entry of a hash map and gives the value that it had at that moment; `None` where there is
+/// no such entry. What has changed since the caller looked is thereby not lost.
+///
+/// Minimum kernel version: 5.14.
+pub(super) fn lookup_and_delete<K: Pod, V: Pod + FromBytes>(
+    map: BorrowedFd<'_>,
+    key: &K,
+) -> io::Result<Option<V>> {
+    let mut value = V::new_zeroed();
+    let mut attributes = zeroed();
+    // SAFETY: the fields of this anonymous struct are plain integers inside a zeroed union.
+    let element = unsafe { &mut attributes.__bindgen_anon_2 };
+    element.map_fd = u32::try_from(map.as_raw_fd()).unwrap_or_default();
+    element.key = std::ptr::from_ref(key) as u64;
+    element.__bindgen_anon_1.value = std::ptr::from_mut(&mut value) as u64;
+    match bpf(bpf_cmd::BPF_MAP_LOOKUP_AND_DELETE_ELEM, &mut attributes) {
+        Ok(()) => Ok(Some(value)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Adds an entry to a hash map; where there is one under this key already, that one stays.
+pub(super) fn insert_new<K: Pod, V: Pod>(
+    map: BorrowedFd<'_>,
+    key: &K,
+    value: &V,
+) -> io::Result<()> {
+    let mut attributes = zeroed();
+    // SAFETY: as above.
+    let element = unsafe { &mut attributes.__bindgen_anon_2 };
+    element.map_fd = u32::try_from(map.as_raw_fd()).unwrap_or_default();
+    element.key = std::ptr::from_ref(key) as u64;
+    element.__bindgen_anon_1.value = std::ptr::from_ref(value) as u64;
+    element.flags = u64::from(BPF_NOEXIST);
+    match bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attributes) {
+        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
+        result => result,
+    }
+}

@@ -1,0 +1,49 @@
+//! The command line of `xlvs`.
+
+mod args;
+mod log;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::{
+    config,
+    control::{self, Options},
+    exit::Failure,
+};
+
+/// Runs the command that the arguments name; the exit code is 0 when it is done, 1 when it failed, 2 on
+/// wrong usage, 3 on an invalid configuration, 4 when kernel or permissions lack something.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = args::Args::parse();
+    log::start(args.log_level);
+    let result = match args.command {
+        args::Command::Run(run) => execute(run.into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            report(&failure);
+            failure.exit_code()
+        }
+    }
+}
+
+fn execute(options: Options) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::from(anyhow::Error::new(error)))?;
+    runtime.block_on(control::run(options))
+}
+
+/// Tells the user what went wrong. A configuration is shown with its lines, everything else in one.
+#[expect(clippy::print_stderr, reason = "the place where a command's error reaches the user")]
+fn report(failure: &Failure) {
+    match failure.error.downcast_ref::<config::Failure>() {
+        Some(config::Failure::Invalid(report)) => eprint!("{}", report.render(log::colour())),
+        _ => eprintln!("xlvs: {:#}", failure.error),
+    }
+}

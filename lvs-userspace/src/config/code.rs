@@ -1,0 +1,145 @@
+//! The diagnostics' codes. A code is stable: people search for it, scripts filter by it.
+//!
+//! 0xx files and words, 02x braces, 03x keywords, 04x arguments, 05x services that cannot work, 06x warnings,
+//! 07x notices. Each code has a file of its name's kind in `tests/ui/` that provokes it.
+
+/// How bad a diagnostic is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Severity {
+    /// The file is not used.
+    Error,
+    /// The file is used, but probably not as its author meant it.
+    Warning,
+    /// The file is used; worth knowing once.
+    Notice,
+}
+
+impl Severity {
+    pub(crate) const ALL: [Self; 3] = [Self::Error, Self::Warning, Self::Notice];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Notice => "notice",
+        }
+    }
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $id:literal $severity:ident,)*) => {
+        /// What a diagnostic is about.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Code { $($(#[$doc])* $name,)* }
+
+        impl Code {
+            #[cfg(test)]
+            pub(crate) const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The code as users see it.
+            pub(crate) const fn id(self) -> &'static str {
+                match self { $(Self::$name => $id,)* }
+            }
+
+            pub(crate) const fn severity(self) -> Severity {
+                match self { $(Self::$name => Severity::$severity,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// A byte sequence that is not UTF-8.
+    NotUtf8 = "XLVS001" Error,
+    /// A NUL byte: the file is no text.
+    Nul = "XLVS002" Error,
+    /// A `"` without its partner on the same line.
+    UnmatchedQuote = "XLVS010" Error,
+    /// A line longer than keepalived reads.
+    LineTooLong = "XLVS011" Error,
+    /// A character that looks like a blank or like nothing, but is neither for the parser.
+    InvisibleCharacter = "XLVS012" Error,
+    /// A block without its `}`.
+    MissingClose = "XLVS020" Error,
+    /// A `}` without its block.
+    UnexpectedClose = "XLVS021" Error,
+    /// A keyword that needs a block and has none.
+    MissingOpen = "XLVS022" Error,
+    /// A `{` without a keyword, or on a keyword that takes no block.
+    UnexpectedOpen = "XLVS023" Error,
+    /// More blocks inside each other than any configuration has.
+    TooDeep = "XLVS024" Error,
+    /// A keyword that keepalived does not know either.
+    UnknownKeyword = "XLVS030" Error,
+    /// A keyword that belongs in another block.
+    MisplacedKeyword = "XLVS031" Error,
+    /// A keyword that keepalived knows and this version does not.
+    KeywordNotYet = "XLVS032" Error,
+    /// A value or form that keepalived knows and this version does not.
+    ValueNotYet = "XLVS033" Error,
+    /// An include, a definition, a condition or a sequence.
+    PreprocessorNotYet = "XLVS034" Error,
+    /// An argument that is not there.
+    MissingArgument = "XLVS040" Error,
+    /// An argument too many.
+    ExtraArgument = "XLVS041" Error,
+    /// Not an IPv4 address that a server can have.
+    BadAddress = "XLVS042" Error,
+    /// Not a TCP port.
+    BadPort = "XLVS043" Error,
+    /// Not a number, or one outside its range.
+    BadNumber = "XLVS044" Error,
+    /// Not one of the words that a keyword takes.
+    BadChoice = "XLVS045" Error,
+    /// A service that would get keepalived's default scheduler, which is not there yet.
+    NoScheduler = "XLVS050" Error,
+    /// A service that would get keepalived's default protocol, which is not there yet.
+    NoProtocol = "XLVS051" Error,
+    /// A service without real servers.
+    NoRealServers = "XLVS052" Error,
+    /// A second service with the same address and port.
+    DuplicateService = "XLVS053" Error,
+    /// More services or real servers than the tables hold.
+    TooMany = "XLVS054" Error,
+    /// A second real server with the same address and port.
+    DuplicateRealServer = "XLVS060" Warning,
+    /// A keyword given twice.
+    Repeated = "XLVS061" Warning,
+    /// A service whose real servers all have weight 0.
+    AllWeightsZero = "XLVS062" Warning,
+    /// A file without any service.
+    NoServices = "XLVS063" Warning,
+    /// `delay_loop` has no effect yet.
+    NoHealthChecks = "XLVS070" Notice,
+    /// `persistent_timeout`, one vendor's spelling.
+    AliasSpelling = "XLVS071" Notice,
+    /// A service without `lb_kind` gets NAT.
+    DefaultForwarding = "XLVS072" Notice,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+
+    #[test]
+    fn every_code_is_shown_by_a_ui_test() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ui");
+        let shown: String = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "stderr"))
+            .map(|path| fs::read_to_string(path).unwrap())
+            .collect();
+        for code in Code::ALL {
+            let title = format!("{}[{}]", code.severity().name(), code.id());
+            assert!(shown.contains(&title), "no file in tests/ui provokes {title}");
+        }
+    }
+
+    #[test]
+    fn codes_are_unique_and_ascend() {
+        assert!(Code::ALL.is_sorted_by(|a, b| a.id() < b.id()));
+    }
+}

@@ -1,0 +1,286 @@
+//! A `virtual_server` block.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    net::Ipv4Addr,
+    time::Duration,
+};
+
+use super::{
+    super::{
+        code::Code,
+        diag::{Diagnostic, Sink, quoted},
+        model::{Forwarding, Protocol, RealServer, Scheduler, VirtualServer},
+        schema::{Keyword, Place},
+        source::Span,
+        tree::Directive,
+    },
+    Context, keyword, real_server,
+    setting::Setting,
+    value::{self, Choice},
+};
+
+/// As many real servers as one service's table holds.
+const REAL_SERVERS: usize = 1_000;
+
+/// keepalived's `KEEPALIVED_DEFAULT_DELAY`.
+const DELAY_LOOP: Duration = Duration::from_secs(60);
+
+/// The kernel's `IPVS_SVC_PERSISTENT_TIMEOUT`, for the keyword without a number.
+const PERSISTENCE: u32 = 360;
+
+/// keepalived's `LVS_MAX_TIMEOUT`: 31 days.
+const PERSISTENCE_LIMIT: u32 = 31 * 24 * 60 * 60;
+
+static SCHEDULER: Choice<Scheduler> = Choice {
+    what: "scheduler",
+    understood: &[("rr", Scheduler::RoundRobin)],
+    not_yet: &[
+        "wrr", "lc", "wlc", "lblc", "sh", "mh", "dh", "fo", "ovf", "lblcr", "sed", "nq", "twos",
+    ],
+    any_case: false,
+};
+
+static FORWARDING: Choice<Forwarding> = Choice {
+    what: "forwarding method",
+    understood: &[("NAT", Forwarding::Nat)],
+    not_yet: &["DR", "TUN", "FNAT"],
+    any_case: false,
+};
+
+static PROTOCOL: Choice<Protocol> = Choice {
+    what: "protocol",
+    understood: &[("TCP", Protocol::Tcp)],
+    not_yet: &["UDP", "SCTP"],
+    any_case: true,
+};
+
+/// What could be read of a service.
+pub(super) struct Read {
+    /// Known even if the rest is wrong, so that duplicates are found.
+    pub(super) endpoint: Option<(Ipv4Addr, u16)>,
+    /// How many real servers were written down.
+    pub(super) real_servers: usize,
+    pub(super) service: Option<VirtualServer>,
+}
+
+/// The block's content as far as it has been read.
+#[derive(Default)]
+struct Draft {
+    scheduler: Setting<Scheduler>,
+    forwarding: Setting<Forwarding>,
+    persistence: Setting<Duration>,
+    protocol: Setting<Protocol>,
+    delay_loop: Setting<Duration>,
+    real_servers: Vec<RealServer>,
+    heads: HashMap<(Ipv4Addr, u16), Span>,
+    written: usize,
+}
+
+/// Reads a service; the whole block, even if its address is wrong.
+pub(super) fn lower(directive: &Directive<'_>, context: &mut Context<'_>) -> Read {
+    let endpoint = value::endpoint(directive, context.sink);
+    let mut draft = Draft::default();
+    for child in directive.block.iter().flat_map(|block| &block.children) {
+        draft.read(child, context);
+    }
+    let real_servers = draft.written;
+    // Without a block, that is the error, and it has been reported.
+    let service = directive.block.as_ref().and_then(|_| draft.finish(directive, endpoint, context));
+    Read { endpoint, real_servers, service }
+}
+
+impl Draft {
+    fn read(&mut self, child: &Directive<'_>, context: &mut Context<'_>) {
+        let Some(keyword) = keyword::visit(child, Place::VirtualServer, context.sink) else {
+            return;
+        };
+        if keyword == Keyword::RealServer {
+            self.real_server(child, context);
+            return;
+        }
+        let sink = &mut *context.sink;
+        keyword::refuse_block(child, sink);
+        match keyword {
+            Keyword::DelayLoop => {
+                let word = value::args(child, 1..=1, "delay_loop SECONDS", sink);
+                let value = word.and_then(|args| value::timer(child, args.first()?, sink));
+                if value.is_some() {
+                    sink.push(no_health_checks(child));
+                }
+                self.delay_loop.set(child, value, sink);
+            }
+            Keyword::Scheduler => {
+                let word = value::args(child, 1..=1, "lb_algo SCHEDULER", sink);
+                let value = word.and_then(|args| SCHEDULER.pick(args.first()?, sink));
+                self.scheduler.set(child, value, sink);
+            }
+            Keyword::Forwarding => {
+                self.forwarding.set(child, forwarding(child, sink), sink);
+            }
+            Keyword::Protocol => {
+                let word = value::args(child, 1..=1, "protocol TCP", sink);
+                let value = word.and_then(|args| PROTOCOL.pick(args.first()?, sink));
+                self.protocol.set(child, value, sink);
+            }
+            Keyword::Persistence => self.persistence.set(child, persistence(child, sink), sink),
+            Keyword::PersistenceAlias => {
+                sink.push(
+                    Diagnostic::new(
+                        Code::AliasSpelling,
+                        child.keyword.span,
+                        "keepalived spells this `persistence_timeout`",
+                    )
+                    .help("both work here; keepalived itself knows only its own spelling"),
+                );
+                self.persistence.set(child, persistence(child, sink), sink);
+            }
+            // These belong in other blocks, which `visit` has checked.
+            Keyword::RealServer | Keyword::VirtualServer | Keyword::Weight => {}
+        }
+    }
+
+    fn real_server(&mut self, child: &Directive<'_>, context: &mut Context<'_>) {
+        self.written += 1;
+        if self.written == REAL_SERVERS + 1 {
+            let message = format!("more than {REAL_SERVERS} real servers in one service");
+            context.sink.push(
+                Diagnostic::new(Code::TooMany, child.head(), message)
+                    .label("the first one too many")
+                    .help("spread them over several services"),
+            );
+        }
+        let Some(server) = real_server::lower(child, context) else { return };
+        match self.heads.entry((server.address, server.port)) {
+            Entry::Vacant(free) => {
+                free.insert(child.head());
+                self.real_servers.push(server);
+            }
+            Entry::Occupied(first) => context.sink.push(
+                Diagnostic::new(
+                    Code::DuplicateRealServer,
+                    child.head(),
+                    format!(
+                        "the real server {} port {} is there already; this one is left out",
+                        server.address, server.port
+                    ),
+                )
+                .also(*first.get(), "first here")
+                .help("delete one of the two; a larger share is what `weight` is for"),
+            ),
+        }
+    }
+
+    /// Fills in keepalived's defaults and checks what only the whole block shows.
+    fn finish(
+        self,
+        directive: &Directive<'_>,
+        endpoint: Option<(Ipv4Addr, u16)>,
+        context: &mut Context<'_>,
+    ) -> Option<VirtualServer> {
+        let head = directive.head();
+        let sink = &mut *context.sink;
+        self.check_presence(head, sink);
+        if !self.real_servers.is_empty()
+            && self.real_servers.iter().all(|server| server.weight == 0)
+        {
+            sink.push(
+                Diagnostic::new(
+                    Code::AllWeightsZero,
+                    head,
+                    "all real servers of this service have weight 0",
+                )
+                .help("it will refuse every new connection; give one of them a weight"),
+            );
+        }
+        let forwarding = if self.forwarding.is_set() {
+            self.forwarding.value()
+        } else {
+            sink.push(
+                Diagnostic::new(
+                    Code::DefaultForwarding,
+                    head,
+                    "no `lb_kind` here, so it is NAT, as in keepalived",
+                )
+                .help("write `lb_kind NAT` to say so"),
+            );
+            Some(Forwarding::Nat)
+        };
+        let (address, port) = endpoint?;
+        Some(VirtualServer {
+            address,
+            port,
+            protocol: self.protocol.value()?,
+            scheduler: self.scheduler.value()?,
+            forwarding: forwarding?,
+            persistence: self.persistence.value(),
+            delay_loop: self.delay_loop.value().unwrap_or(DELAY_LOOP),
+            real_servers: self.real_servers,
+            line: context.line(directive.keyword.span),
+        })
+    }
+
+    fn check_presence(&self, head: Span, sink: &mut Sink) {
+        if !self.scheduler.is_set() {
+            sink.push(
+                Diagnostic::new(
+                    Code::NoScheduler,
+                    head,
+                    "no `lb_algo` here; keepalived would take `wlc`, which this version of xlvs does not have yet",
+                )
+                .help("add `lb_algo rr`"),
+            );
+        }
+        if !self.protocol.is_set() {
+            sink.push(
+                Diagnostic::new(
+                    Code::NoProtocol,
+                    head,
+                    "no `protocol` here; keepalived would take UDP, which this version of xlvs does not have yet",
+                )
+                .help("add `protocol TCP`"),
+            );
+        }
+        if self.written == 0 {
+            sink.push(
+                Diagnostic::new(
+                    Code::NoRealServers,
+                    head,
+                    "no `real_server` in this virtual server",
+                )
+                .help("add `real_server ADDRESS PORT { weight 1 }`"),
+            );
+        }
+    }
+}
+
+fn no_health_checks(child: &Directive<'_>) -> Diagnostic {
+    Diagnostic::new(
+        Code::NoHealthChecks,
+        child.head(),
+        format!(
+            "{} has no effect yet: this version of xlvs runs no health checks",
+            quoted(&child.keyword.text)
+        ),
+    )
+    .help("all real servers count as alive")
+}
+
+/// `lb_kind` may have arguments of its own behind a tunnel, about which nobody needs to hear twice.
+fn forwarding(child: &Directive<'_>, sink: &mut Sink) -> Option<Forwarding> {
+    let most = match child.args.first() {
+        Some(word) if word.text == "TUN" => usize::MAX,
+        _ => 1,
+    };
+    let args = value::args(child, 1..=most, "lb_kind NAT", sink)?;
+    FORWARDING.pick(args.first()?, sink)
+}
+
+fn persistence(child: &Directive<'_>, sink: &mut Sink) -> Option<Duration> {
+    let args = value::args(child, 0..=1, "persistence_timeout SECONDS", sink)?;
+    let seconds = match args.first() {
+        Some(word) => value::number(child, word, 1..=PERSISTENCE_LIMIT, sink)?,
+        None => PERSISTENCE,
+    };
+    Some(Duration::from_secs(seconds.into()))
+}

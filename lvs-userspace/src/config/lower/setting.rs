@@ -1,0 +1,46 @@
+//! A value that a block sets at most once.
+
+use super::super::{
+    code::Code,
+    diag::{Diagnostic, Sink, quoted},
+    source::Span,
+    tree::Directive,
+};
+
+/// What was set, and where; a wrong value counts as set, so that nobody is told twice.
+pub(super) struct Setting<T> {
+    value: Option<T>,
+    head: Option<Span>,
+}
+
+impl<T> Default for Setting<T> {
+    fn default() -> Self {
+        Self { value: None, head: None }
+    }
+}
+
+impl<T> Setting<T> {
+    /// Takes a value. As in keepalived, the last one of several stays.
+    pub(super) fn set(&mut self, directive: &Directive<'_>, value: Option<T>, sink: &mut Sink) {
+        let head = directive.head();
+        if let Some(first) = self.head {
+            let word = quoted(&directive.keyword.text);
+            sink.push(
+                Diagnostic::new(Code::Repeated, head, format!("{word} is set a second time"))
+                    .label("this one counts")
+                    .also(first, "set here before")
+                    .help("delete one of the two"),
+            );
+        }
+        self.head = Some(head);
+        self.value = value;
+    }
+
+    pub(super) const fn is_set(&self) -> bool {
+        self.head.is_some()
+    }
+
+    pub(super) fn value(self) -> Option<T> {
+        self.value
+    }
+}

@@ -1,0 +1,261 @@
+//! What files mean, and which diagnostics they get. The texts of the diagnostics are in `tests/ui/`.
+
+use std::{fmt::Write as _, net::Ipv4Addr, time::Duration};
+
+use super::super::{
+    Config, Failure, Forwarding, Protocol, RealServer, Report, Scheduler, VirtualServer, parse,
+};
+
+/// A service that is all right, with further lines in its block.
+fn service(lines: &str) -> String {
+    format!("virtual_server 10.0.0.1 80 {{\nlb_algo rr\nlb_kind NAT\nprotocol TCP\n{lines}\n}}\n")
+}
+
+/// The same with a real server.
+fn with_server(lines: &str) -> String {
+    service(&format!("{lines}\nreal_server 10.1.0.1 80 {{\n}}"))
+}
+
+fn codes(report: &Report) -> Vec<&'static str> {
+    report.parts().1.iter().map(|diagnostic| diagnostic.code.id()).collect()
+}
+
+fn read(text: &str) -> (Option<Config>, Vec<&'static str>) {
+    match parse("f", text) {
+        Ok(loaded) => (Some(loaded.config), codes(&loaded.notes)),
+        Err(Failure::Invalid(report)) => (None, codes(&report)),
+        Err(Failure::Io { .. }) => panic!("nothing is read here"),
+    }
+}
+
+fn first(text: &str) -> VirtualServer {
+    let (config, codes) = read(text);
+    config.unwrap_or_else(|| panic!("{codes:?} in {text}")).services.remove(0)
+}
+
+const GUIDE: &str = "\
+virtual_server 10.64.1.2 10000 {
+  delay_loop 20
+  lb_algo rr
+  lb_kind NAT
+  persistent_timeout 10
+  protocol TCP
+  real_server 192.168.1.100 8089 {
+    weight 1
+  }
+  real_server 192.168.1.101 18089 {
+    weight 1
+  }
+}
+";
+
+#[test]
+fn the_guides_file_loads_with_two_notices() {
+    let (config, codes) = read(GUIDE);
+    let real = |last: u8, port, line| RealServer {
+        address: Ipv4Addr::new(192, 168, 1, last),
+        port,
+        weight: 1,
+        line,
+    };
+    let service = VirtualServer {
+        address: Ipv4Addr::new(10, 64, 1, 2),
+        port: 10000,
+        protocol: Protocol::Tcp,
+        scheduler: Scheduler::RoundRobin,
+        forwarding: Forwarding::Nat,
+        persistence: Some(Duration::from_secs(10)),
+        delay_loop: Duration::from_secs(20),
+        real_servers: vec![real(100, 8089, 7), real(101, 18089, 10)],
+        line: 1,
+    };
+    assert_eq!(config, Some(Config { services: vec![service] }));
+    assert_eq!(codes, ["XLVS070", "XLVS071"]);
+}
+
+#[test]
+fn line_ends_and_layout_make_no_difference() {
+    let (config, _) = read(GUIDE);
+    assert_eq!(read(&GUIDE.replace('\n', "\r\n")).0, config);
+    let commented = GUIDE.replace('\n', " # so\n");
+    assert_eq!(read(&commented).0, config);
+}
+
+#[test]
+fn defaults_are_keepaliveds() {
+    let text =
+        "virtual_server 10.0.0.1 80 { lvs_sched rr\nprotocol tcp\nreal_server 10.1.0.1 81 { } }";
+    let (_, codes) = read(text);
+    assert_eq!(codes, ["XLVS072"]);
+    let service = first(text);
+    assert_eq!(service.forwarding, Forwarding::Nat);
+    assert_eq!(service.persistence, None);
+    assert_eq!(service.delay_loop, Duration::from_secs(60));
+    assert_eq!(service.real_servers[0].weight, 1);
+}
+
+#[test]
+fn values_are_read_as_keepalived_reads_them() {
+    for (line, persistence, delay) in [
+        ("persistence_timeout", Some(360.0), 60.0),
+        ("persistence_timeout 2678400", Some(2_678_400.0), 60.0),
+        ("delay_loop 0.000001", None, 0.000_001),
+        ("delay_loop 1.5", None, 1.5),
+        ("delay_loop .5", None, 0.5),
+        ("delay_loop 20\ndelay_loop 30", None, 30.0),
+    ] {
+        let service = first(&with_server(line));
+        assert_eq!(service.persistence, persistence.map(Duration::from_secs_f64), "{line}");
+        assert_eq!(service.delay_loop, Duration::from_secs_f64(delay), "{line}");
+    }
+}
+
+#[test]
+fn each_mistake_gets_its_code_and_no_other() {
+    for (line, expected) in [
+        ("wieght 1", "XLVS030"),
+        ("uthreshold 1", "XLVS031"),
+        ("lvs_flush", "XLVS031"),
+        ("sorry_server 1.2.3.4 80", "XLVS032"),
+        ("weight 2", "XLVS032"),
+        ("lb_algo wlc", "XLVS033"),
+        ("include other.conf", "XLVS034"),
+        ("@main delay_loop 1", "XLVS034"),
+        ("~SEQ(x, 1, 3) delay_loop $x", "XLVS034"),
+        ("$X=1", "XLVS034"),
+        ("delay_loop $X", "XLVS034"),
+        ("delay_loop ${X}", "XLVS034"),
+        ("delay_loop", "XLVS040"),
+        ("delay_loop 1 2", "XLVS041"),
+        ("delay_loop 0", "XLVS044"),
+        ("delay_loop 1.0000001", "XLVS044"),
+        ("delay_loop -1", "XLVS044"),
+        ("delay_loop +1", "XLVS044"),
+        ("delay_loop 1s", "XLVS044"),
+        ("delay_loop .", "XLVS044"),
+        ("delay_loop 99999999999999999999999", "XLVS044"),
+        ("persistence_timeout 0", "XLVS044"),
+        ("persistence_timeout 2678401", "XLVS044"),
+        ("delay_loop 1 { }", "XLVS023"),
+        ("real_server 1.2.3.4 80 { weight -1\n}", "XLVS044"),
+        ("real_server 1.2.3.4 80 { weight 2147483648\n}", "XLVS044"),
+        ("real_server 1.2.3.4 80 { TCP_CHECK { connect_timeout 3\n} }", "XLVS032"),
+        ("real_server 1.2.3.4 { }", "XLVS033"),
+        ("real_server 1.2.3.4 0 { }", "XLVS033"),
+        ("real_server ::1 80 { }", "XLVS033"),
+        ("real_server 1.2.3.4 65536 { }", "XLVS043"),
+        ("real_server 1.2.3.4 http { }", "XLVS043"),
+        ("real_server 1.2.3.04 80 { }", "XLVS042"),
+        ("real_server 1.2.3 80 { }", "XLVS042"),
+        ("real_server 1.2.3.4:80 { }", "XLVS042"),
+        ("real_server 0.0.0.0 80 { }", "XLVS042"),
+        ("real_server 224.0.0.1 80 { }", "XLVS042"),
+        ("real_server { }", "XLVS040"),
+        ("real_server 1.2.3.4 80 90 { }", "XLVS041"),
+    ] {
+        let (config, codes) = read(&with_server(line));
+        let codes: Vec<_> = codes.into_iter().filter(|code| *code < "XLVS06").collect();
+        assert_eq!((config, codes), (None, vec![expected]), "{line}");
+    }
+}
+
+#[test]
+fn what_keepalived_knows_is_not_called_unknown() {
+    for (from, to) in [
+        ("lb_algo rr", "lb_algo mh"),
+        ("lb_kind NAT", "lb_kind DR"),
+        ("lb_kind NAT", "lb_kind TUN type gue port 6080 csum"),
+        ("lb_kind NAT", "lb_kind FNAT"),
+        ("protocol TCP", "protocol udp"),
+        ("protocol TCP", "protocol SCTP"),
+        ("10.0.0.1 80", "2001:db8::1 80"),
+        ("10.0.0.1 80", "fwmark 7"),
+        ("10.0.0.1 80", "group web"),
+        ("10.0.0.1 80", "10.0.0.1"),
+        ("10.0.0.1 80", "10.0.0.1 00"),
+    ] {
+        let text = with_server("").replacen(from, to, 1);
+        assert_eq!(read(&text), (None, vec!["XLVS033"]), "{to}");
+    }
+}
+
+#[test]
+fn other_words_for_the_right_one_are_wrong() {
+    for (from, to) in [
+        ("lb_algo rr", "lb_algo RR"),
+        ("lb_kind NAT", "lb_kind nat"),
+        ("protocol TCP", "protocol TPC"),
+    ] {
+        let text = with_server("").replacen(from, to, 1);
+        assert_eq!(read(&text), (None, vec!["XLVS045"]), "{to}");
+    }
+}
+
+#[test]
+fn top_level_blocks_of_keepalived_are_not_ignored() {
+    for block in [
+        "global_defs {\n router_id x\n}",
+        "vrrp_instance V {\n}",
+        "SSL { password x\n}",
+        "instance a",
+    ] {
+        let text = format!("{block}\n{}", with_server(""));
+        assert_eq!(read(&text), (None, vec!["XLVS032"]), "{block}");
+    }
+}
+
+#[test]
+fn a_wrong_value_is_not_also_a_missing_one() {
+    let text =
+        "virtual_server 10.0.0.1 80 {\nlb_algo x\nlb_kind x\nprotocol x\nreal_server x y {\n}\n}";
+    assert_eq!(read(text).1, ["XLVS045", "XLVS045", "XLVS045", "XLVS042", "XLVS043"]);
+}
+
+#[test]
+fn everything_is_reported_in_one_run() {
+    let text =
+        "virtual_server 10.0.0.256 80 {\nlb_kind NAT\nbogus\n}\nvirtual_server 10.0.0.2 80 {\n";
+    assert_eq!(
+        read(text).1,
+        [
+            "XLVS050", "XLVS051", "XLVS052", "XLVS042", "XLVS030", "XLVS020", "XLVS050", "XLVS051",
+            "XLVS052", "XLVS072"
+        ]
+    );
+}
+
+#[test]
+fn doubles_and_zero_weights() {
+    let server = "real_server 10.1.0.1 80 {\nweight 0\n}";
+    let (config, codes) = read(&service(&format!("{server}\n{server}")));
+    assert_eq!(codes, ["XLVS062", "XLVS060"]);
+    assert_eq!(config.unwrap().services[0].real_servers.len(), 1);
+    assert_eq!(read(&with_server("protocol TCP")).1, ["XLVS061"]);
+    assert_eq!(read(&with_server("lvs_sched rr")).1, ["XLVS061"]);
+    assert_eq!(read(&with_server("").repeat(2)), (None, vec!["XLVS053"]));
+    assert_eq!(read("# nothing\n"), (Some(Config::default()), vec!["XLVS063"]));
+}
+
+fn servers(count: usize) -> String {
+    (0..count).fold(String::new(), |mut text, index| {
+        writeln!(text, "real_server 10.{}.{}.1 80 {{\n}}", index / 256, index % 256).unwrap();
+        text
+    })
+}
+
+#[test]
+fn limits_are_told_once() {
+    assert_eq!(read(&service(&servers(1_000))).1, Vec::<&str>::new());
+    assert_eq!(read(&service(&servers(1_002))), (None, vec!["XLVS054"]));
+    let many = |services: usize, lines: &str| {
+        (1..=services).fold(String::new(), |text, port| {
+            text + &service(lines).replacen("80", &port.to_string(), 1)
+        })
+    };
+    let one = servers(1);
+    assert_eq!(read(&many(4_000, &one)).1, Vec::<&str>::new());
+    assert_eq!(read(&many(4_002, &one)), (None, vec!["XLVS054"]));
+    let thousand = servers(1_000);
+    assert_eq!(read(&many(60, &thousand)).1, Vec::<&str>::new());
+    assert_eq!(read(&many(62, &thousand)), (None, vec!["XLVS054"]));
+}

@@ -1,0 +1,251 @@
+//! Arguments to values. Each function reports what is wrong and then gives nothing.
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    ops::RangeInclusive,
+    time::Duration,
+};
+
+use super::{
+    super::{
+        code::Code,
+        diag::{Diagnostic, Sink, quoted},
+        lex::Word,
+        source::Span,
+        suggest,
+        tree::Directive,
+    },
+    keyword,
+};
+
+/// keepalived counts microseconds in 64 bits.
+const MICROSECONDS: u64 = 1_000_000;
+
+/// The arguments, if there are as many as there should be and none needs the preprocessor.
+pub(super) fn args<'d, 's>(
+    directive: &'d Directive<'s>,
+    count: RangeInclusive<usize>,
+    usage: &str,
+    sink: &mut Sink,
+) -> Option<&'d [Word<'s>]> {
+    let args = directive.args.as_slice();
+    let mut clean = true;
+    for word in args {
+        clean &= !keyword::refuse_preprocessor(word, sink);
+    }
+    if !clean {
+        return None;
+    }
+    let name = quoted(&directive.keyword.text);
+    if args.len() < *count.start() {
+        let end = directive.head().end;
+        sink.push(
+            Diagnostic::new(
+                Code::MissingArgument,
+                Span::new(end, end),
+                format!("{name} lacks an argument"),
+            )
+            .help(format!("write `{usage}`")),
+        );
+        return None;
+    }
+    if let Some([first, .., last] | [first @ last]) = args.get(*count.end()..) {
+        sink.push(
+            Diagnostic::new(
+                Code::ExtraArgument,
+                first.span.to(last.span),
+                format!("{name} takes fewer arguments"),
+            )
+            .help(format!("write `{usage}`; each keyword starts on a line of its own")),
+        );
+        return None;
+    }
+    Some(args)
+}
+
+/// The address and port of a `virtual_server` or `real_server`.
+pub(super) fn endpoint(directive: &Directive<'_>, sink: &mut Sink) -> Option<(Ipv4Addr, u16)> {
+    let name = &directive.keyword.text;
+    let usage = format!("{name} ADDRESS PORT {{");
+    let args = args(directive, 1..=2, &usage, sink)?;
+    let first = args.first()?;
+    let refused = match &*first.text {
+        "fwmark" if *name == "virtual_server" => Some("firewall-mark services"),
+        "group" if *name == "virtual_server" => Some("services for address groups"),
+        _ => None,
+    };
+    if let Some(form) = refused {
+        sink.push(not_yet(first.span, form).help("name one IPv4 address and port"));
+        return None;
+    }
+    let address = address(first, sink);
+    let Some(port) = args.get(1) else {
+        // With the address already refused, for instance as `1.2.3.4:80`, this would be a second error for one slip.
+        if address.is_some() {
+            let form = format!("a `{name}` without a port");
+            sink.push(not_yet(directive.head(), &form).help(format!("write `{usage}`")));
+        }
+        return None;
+    };
+    Some((address, self::port(port, sink)?)).and_then(|(address, port)| Some((address?, port)))
+}
+
+fn address(word: &Word<'_>, sink: &mut Sink) -> Option<Ipv4Addr> {
+    let bad = match word.text.parse::<Ipv4Addr>() {
+        Ok(address) if address.is_unspecified() => "it stands for any address",
+        Ok(address) if address.is_broadcast() => "it is the broadcast address",
+        Ok(address) if address.is_multicast() => "it is a multicast address",
+        Ok(address) => return Some(address),
+        Err(_) if word.text.parse::<Ipv6Addr>().is_ok() => {
+            sink.push(not_yet(word.span, "IPv6 addresses").help("use an IPv4 address"));
+            return None;
+        }
+        Err(_) => shape(&word.text),
+    };
+    sink.push(
+        Diagnostic::new(
+            Code::BadAddress,
+            word.span,
+            format!("{} is not the IPv4 address of a host", quoted(&word.text)),
+        )
+        .help(bad),
+    );
+    None
+}
+
+/// What is wrong with the shape of an address.
+fn shape(text: &str) -> &'static str {
+    let octal = |part: &str| part.len() > 1 && part.starts_with('0');
+    if text.rsplit_once(':').is_some_and(|(before, _)| before.parse::<Ipv4Addr>().is_ok()) {
+        "address and port are two words: `192.0.2.1 80`"
+    } else if text.contains(['/', '-']) && text.starts_with(|c: char| c.is_ascii_digit()) {
+        "one address stands here, without a mask or range"
+    } else if text.starts_with(|c: char| c.is_ascii_digit()) && text.split('.').any(octal) {
+        "write its numbers without leading zeros, which some programs read as octal"
+    } else if text.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        "host names are not looked up; write the address"
+    } else {
+        "write four numbers from 0 to 255 with dots between them"
+    }
+}
+
+fn port(word: &Word<'_>, sink: &mut Sink) -> Option<u16> {
+    match digits(&word.text) {
+        Some(0) => {
+            sink.push(not_yet(word.span, "port 0 (all ports)").help("name one port"));
+            None
+        }
+        Some(number) if u16::try_from(number).is_ok() => u16::try_from(number).ok(),
+        _ => {
+            sink.push(
+                Diagnostic::new(
+                    Code::BadPort,
+                    word.span,
+                    format!("{} is not a port", quoted(&word.text)),
+                )
+                .help("a port is a number from 1 to 65535"),
+            );
+            None
+        }
+    }
+}
+
+/// A whole number within a range, the argument of a keyword.
+pub(super) fn number(
+    directive: &Directive<'_>,
+    word: &Word<'_>,
+    range: RangeInclusive<u32>,
+    sink: &mut Sink,
+) -> Option<u32> {
+    let value = digits(&word.text).and_then(|value| u32::try_from(value).ok());
+    let good = value.filter(|value| range.contains(value));
+    if good.is_none() {
+        let (low, high) = range.into_inner();
+        let expected = format!("a whole number from {low} to {high}");
+        let off = (value == Some(0)).then(|| "to switch it off, leave the line out".to_owned());
+        sink.push(bad_number(directive, word, &expected).maybe_help(off));
+    }
+    good
+}
+
+/// keepalived's TIMER: seconds, to the microsecond.
+pub(super) fn timer(
+    directive: &Directive<'_>,
+    word: &Word<'_>,
+    sink: &mut Sink,
+) -> Option<Duration> {
+    let (whole, fraction) = word.text.split_once('.').unwrap_or((&word.text, "0"));
+    let micros = || {
+        let fraction = (fraction.len() <= 6).then(|| format!("{fraction:0<6}"))?;
+        let seconds = digits(if whole.is_empty() { "0" } else { whole })?;
+        seconds.checked_mul(MICROSECONDS)?.checked_add(digits(&fraction)?)
+    };
+    let good = micros().filter(|micros| *micros > 0).map(Duration::from_micros);
+    if good.is_none() {
+        let help = "write them without a unit, such as `20` or `0.5`";
+        sink.push(bad_number(directive, word, "seconds, at least a microsecond").help(help));
+    }
+    good
+}
+
+fn bad_number(directive: &Directive<'_>, word: &Word<'_>, expected: &str) -> Diagnostic {
+    let keyword = quoted(&directive.keyword.text);
+    let message = format!("{keyword} takes {expected}, not {}", quoted(&word.text));
+    Diagnostic::new(Code::BadNumber, word.span, message)
+}
+
+/// A decimal number without a sign, which `parse` alone would accept.
+fn digits(text: &str) -> Option<u64> {
+    let plain = !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
+    plain.then(|| text.parse().ok()).flatten()
+}
+
+/// The words that a keyword takes.
+pub(super) struct Choice<T: 'static> {
+    /// As in "… is not a {}".
+    pub(super) what: &'static str,
+    pub(super) understood: &'static [(&'static str, T)],
+    pub(super) not_yet: &'static [&'static str],
+    pub(super) any_case: bool,
+}
+
+impl<T: Copy> Choice<T> {
+    pub(super) fn pick(&self, word: &Word<'_>, sink: &mut Sink) -> Option<T> {
+        let is = |name: &str| {
+            name == word.text || (self.any_case && name.eq_ignore_ascii_case(&word.text))
+        };
+        if let Some((_, value)) = self.understood.iter().find(|(name, _)| is(name)) {
+            return Some(*value);
+        }
+        let names: Vec<&str> = self.understood.iter().map(|(name, _)| *name).collect();
+        let understood = names.join("`, `");
+        if self.not_yet.iter().any(|name| is(name)) {
+            let form = format!("the {} {}", self.what, quoted(&word.text));
+            let message = keyword::not_yet(&word.text, &form);
+            sink.push(
+                Diagnostic::new(Code::ValueNotYet, word.span, message)
+                    .help(format!("this version has `{understood}`")),
+            );
+            return None;
+        }
+        let near =
+            suggest::nearest(&word.text, names.into_iter().chain(self.not_yet.iter().copied()));
+        let help = near.map_or_else(
+            || format!("this version has `{understood}`"),
+            |near| format!("did you mean `{near}`?"),
+        );
+        sink.push(
+            Diagnostic::new(
+                Code::BadChoice,
+                word.span,
+                format!("{} is not a {}", quoted(&word.text), self.what),
+            )
+            .help(help),
+        );
+        None
+    }
+}
+
+fn not_yet(span: Span, form: &str) -> Diagnostic {
+    Diagnostic::new(Code::ValueNotYet, span, keyword::not_yet("", form))
+}

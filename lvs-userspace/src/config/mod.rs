@@ -1,0 +1,101 @@
+//! The configuration front end: a file in keepalived's language to a checked [`Config`].
+//!
+//! One module per stage. [`read`] gets the text, [`lex`] cuts it into words and braces, [`tree`] makes directives
+//! and blocks of them, [`lower`] makes the typed model with the help of [`schema`]. No stage fails: each pushes
+//! its diagnostics into one [`diag::Sink`] and goes on, so that one run shows everything that is wrong. [`report`]
+//! shows it. Nothing that is not understood is ignored: it is an error, with the line and the reason.
+
+mod code;
+mod diag;
+mod lex;
+mod lower;
+mod model;
+mod read;
+mod report;
+mod schema;
+mod source;
+mod suggest;
+mod tree;
+
+#[cfg(test)]
+mod proptests;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+
+use self::{
+    code::Code,
+    diag::{Diagnostic, Sink},
+    source::{Source, Span},
+};
+pub use self::{
+    model::{Config, Forwarding, Protocol, RealServer, Scheduler, VirtualServer},
+    report::Report,
+};
+
+/// A configuration that can be used.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What the file says.
+    pub config: Config,
+    /// Warnings and notices about it.
+    pub notes: Report,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: {}", path.display(), read::advice(source))]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file is wrong; the report says where, with warnings and notices besides.
+    #[error("the configuration is not used: {0}")]
+    Invalid(Report),
+}
+
+/// Reads a configuration file.
+pub fn load(path: &Path) -> Result<Loaded, Failure> {
+    let name = path.display().to_string();
+    let io = |source| Failure::Io { path: path.to_owned(), source };
+    match read::text(path).map_err(io)? {
+        Ok(text) => parse(&name, &text),
+        Err(not_utf8) => {
+            let mut sink = Sink::default();
+            sink.push(not_utf8.diagnostic());
+            Err(Failure::Invalid(Report::new(Source::new(&name, &not_utf8.lossy), sink)))
+        }
+    }
+}
+
+/// Reads a configuration from a text; the name is for the diagnostics.
+pub fn parse(name: &str, text: &str) -> Result<Loaded, Failure> {
+    read::check_size(text.len()).map_err(|source| Failure::Io { path: name.into(), source })?;
+    let source = Source::new(name, text);
+    let mut sink = Sink::default();
+    let config = match source.text().find('\0') {
+        Some(at) => {
+            sink.push(
+                Diagnostic::new(
+                    Code::Nul,
+                    Span::new(at, at + 1),
+                    "a NUL byte stands here: this is no text file",
+                )
+                .help("name the configuration itself; a file in UTF-16 must be saved as UTF-8"),
+            );
+            Config::default()
+        }
+        None => lower::lower(&source, &tree::build(&source, &mut sink), &mut sink),
+    };
+    let failed = sink.errors() > 0;
+    let notes = Report::new(source, sink);
+    if failed { Err(Failure::Invalid(notes)) } else { Ok(Loaded { config, notes }) }
+}

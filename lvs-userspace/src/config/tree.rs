@@ -1,0 +1,368 @@
+//! Lines of tokens to a tree of directives, and what to make of braces that do not match.
+//!
+//! A missing or superfluous brace is noticed far from where it is missing, so two things are used to find the place
+//! that helps: keywords that can only stand at one level (a `virtual_server` begins, so all before it has ended) and
+//! indentation. After a repair the rest is read as its author probably meant it, so that one brace makes one error.
+
+use super::{
+    code::{Code, Severity},
+    diag::{Diagnostic, Sink, quoted},
+    lex::{Lines, Token, Word},
+    schema::{self, Meaning, Place},
+    source::{Source, Span},
+};
+
+/// keepalived's blocks nest four deep; a bound keeps recursion over the tree harmless.
+const DEPTH_LIMIT: usize = 16;
+
+/// A keyword, its arguments, and its block if it has one.
+#[derive(Debug)]
+pub(crate) struct Directive<'s> {
+    pub(crate) keyword: Word<'s>,
+    pub(crate) args: Vec<Word<'s>>,
+    pub(crate) block: Option<Block<'s>>,
+}
+
+/// What stands between two braces.
+#[derive(Debug)]
+pub(crate) struct Block<'s> {
+    pub(crate) open: Span,
+    pub(crate) children: Vec<Directive<'s>>,
+    close: Option<Span>,
+}
+
+impl<'s> Directive<'s> {
+    fn new(words: Vec<Word<'s>>) -> Option<Self> {
+        let mut words = words.into_iter();
+        Some(Self { keyword: words.next()?, args: words.collect(), block: None })
+    }
+
+    /// From the keyword to the last argument.
+    pub(crate) fn head(&self) -> Span {
+        self.keyword.span.to(self.args.last().map_or(self.keyword.span, |last| last.span))
+    }
+}
+
+/// A block whose end has not been seen yet.
+struct Frame<'s> {
+    /// Absent if nothing stood before the `{`; the content is then dropped.
+    directive: Option<Directive<'s>>,
+    open: Span,
+    children: Vec<Directive<'s>>,
+    suspect: Option<Suspect>,
+}
+
+/// A block inside that was closed by a `}` which, by its indentation, was meant for this one.
+#[derive(Clone, Copy)]
+struct Suspect {
+    head: Span,
+    close: Span,
+}
+
+impl Frame<'_> {
+    fn head(&self) -> Span {
+        self.directive.as_ref().map_or(self.open, Directive::head)
+    }
+
+    fn is(&self, keyword: &str) -> bool {
+        self.directive.as_ref().is_some_and(|directive| directive.keyword.text == keyword)
+    }
+}
+
+struct Builder<'s, 'k> {
+    source: &'s Source,
+    sink: &'k mut Sink,
+    root: Vec<Directive<'s>>,
+    frames: Vec<Frame<'s>>,
+    /// The last directive may still get its `{` on the next line.
+    attachable: bool,
+    too_deep: bool,
+}
+
+/// Reads the whole source.
+pub(crate) fn build<'s>(source: &'s Source, sink: &mut Sink) -> Vec<Directive<'s>> {
+    let mut lines = Lines::new(source);
+    let mut ahead = lines.next(sink);
+    let mut builder = Builder {
+        source,
+        sink,
+        root: Vec::new(),
+        frames: Vec::new(),
+        attachable: false,
+        too_deep: false,
+    };
+    while let Some(tokens) = ahead {
+        ahead = lines.next(builder.sink);
+        builder.line(tokens, ahead.as_ref().and_then(|tokens| tokens.first()));
+        if builder.too_deep {
+            return builder.root;
+        }
+    }
+    builder.unwind(0, None);
+    builder.root
+}
+
+impl<'s> Builder<'s, '_> {
+    fn line(&mut self, tokens: Vec<Token<'s>>, ahead: Option<&Token<'s>>) {
+        let mut words = Vec::new();
+        for token in tokens {
+            if self.too_deep {
+                return;
+            }
+            match token {
+                Token::Word(word) => words.push(word),
+                Token::Open(span) => self.open(std::mem::take(&mut words), span),
+                Token::Close(span) => {
+                    if let Some(directive) = Directive::new(std::mem::take(&mut words)) {
+                        self.plain(directive, None);
+                    }
+                    self.close(span);
+                }
+            }
+        }
+        if let Some(directive) = Directive::new(words) {
+            self.attachable = true;
+            self.plain(directive, ahead);
+        }
+    }
+
+    /// A directive without `{` on its line.
+    fn plain(&mut self, directive: Directive<'s>, ahead: Option<&Token<'s>>) {
+        self.repair_before(&directive);
+        let open_follows = matches!(ahead, Some(Token::Open(_)));
+        if !open_follows && schema::needs_block(&directive.keyword.text) {
+            let head = directive.head();
+            let end = Span::new(head.end, head.end);
+            self.sink.push(
+                Diagnostic::new(
+                    Code::MissingOpen,
+                    head,
+                    format!("{} without its `{{`", quoted(&directive.keyword.text)),
+                )
+                .help("put ` {` at the end of this line, and `}` on a line of its own after the block"),
+            );
+            if self.block_follows(&directive, ahead) {
+                self.push_frame(Some(directive), end);
+                return;
+            }
+        }
+        self.children().push(directive);
+    }
+
+    /// Whether what comes next reads like the block of a directive that lacks its `{`.
+    fn block_follows(&self, directive: &Directive<'_>, ahead: Option<&Token<'_>>) -> bool {
+        let Some(token) = ahead else { return false };
+        let own = self.source.indentation(directive.keyword.span.start);
+        let next = self.source.indentation(token.span().start);
+        let fits = match token {
+            Token::Close(_) => true,
+            Token::Open(_) => false,
+            Token::Word(word) => {
+                let inner = if directive.keyword.text == "real_server" {
+                    Place::RealServer
+                } else {
+                    Place::VirtualServer
+                };
+                matches!(schema::meaning(inner, &word.text), Meaning::Keyword(_))
+            }
+        };
+        next > own || (next == own && fits)
+    }
+
+    fn open(&mut self, words: Vec<Word<'s>>, open: Span) {
+        let attachable = std::mem::take(&mut self.attachable);
+        let directive = match Directive::new(words) {
+            Some(directive) => {
+                self.repair_before(&directive);
+                Some(directive)
+            }
+            None if attachable => self.children().pop(),
+            None => {
+                self.sink.push(
+                    Diagnostic::new(
+                        Code::UnexpectedOpen,
+                        open,
+                        "no keyword stands before this `{`",
+                    )
+                    .help(
+                        "delete it together with its `}`, or write the keyword that it belongs to",
+                    ),
+                );
+                None
+            }
+        };
+        self.push_frame(directive, open);
+    }
+
+    fn push_frame(&mut self, directive: Option<Directive<'s>>, open: Span) {
+        self.attachable = false;
+        if self.frames.len() >= DEPTH_LIMIT {
+            if !std::mem::replace(&mut self.too_deep, true) {
+                self.sink.push(
+                    Diagnostic::new(
+                        Code::TooDeep,
+                        open,
+                        format!("more than {DEPTH_LIMIT} blocks inside each other"),
+                    )
+                    .help("keepalived's blocks nest four deep; are `}` missing above? nothing after this is read"),
+                );
+            }
+            return;
+        }
+        self.frames.push(Frame { directive, open, children: Vec::new(), suspect: None });
+    }
+
+    fn close(&mut self, close: Span) {
+        self.attachable = false;
+        let Some(frame) = self.frames.pop() else {
+            self.close_nothing(close);
+            return;
+        };
+        let suspect = frame.suspect.or_else(|| self.suspect(&frame, close));
+        if let Some(outer) = self.frames.last_mut() {
+            outer.suspect = outer.suspect.or(suspect);
+        }
+        self.store(frame, Some(close));
+    }
+
+    /// Whether a `}` stands further left than the block it closes, exactly where a block further out begins.
+    fn suspect(&self, frame: &Frame<'s>, close: Span) -> Option<Suspect> {
+        let indent = self.source.indentation(close.start);
+        let fits_outer = || {
+            self.frames.iter().any(|outer| self.source.indentation(outer.head().start) == indent)
+        };
+        let suspicious = self.source.is_first_on_line(close.start)
+            && indent < self.source.indentation(frame.head().start)
+            && fits_outer();
+        suspicious.then(|| Suspect { head: frame.head(), close })
+    }
+
+    /// A `}` too many. It may be any of those since the last block of the top level began, so what stands between
+    /// that block's end and here is taken into it.
+    fn close_nothing(&mut self, close: Span) {
+        let mut report = Diagnostic::new(Code::UnexpectedClose, close, "a `}` too many")
+            .label("nothing is open here");
+        if self.sink.is_full(Severity::Error) {
+            self.sink.push(report);
+            return;
+        }
+        let last =
+            self.root.iter().rposition(|directive| schema::begins_at_top(&directive.keyword.text));
+        if let Some(last) = last {
+            let tail = self.root.split_off(last + 1);
+            let belongs = tail.iter().all(|directive| {
+                matches!(
+                    schema::meaning(Place::Top, &directive.keyword.text),
+                    Meaning::Elsewhere(_)
+                )
+            });
+            let directive = self.root.last_mut();
+            if let Some((head, block)) =
+                directive.and_then(|last| Some((last.head(), last.block.as_mut()?)))
+            {
+                let line = self.source.line_of(head.start);
+                if let Some(earlier) = block.close {
+                    report =
+                        report.also(earlier, format!("the block of line {line} has ended here"));
+                }
+                report = report.help(format!(
+                    "delete one of the `}}` after line {line}, the one that ends a block too early"
+                ));
+                if belongs {
+                    block.close = Some(close);
+                    block.children.extend(tail);
+                } else {
+                    self.root.extend(tail);
+                }
+            } else {
+                self.root.extend(tail);
+            }
+        }
+        self.sink.push(report);
+    }
+
+    /// Closes blocks that cannot still be open where a directive begins that stands at one level only.
+    fn repair_before(&mut self, directive: &Directive<'s>) {
+        let keyword = &directive.keyword;
+        if schema::begins_at_top(&keyword.text) {
+            self.unwind(0, Some(keyword));
+        } else if keyword.text == "real_server"
+            && let [outer, inner, ..] = self.frames.as_slice()
+            && outer.is("virtual_server")
+            && inner.is("real_server")
+        {
+            self.unwind(1, Some(keyword));
+        }
+        let start = keyword.span.start;
+        if let Some(frame) = self.frames.last_mut()
+            && self.source.is_first_on_line(start)
+            && self.source.indentation(start) > self.source.indentation(frame.head().start)
+        {
+            // Content indented like this block's: the `}` before it was odd, no more.
+            frame.suspect = None;
+        }
+    }
+
+    /// Closes all blocks but the outermost `depth` ones, and reports each: its `}` is missing.
+    fn unwind(&mut self, depth: usize, before: Option<&Word<'s>>) {
+        let several = self.frames.len() > depth + 1;
+        while self.frames.len() > depth
+            && let Some(frame) = self.frames.pop()
+        {
+            let suspect = frame.suspect;
+            if frame.directive.is_some() {
+                self.missing_close(&frame, before);
+            }
+            // What such a block took in was partly meant for others; reading on would only report that again.
+            if self.frames.is_empty() && (several || suspect.is_some()) {
+                return;
+            }
+            self.store(frame, None);
+        }
+    }
+
+    fn missing_close(&mut self, frame: &Frame<'s>, before: Option<&Word<'s>>) {
+        let head = frame.suspect.map_or(frame.head(), |suspect| suspect.head);
+        let mut report =
+            Diagnostic::new(Code::MissingClose, head, "the `}` of this block is missing")
+                .label("the block begins here");
+        if let Some(suspect) = frame.suspect {
+            let meant = self.source.line_of(frame.head().start);
+            report = report
+                .also(
+                    suspect.close,
+                    format!("ends it, but is indented like the end of line {meant}'s"),
+                )
+                .help("put a `}` before this one");
+        } else if let Some(keyword) = before {
+            report = report
+                .also(keyword.span, format!("{} cannot stand inside of it", quoted(&keyword.text)))
+                .help(format!(
+                    "put a `}}` before line {}",
+                    self.source.line_of(keyword.span.start)
+                ));
+        } else {
+            report = report.help("put a `}` where it ends; the file ends before it does");
+        }
+        self.sink.push(report);
+    }
+
+    /// Puts a finished block where it belongs.
+    fn store(&mut self, frame: Frame<'s>, close: Option<Span>) {
+        let Frame { directive, open, children, suspect: _ } = frame;
+        if let Some(mut directive) = directive {
+            directive.block = Some(Block { open, children, close });
+            self.children().push(directive);
+        }
+    }
+
+    fn children(&mut self) -> &mut Vec<Directive<'s>> {
+        match self.frames.last_mut() {
+            Some(frame) => &mut frame.children,
+            None => &mut self.root,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,9 @@
+//! The controller of lvs-ebpf. It reads a keepalived-style configuration, loads the BPF program, fills its
+//! maps, attaches it, and collects what has expired. The command `xlvs` is a thin shell around it.
+
+pub mod bpf;
+pub mod cli;
+pub mod config;
+pub mod control;
+mod exit;
+pub mod net;

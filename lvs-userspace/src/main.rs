@@ -1,0 +1,7 @@
+//! The command `xlvs`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lvs_userspace::cli::main()
+}

@@ -1,0 +1,76 @@
+//! Network interfaces by name.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, bail};
+use futures_util::TryStreamExt as _;
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use rtnetlink::Handle;
+
+/// An interface as it was when it was looked up.
+#[derive(Clone, Debug)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Its index.
+    pub index: u32,
+    /// Whether it is up.
+    pub up: bool,
+    kind: Option<InfoKind>,
+}
+
+/// Opens a netlink socket in the current network namespace.
+pub fn connect() -> anyhow::Result<Handle> {
+    let (connection, handle, _) =
+        rtnetlink::new_connection().context("cannot open a netlink socket")?;
+    tokio::spawn(connection);
+    Ok(handle)
+}
+
+impl Interface {
+    /// Looks an interface up.
+    pub async fn find(netlink: &Handle, name: &str) -> anyhow::Result<Self> {
+        let found = netlink.link().get().match_name(name.to_owned()).execute().try_next().await;
+        match found {
+            Ok(Some(message)) => Ok(Self::from_message(name, &message)),
+            Ok(None) => {
+                bail!("no interface `{name}`; `ip -br link` lists those in this network namespace")
+            }
+            Err(rtnetlink::Error::NetlinkError(error))
+                if error.raw_code() == -libc::ENODEV || error.raw_code() == -libc::ERANGE =>
+            {
+                bail!("no interface `{name}`; `ip -br link` lists those in this network namespace")
+            }
+            Err(error) => Err(error).with_context(|| format!("cannot look up interface `{name}`")),
+        }
+    }
+
+    fn from_message(name: &str, message: &LinkMessage) -> Self {
+        let kind = message.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::LinkInfo(infos) => infos.iter().find_map(|info| match info {
+                LinkInfo::Kind(kind) => Some(kind.clone()),
+                _ => None,
+            }),
+            _ => None,
+        });
+        Self {
+            name: name.to_owned(),
+            index: message.header.index,
+            up: message.header.flags.contains(LinkFlags::Up),
+            kind,
+        }
+    }
+
+    /// Whether it is one end of a virtual Ethernet pair.
+    #[must_use]
+    pub fn is_veth(&self) -> bool {
+        self.kind == Some(InfoKind::Veth)
+    }
+
+    /// Whether IPv4 packets that come in on it are forwarded; `None` where the kernel does not say.
+    #[must_use]
+    pub fn forwards_ipv4(&self) -> Option<bool> {
+        let path = Path::new("/proc/sys/net/ipv4/conf").join(&self.name).join("forwarding");
+        fs::read_to_string(path).ok().map(|text| text.trim() == "1")
+    }
+}

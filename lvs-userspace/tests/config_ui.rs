@@ -1,0 +1,61 @@
+//! The diagnostics of the configuration front end, as users see them.
+//!
+//! Each `tests/ui/NAME.conf` has a `NAME.stderr` with the plain rendering of what loading it reports. After a wanted
+//! change, `UI_BLESS=1 cargo test --package lvs-userspace --test config_ui` rewrites the latter; read the diff.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use lvs_userspace::config::{Failure, load};
+
+/// What is reported about a file, under its bare name, so that it does not depend on where the clone is.
+fn report(path: &Path) -> String {
+    let text = match load(path) {
+        Ok(loaded) => loaded.notes.render(false),
+        Err(Failure::Invalid(report)) => report.render(false) + &format!("\n{report}\n"),
+        Err(io @ Failure::Io { .. }) => io.to_string(),
+    };
+    let folder = format!("{}/", path.parent().unwrap().display());
+    text.replace(&folder, "")
+}
+
+fn cases() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ui");
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut cases: Vec<PathBuf> = paths
+        .filter(|path| path.extension().is_some_and(|extension| extension == "conf"))
+        .collect();
+    cases.sort();
+    cases
+}
+
+#[test]
+fn diagnostics_look_as_committed() {
+    let bless = env::var_os("UI_BLESS").is_some();
+    let mut wrong = Vec::new();
+    for case in cases() {
+        let expected = case.with_extension("stderr");
+        let shown = report(&case);
+        if bless {
+            fs::write(&expected, &shown).unwrap();
+        } else if fs::read_to_string(&expected).unwrap_or_default() != shown {
+            wrong.push(format!("{} does not show\n{shown}", expected.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}\nUI_BLESS=1 accepts what is shown", wrong.join("\n"));
+}
+
+#[test]
+fn colour_is_only_used_when_asked_for() {
+    for case in cases() {
+        let shown = |colour| match load(&case) {
+            Ok(loaded) => loaded.notes.render(colour),
+            Err(Failure::Invalid(report)) => report.render(colour),
+            Err(Failure::Io { .. }) => String::new(),
+        };
+        assert!(!shown(false).contains('\u{1b}'), "{}", case.display());
+        assert!(shown(true).contains('\u{1b}'), "{}", case.display());
+    }
+}

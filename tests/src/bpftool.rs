@@ -1,0 +1,107 @@
+//! Looking at the kernel's side with `bpftool`, as a user would.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::command;
+
+/// The command that prints a pinned map; add `-j` in front of `map` for JSON.
+#[must_use]
+pub fn dump_command(map: &Path, json: bool) -> Command {
+    let mut command = Command::new("bpftool");
+    command.args(json.then_some("-j")).args(["map", "dump", "pinned"]).arg(map);
+    command
+}
+
+/// The entries of a pinned map as objects with named fields. A map without BTF has none, which
+/// is an error here.
+pub fn dump(map: &Path) -> Result<Vec<Value>> {
+    let text = command::run(&mut dump_command(map, true))?;
+    let entries: Vec<Value> = serde_json::from_str(&text).context("bpftool's JSON")?;
+    entries
+        .into_iter()
+        .map(|mut entry| {
+            entry
+                .get_mut("formatted")
+                .map(Value::take)
+                .with_context(|| format!("{} has no BTF: {entry}", map.display()))
+        })
+        .collect()
+}
+
+/// A number in an entry, by its path of field names; the sum over all CPUs for a per-CPU map.
+#[must_use]
+pub fn total(entry: &Value, field: &str) -> u64 {
+    let number = |value: &Value| value.get(field).and_then(Value::as_u64).unwrap_or_default();
+    match entry.get("values").and_then(Value::as_array) {
+        Some(cpus) => cpus.iter().filter_map(|cpu| cpu.get("value")).map(number).sum(),
+        None => entry.get("value").map(number).unwrap_or_default(),
+    }
+}
+
+/// The ids of the programs, maps and links that a running process holds.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Held {
+    /// Programs.
+    pub programs: BTreeSet<u32>,
+    /// Maps.
+    pub maps: BTreeSet<u32>,
+    /// Links.
+    pub links: BTreeSet<u32>,
+}
+
+impl Held {
+    /// Reads the ids from the process's open files.
+    pub fn by(process: u32) -> Result<Self> {
+        let folder = PathBuf::from(format!("/proc/{process}/fdinfo"));
+        let mut held = Self::default();
+        for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+            // A file that was closed meanwhile is not held.
+            let text = fs::read_to_string(entry?.path()).unwrap_or_default();
+            let id = |name: &str| {
+                text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u32>().ok())
+            };
+            // A link's entry names its program too, so both are worth keeping.
+            held.links.extend(id("link_id:"));
+            held.programs.extend(id("prog_id:"));
+            held.maps.extend(id("map_id:"));
+        }
+        Ok(held)
+    }
+
+    /// What of this the kernel still has, in words.
+    #[must_use]
+    pub fn remains(&self) -> Vec<String> {
+        let Self { programs, maps, links } = self;
+        [("prog", programs), ("map", maps), ("link", links)]
+            .into_iter()
+            .flat_map(|(kind, ids)| ids.iter().map(move |id| (kind, id)))
+            .filter(|(kind, id)| exists(kind, **id))
+            .map(|(kind, id)| format!("{kind} {id}"))
+            .collect()
+    }
+}
+
+fn exists(kind: &str, id: u32) -> bool {
+    let id = id.to_string();
+    command::run(Command::new("bpftool").args([kind, "show", "id", &id])).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn per_cpu_values_are_added_up() {
+        let entry = serde_json::json!({"key": 0, "values": [
+            {"cpu": 0, "value": {"packets": 2}}, {"cpu": 1, "value": {"packets": 3}},
+        ]});
+        assert_eq!(total(&entry, "packets"), 5);
+        assert_eq!(total(&serde_json::json!({"value": {"packets": 7}}), "packets"), 7);
+    }
+}

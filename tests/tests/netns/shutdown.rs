@@ -1,0 +1,75 @@
+//! SIGTERM under load: nothing of ours stays behind.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow, ensure};
+use lvs_tests::bpftool::Held;
+use lvs_tests::scratch::mounts_below;
+use lvs_tests::{config, skip_unless_possible};
+
+use super::modes;
+use super::support::Bed;
+
+/// The kernel frees programs and maps a little after their last user is gone.
+const FREED: Duration = Duration::from_secs(5);
+
+#[test]
+fn sigterm_under_load_leaves_nothing_behind() -> Result<()> {
+    skip_unless_possible!();
+    let bed = Bed::new()?;
+    let xlvs = bed.start(&config::without_persistence(), None)?;
+    let pin_dir = xlvs.setup().pin_dir.clone();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            let mut answers = 0;
+            while !stop.load(Ordering::Relaxed) {
+                match bed.ask_many(20, 4) {
+                    Ok(more) => answers += more.len(),
+                    // After the end nobody listens on the virtual port.
+                    Err(_) => break,
+                }
+            }
+            answers
+        });
+        thread::sleep(Duration::from_secs(1));
+        let checks = || {
+            let held = Held::by(xlvs.pid())?;
+            ensure!(held.remains().len() > 2, "xlvs holds only {held:?}");
+            ensure!(held.links.len() == 2, "not one link for each interface: {held:?}");
+            let log = xlvs.log();
+            let status = xlvs.stop()?;
+            ensure!(status.success(), "{status}; its log:\n{log}");
+            gone(&held)
+        };
+        let checked = checks();
+        stop.store(true, Ordering::Relaxed);
+        let answers = load.join().map_err(|_| anyhow!("the load panicked"))?;
+        checked?;
+        ensure!(answers > 0, "there was no load");
+        Ok(())
+    })?;
+    assert!(modes::modes(&bed.topology.lb)?.is_empty(), "a program is still attached");
+    assert!(mounts_below(&pin_dir).is_empty(), "a bpffs is still mounted");
+    assert!(is_empty(&pin_dir), "{} is not empty", pin_dir.display());
+    Ok(())
+}
+
+fn gone(held: &Held) -> Result<()> {
+    let give_up = Instant::now() + FREED;
+    loop {
+        let remains = held.remains();
+        if remains.is_empty() {
+            return Ok(());
+        }
+        ensure!(Instant::now() < give_up, "still in the kernel: {}", remains.join(", "));
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn is_empty(folder: &Path) -> bool {
+    std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none()) || !folder.exists()
+}
