@@ -4,11 +4,13 @@
 //! change, `UI_BLESS=1 cargo test --package lvs-userspace --test config_ui` rewrites the latter; read the diff.
 
 use std::{
-    env, fs,
+    env, fs, io,
     path::{Path, PathBuf},
 };
 
 use lvs_userspace::config::{Failure, load};
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ui/");
 
 /// What is reported about a file, under its bare name, so that it does not depend on where the clone is.
 fn report(path: &Path) -> String {
@@ -17,25 +19,24 @@ fn report(path: &Path) -> String {
         Err(Failure::Invalid(report)) => report.render(false) + &format!("\n{report}\n"),
         Err(io @ Failure::Io { .. }) => io.to_string(),
     };
-    let folder = format!("{}/", path.parent().unwrap().display());
-    text.replace(&folder, "")
+    text.replace(FOLDER, "")
 }
 
-fn cases() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ui");
-    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+fn cases() -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(FOLDER)?.collect::<io::Result<Vec<_>>>()?;
+    let paths = entries.into_iter().map(|entry| entry.path());
     let mut cases: Vec<PathBuf> = paths
         .filter(|path| path.extension().is_some_and(|extension| extension == "conf"))
         .collect();
     cases.sort();
-    cases
+    Ok(cases)
 }
 
 #[test]
 fn diagnostics_look_as_committed() {
     let bless = env::var_os("UI_BLESS").is_some();
     let mut wrong = Vec::new();
-    for case in cases() {
+    for case in cases().unwrap() {
         let expected = case.with_extension("stderr");
         let shown = report(&case);
         if bless {
@@ -49,7 +50,7 @@ fn diagnostics_look_as_committed() {
 
 #[test]
 fn colour_is_only_used_when_asked_for() {
-    for case in cases() {
+    for case in cases().unwrap() {
         let shown = |colour| match load(&case) {
             Ok(loaded) => loaded.notes.render(colour),
             Err(Failure::Invalid(report)) => report.render(colour),

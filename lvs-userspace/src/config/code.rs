@@ -1,7 +1,7 @@
 //! The diagnostics' codes. A code is stable: people search for it, scripts filter by it.
 //!
 //! 0xx files and words, 02x braces, 03x keywords, 04x arguments, 05x services that cannot work, 06x warnings,
-//! 07x notices. Each code has a file of its name's kind in `tests/ui/` that provokes it.
+//! 07x notices. Some file in `tests/ui/` provokes each.
 
 /// How bad a diagnostic is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,8 @@
-//! The configuration front end: a file in keepalived's language to a checked [`Config`].
+//! The configuration front end: a file in keepalived's language to a checked `Config`.
 //!
-//! One module per stage. [`read`] gets the text, [`lex`] cuts it into words and braces, [`tree`] makes directives
-//! and blocks of them, [`lower`] makes the typed model with the help of [`schema`]. No stage fails: each pushes
-//! its diagnostics into one [`diag::Sink`] and goes on, so that one run shows everything that is wrong. [`report`]
+//! One module per stage. `read` gets the text, `lex` cuts it into words and braces, `tree` makes directives
+//! and blocks of them, `lower` makes the typed model with the help of `schema`. No stage fails: each pushes
+//! its diagnostics into one `diag::Sink` and goes on, so that one run shows everything that is wrong. `report`
 //! shows it. Nothing that is not understood is ignored: it is an error, with the line and the reason.
 
 mod code;

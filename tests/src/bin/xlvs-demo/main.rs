@@ -36,7 +36,7 @@ struct Arguments {
     #[arg(long)]
     keep: bool,
     /// Take down what `--keep` or a killed demo has left
-    #[arg(long, conflicts_with_all = ["keep", "xlvs"])]
+    #[arg(long, conflicts_with = "keep")]
     down: bool,
     #[command(subcommand)]
     command: Option<Command>,

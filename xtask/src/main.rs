@@ -1,0 +1,60 @@
+//! `cargo xtask`: what a person runs while developing lvs-ebpf. It sets up what a fresh machine
+//! lacks, so it is the first thing that gets compiled and keeps its own dependencies few.
+
+mod build_ebpf;
+mod demo;
+mod elf;
+mod linker;
+mod nextest;
+mod packages;
+mod shell;
+mod test;
+mod toolchain;
+mod version;
+mod workspace;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Build, show and test lvs-ebpf; what is missing on this machine is set up first.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Compile the BPF object, with its toolchain and linker found or installed.
+    BuildEbpf,
+    /// Show the load balancer at work between network namespaces (needs root).
+    Demo {
+        /// Passed on to the demo: --keep leaves it standing, --down takes it down.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Run what CI runs: format, lints, host tests and, as root, the tests that need a kernel.
+    Test {
+        /// Leave out the tests that load programs and make network namespaces.
+        #[arg(long)]
+        no_kernel: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Task::BuildEbpf => build_ebpf::run(),
+        Task::Demo { arguments } => demo::run(&arguments),
+        Task::Test { no_kernel } => test::run_all(no_kernel),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            shell::say(format_args!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
