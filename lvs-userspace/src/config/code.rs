@@ -5,7 +5,7 @@
 
 /// How bad a diagnostic is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Severity {
+pub enum Severity {
     /// The file is not used.
     Error,
     /// The file is used, but probably not as its author meant it.

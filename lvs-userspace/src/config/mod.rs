@@ -33,6 +33,7 @@ use self::{
     source::{Source, Span},
 };
 pub use self::{
+    code::Severity,
     model::{Config, Forwarding, Protocol, RealServer, Scheduler, VirtualServer},
     report::Report,
 };

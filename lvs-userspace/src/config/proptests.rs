@@ -62,7 +62,7 @@ fn check(report: &Report) {
     }
     assert_eq!(report.is_empty(), report.render(false).is_empty());
     assert_eq!(report.is_empty(), report.render(true).is_empty());
-    assert!(report.lines().all(|line| !line.contains('\n')));
+    assert!(report.lines().all(|(_, line)| !line.contains('\n')));
 }
 
 fn survive(text: &str) {

@@ -53,36 +53,37 @@ impl Report {
             let group = self.group(diagnostic, help.as_deref());
             renderer.render(&[group]) + "\n"
         });
-        blocks.chain(self.rest().map(|line| line + "\n")).collect::<Vec<_>>().join("\n")
+        blocks.chain(self.rest().map(|(_, line)| line + "\n")).collect::<Vec<_>>().join("\n")
     }
 
     /// One line each, `file:line:column: warning[XLVS061]: …`, for logs and editors.
-    pub fn lines(&self) -> impl Iterator<Item = String> {
+    pub fn lines(&self) -> impl Iterator<Item = (Severity, String)> {
         let lines = self.diagnostics.iter().map(|diagnostic| {
             let Diagnostic { code, message, .. } = diagnostic;
             let position = self.source.position(diagnostic.primary.span.start);
             let help = help_text(diagnostic).map(|help| format!("; {help}")).unwrap_or_default();
-            format!(
+            let line = format!(
                 "{}:{}:{}: {}[{}]: {message}{help}",
                 self.source.name(),
                 position.line,
                 position.column,
                 code.severity().name(),
                 code.id(),
-            )
+            );
+            (code.severity(), line)
         });
         lines.chain(self.rest())
     }
 
     /// What was counted only.
-    fn rest(&self) -> impl Iterator<Item = String> {
+    fn rest(&self) -> impl Iterator<Item = (Severity, String)> {
         Severity::ALL.into_iter().filter_map(|severity| {
             let of_it = |diagnostic: &&Diagnostic| diagnostic.code.severity() == severity;
             let shown = self.diagnostics.iter().filter(of_it).count();
             let rest = self.tally.of(severity) - shown;
-            (rest > 0).then(|| {
-                format!("{}: {rest} more of severity {}", self.source.name(), severity.name())
-            })
+            let name = self.source.name();
+            (rest > 0)
+                .then(|| (severity, format!("{name}: {rest} more of severity {}", severity.name())))
         })
     }
 

@@ -13,7 +13,7 @@ use tracing::{Level, info, warn};
 use super::{capabilities, expiry, neighbours, runtime::RuntimeDir, tables::Tables};
 use crate::{
     bpf::{Attachment, Dataplane, Mode, Pins},
-    config::{self, Config},
+    config::{self, Config, Severity},
     exit::Failure,
     net::{self, Interface},
 };
@@ -37,8 +37,11 @@ pub(crate) struct Options {
 /// Runs until SIGTERM or SIGINT.
 pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     let loaded = config::load(&options.config).map_err(Failure::configuration)?;
-    for line in loaded.notes.lines() {
-        warn!("{line}");
+    for (severity, line) in loaded.notes.lines() {
+        match severity {
+            Severity::Notice => info!("{line}"),
+            Severity::Warning | Severity::Error => warn!("{line}"),
+        }
     }
     capabilities::check().map_err(Failure::kernel)?;
     let mut stop = Stop::new().context("cannot listen for signals")?;
