@@ -5,33 +5,53 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use crate::command;
 
-/// The command that prints a pinned map; add `-j` in front of `map` for JSON.
+/// The command that prints all entries of a pinned map.
 #[must_use]
-pub fn dump_command(map: &Path, json: bool) -> Command {
+pub fn dump_command(map: &Path) -> Command {
     let mut command = Command::new("bpftool");
-    command.args(json.then_some("-j")).args(["map", "dump", "pinned"]).arg(map);
+    command.args(["map", "dump", "pinned"]).arg(map);
     command
 }
 
-/// The entries of a pinned map as objects with named fields. A map without BTF has none, which
-/// is an error here.
+/// The command that prints one element of a pinned array. To print all of them takes seconds, for
+/// they are as many as there may ever be.
+#[must_use]
+pub fn lookup_command(map: &Path, index: u32) -> Command {
+    let mut command = Command::new("bpftool");
+    command.args(["map", "lookup", "pinned"]).arg(map).arg("key");
+    command.args(index.to_ne_bytes().map(|byte| byte.to_string()));
+    command
+}
+
+/// The entries of a pinned map as objects with named fields.
 pub fn dump(map: &Path) -> Result<Vec<Value>> {
-    let text = command::run(&mut dump_command(map, true))?;
-    let entries: Vec<Value> = serde_json::from_str(&text).context("bpftool's JSON")?;
-    entries
-        .into_iter()
-        .map(|mut entry| {
-            entry
-                .get_mut("formatted")
-                .map(Value::take)
-                .with_context(|| format!("{} has no BTF: {entry}", map.display()))
-        })
-        .collect()
+    match json(&dump_command(map))? {
+        Value::Array(entries) => entries.into_iter().map(formatted).collect(),
+        other => bail!("{} is not dumped as a list: {other}", map.display()),
+    }
+}
+
+/// One element of a pinned array as an object with named fields.
+pub fn lookup(map: &Path, index: u32) -> Result<Value> {
+    formatted(json(&lookup_command(map, index))?)
+}
+
+/// Runs a `bpftool` command with its answer in JSON.
+fn json(command: &Command) -> Result<Value> {
+    let mut with_json = Command::new(command.get_program());
+    let text = command::run(with_json.arg("-j").args(command.get_args()))?;
+    serde_json::from_str(&text).with_context(|| format!("`{}`", command::line(&with_json)))
+}
+
+/// The part of an entry that has names; a map without BTF has none.
+fn formatted(mut entry: Value) -> Result<Value> {
+    let named = entry.get_mut("formatted").map(Value::take);
+    named.with_context(|| format!("an entry without BTF: {entry}"))
 }
 
 /// A number in an entry, by its path of field names; the sum over all CPUs for a per-CPU map.

@@ -9,9 +9,14 @@ use serde_json::Value;
 use crate::bpftool;
 use crate::xlvs::Setup;
 
+/// How many servers a configuration of the tests may have at most.
+const MOST: u32 = 16;
+
 /// The counts of one real server.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Counts {
+    /// Its index in `SERVERS` and `STATISTICS`.
+    pub id: u32,
     /// The real server.
     pub address: SocketAddrV4,
     /// Connections that were scheduled to it.
@@ -35,28 +40,24 @@ struct Server {
 
 /// The counts of all real servers of a running instance.
 pub fn read(setup: &Setup) -> Result<Vec<Counts>> {
-    let servers = bpftool::dump(&setup.map("SERVERS"))?;
-    let statistics = bpftool::dump(&setup.map("STATISTICS"))?;
     let mut counts = Vec::new();
-    for entry in &servers {
-        let value = entry.get("value").cloned().unwrap_or_default();
-        let server: Server = serde_json::from_value(value).context("an entry of SERVERS")?;
+    for id in 0..MOST {
+        let mut server = bpftool::lookup(&setup.map("SERVERS"), id)?;
+        let server = server.get_mut("value").map(Value::take).unwrap_or_default();
+        let server: Server = serde_json::from_value(server).context("an element of SERVERS")?;
         if server.flags == 0 {
             // The slot is free.
             continue;
         }
-        let id = entry.get("key").and_then(Value::as_u64);
-        let of_server = statistics
-            .iter()
-            .find(|entry| entry.get("key").and_then(Value::as_u64) == id)
-            .with_context(|| format!("server {id:?} is not in STATISTICS"))?;
+        let statistics = bpftool::lookup(&setup.map("STATISTICS"), id)?;
         counts.push(Counts {
+            id,
             address: SocketAddrV4::new(Ipv4Addr::from(server.address), server.port),
-            connections: bpftool::total(of_server, "connections"),
-            in_packets: bpftool::total(of_server, "in_packets"),
-            in_bytes: bpftool::total(of_server, "in_bytes"),
-            out_packets: bpftool::total(of_server, "out_packets"),
-            out_bytes: bpftool::total(of_server, "out_bytes"),
+            connections: bpftool::total(&statistics, "connections"),
+            in_packets: bpftool::total(&statistics, "in_packets"),
+            in_bytes: bpftool::total(&statistics, "in_bytes"),
+            out_packets: bpftool::total(&statistics, "out_packets"),
+            out_bytes: bpftool::total(&statistics, "out_bytes"),
         });
     }
     Ok(counts)

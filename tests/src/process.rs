@@ -72,17 +72,17 @@ impl Background {
         Ok(self.child.try_wait()?)
     }
 
-    /// Asks it to end by SIGTERM and waits until it has; after the limit, it is killed.
-    pub fn terminate(mut self, limit: Duration) -> Result<ExitStatus> {
+    /// Asks it to end by a signal and waits until it has; after the limit, it is killed.
+    pub fn end(mut self, signal: Signal, limit: Duration) -> Result<ExitStatus> {
         let pid = Pid::from_raw(i32::try_from(self.pid())?);
-        kill(pid, Signal::SIGTERM).with_context(|| format!("SIGTERM to process {pid}"))?;
+        kill(pid, signal).with_context(|| format!("{signal} to process {pid}"))?;
         let give_up = Instant::now() + limit;
         loop {
             if let Some(status) = self.ended()? {
                 return Ok(status);
             }
             if Instant::now() > give_up {
-                bail!("process {pid} did not end within {limit:?} of SIGTERM");
+                bail!("process {pid} did not end within {limit:?} of {signal}");
             }
             sleep(POLL);
         }

@@ -102,10 +102,12 @@ fn is_orphan(name: &str) -> bool {
     owner(name).is_some_and(|process| !Path::new("/proc").join(process.to_string()).exists())
 }
 
-/// The process that a name of ours belongs to: `xlvs-PID-NUMBER`, whatever follows.
+/// The process that a name of ours belongs to: `xlvs-PID-NUMBER`, whatever follows. The kernel
+/// tests put a letter before the process id.
 fn owner(name: &str) -> Option<u32> {
     let mut parts = name.strip_prefix(PREFIX)?.split('-');
-    let process = parts.next()?.parse().ok()?;
+    let process = parts.next()?;
+    let process = process.strip_prefix('k').unwrap_or(process).parse().ok()?;
     parts.next()?.parse::<u32>().ok()?;
     Some(process)
 }
@@ -118,6 +120,7 @@ mod tests {
     fn only_names_of_this_shape_have_an_owner() {
         assert_eq!(owner("xlvs-4711-0-client"), Some(4711));
         assert_eq!(owner("xlvs-4711-0"), Some(4711));
+        assert_eq!(owner("xlvs-k4711-0"), Some(4711));
         for other in ["xlvs-demo-client", "xlvs-4711", "xlvs-4711-lb", "web-1-2", "eth0"] {
             assert_eq!(owner(other), None, "{other}");
         }

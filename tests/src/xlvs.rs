@@ -7,6 +7,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use nix::sys::signal::Signal;
 
 use crate::netns::Netns;
 use crate::process::{Background, Lifetime, POLL};
@@ -126,8 +127,14 @@ impl Xlvs {
 
     /// Asks it to end by SIGTERM, and waits until it has.
     pub fn stop(self) -> Result<ExitStatus> {
-        let Self { process, setup } = self;
-        process.terminate(STOPPED).with_context(|| format!("its log is {}", setup.log.display()))
+        self.stop_by(Signal::SIGTERM)
+    }
+
+    /// Asks it to end by a signal, and waits until it has.
+    pub fn stop_by(self, signal: Signal) -> Result<ExitStatus> {
+        let log = self.setup.log;
+        let ended = self.process.end(signal, STOPPED);
+        ended.with_context(|| format!("its log is {}", log.display()))
     }
 
     /// Leaves it running.

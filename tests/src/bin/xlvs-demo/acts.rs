@@ -1,7 +1,6 @@
 //! What is played: requests with persistence, requests in turn, and a look into the maps.
 
-use std::net::IpAddr;
-use std::process::Command;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context as _, Result, ensure};
 use lvs_tests::counts::{self, Counts};
@@ -51,15 +50,15 @@ fn act(stage: &Stage, interrupt: &Interrupt) -> Result<Vec<u64>> {
     let answered: Vec<Record> =
         before.iter().zip(&after).map(|(before, after)| difference(before, after)).collect();
     interrupt.check()?;
-    let map = setup().map("STATISTICS");
-    prompt(&command::line(&bpftool::dump_command(&map, true)));
     let counted = counts::read(&setup())?;
+    for counts in &counted {
+        let map = setup().map("STATISTICS");
+        prompt(&command::line(&bpftool::lookup_command(&map, counts.id)));
+    }
     let counted = stage
         .webs
         .iter()
-        .map(|web| {
-            counted.iter().find(|counts| IpAddr::V4(*counts.address.ip()) == web.address.ip())
-        })
+        .map(|web| counted.iter().find(|counts| SocketAddr::V4(counts.address) == web.address))
         .map(|counts| counts.context("the balancer has no counts of a server"))
         .collect::<Result<Vec<_>>>()?;
     summary(stage, &answered, &counted);
@@ -96,7 +95,7 @@ fn difference(before: &Record, after: &Record) -> Record {
 }
 
 fn summary(stage: &Stage, answered: &[Record], counted: &[&Counts]) {
-    let rows: Vec<[String; 7]> = stage
+    let rows: Vec<[String; 6]> = stage
         .webs
         .iter()
         .zip(answered.iter().zip(counted))
@@ -109,7 +108,6 @@ fn summary(stage: &Stage, answered: &[Record], counted: &[&Counts]) {
                 counts.connections.to_string(),
                 format!("{} / {}", counts.in_packets, counts.out_packets),
                 format!("{} / {}", counts.in_bytes, counts.out_bytes),
-                String::new(),
             ]
         })
         .collect();
@@ -120,21 +118,20 @@ fn summary(stage: &Stage, answered: &[Record], counted: &[&Counts]) {
         "xlvs: connections",
         "packets in / out",
         "bytes in / out",
-        "",
     ];
     table(headings, &rows);
 }
 
-/// The connection table by `bpftool`, the first connection of it.
+/// The connection table by `bpftool`: its first entry, and how many there are.
 fn connections(interrupt: &Interrupt) -> Result<()> {
     interrupt.check()?;
     let map = setup().map("CONNECTIONS4");
-    let mut command: Command = bpftool::dump_command(&map, false);
-    prompt(&command::line(&command));
-    let dump = command::run(&mut command)?;
-    dump.lines().take(40).for_each(say);
-    let entries = bpftool::dump(&map)?.len();
-    say(&format!("  … {entries} entries, one for each direction of a connection"));
-    ensure!(entries > 0, "the connection table is empty");
+    let mut dump = bpftool::dump_command(&map);
+    prompt(&command::line(&dump));
+    let text = command::run(&mut dump)?;
+    text.lines().take_while(|line| !line.trim_start().starts_with("},{")).for_each(say);
+    let entries = bpftool::dump(&map)?.len() as u64;
+    say(&format!("    … {entries} entries in all, one for each direction of a connection"));
+    ensure!(entries == 2 * REQUESTS, "{REQUESTS} connections should be {} entries", 2 * REQUESTS);
     Ok(())
 }

@@ -68,8 +68,10 @@ impl Drop for Folder {
 impl Stage {
     /// Builds the namespaces and starts the web servers.
     pub(crate) fn build(binary: &Path, keep: bool) -> Result<Self> {
+        let binary = binary
+            .canonicalize()
+            .with_context(|| format!("the xlvs binary {} cannot be used", binary.display()))?;
         heading("a client, a balancer and two web servers, each in a network namespace");
-        let binary = binary.canonicalize().with_context(|| binary.display().to_string())?;
         fs::create_dir_all(FOLDER).with_context(|| FOLDER.to_owned())?;
         let folder = Folder { keep: false };
         let roll = Roll::new()?;
@@ -145,8 +147,31 @@ impl Stage {
         Ok(())
     }
 
+    /// How to play with what is left standing.
+    fn explain(&self) {
+        let setup = setup();
+        let client = self.topology.client.path();
+        let maps = setup.pin_dir.join("v1/maps");
+        heading("everything stays, to play with");
+        for (what, command) in [
+            ("a request", format!("nsenter --net={} curl http://{VIRTUAL}/", client.display())),
+            ("the connections", format!("bpftool map dump pinned {}/CONNECTIONS4", maps.display())),
+            ("all the maps", format!("ls {}", maps.display())),
+            ("the log", format!("tail -f {}", setup.log.display())),
+            ("the configuration", format!("$EDITOR {}", setup.config.display())),
+        ] {
+            say(&format!("  {:<18} {command}", format!("{what}:")));
+        }
+        say("  after a change:    stop xlvs, then start it with the file as it is now:");
+        if let Some(xlvs) = &self.xlvs {
+            say(&format!("    kill {}", xlvs.pid()));
+        }
+        say(&format!("    {}", self.xlvs_line(&setup)));
+        say("  to end it all:     cargo xtask demo --down");
+    }
+
     /// The command line of xlvs, as it is to be typed outside the namespaces.
-    pub(crate) fn xlvs_line(&self, setup: &Setup) -> String {
+    fn xlvs_line(&self, setup: &Setup) -> String {
         let mut command = self.topology.lb.command(&self.binary);
         lvs_tests::command::line(command.args(setup.arguments()))
     }
@@ -163,6 +188,7 @@ impl Stage {
             say("\neverything is taken down again");
             return Ok(());
         }
+        self.explain();
         self.topology.keep();
         let Self { xlvs, webs, topology: _, mut folder, .. } = self;
         folder.keep = true;
