@@ -33,11 +33,11 @@ impl Sum {
     }
 }
 
-/// A checksum field after the bytes under it have changed by `difference`.
+/// A checksum field after the bytes under it have changed by two differences.
 #[inline(always)]
 #[must_use]
-pub const fn apply(checksum: u16, difference: u16) -> u16 {
-    !Sum(!checksum as u32 + difference as u32).fold()
+pub const fn apply(checksum: u16, one: u16, other: u16) -> u16 {
+    !Sum(!checksum as u32 + one as u32 + other as u32).fold()
 }
 
 /// What a TTL lower by one adds to the sum of its header (RFC 1141: the word loses 0x0100).
@@ -65,7 +65,7 @@ mod tests {
     fn rfc_1624_example() {
         // Section 4: a header whose sum becomes zero, where RFC 1141's equation gives -0.
         let difference = Sum::default().replace(0x5555_u16.to_be(), 0x3285_u16.to_be()).fold();
-        assert_eq!(u16::from_be(apply(0xdd2f_u16.to_be(), difference)), 0x0000);
+        assert_eq!(u16::from_be(apply(0xdd2f_u16.to_be(), difference, 0)), 0x0000);
     }
 
     proptest! {
@@ -81,9 +81,9 @@ mod tests {
             let old_port = u16::from_ne_bytes([bytes[4], bytes[5]]);
             bytes[..4].copy_from_slice(&address);
             bytes[4..6].copy_from_slice(&port.to_ne_bytes());
-            let difference =
-                Sum::default().replace_4(old_address, address).replace(old_port, port).fold();
-            prop_assert_eq!(apply(before, difference), full(&bytes));
+            let addresses = Sum::default().replace_4(old_address, address).fold();
+            let ports = Sum::default().replace(old_port, port).fold();
+            prop_assert_eq!(apply(before, addresses, ports), full(&bytes));
         }
 
         #[test]
@@ -92,7 +92,7 @@ mod tests {
             prop_assume!(header.iter().skip(9).any(|&byte| byte != 0));
             let before = full(&header);
             header[8] -= 1;
-            prop_assert_eq!(apply(before, TTL_DIFFERENCE), full(&header));
+            prop_assert_eq!(apply(before, TTL_DIFFERENCE, 0), full(&header));
         }
     }
 }

@@ -28,6 +28,7 @@ enum Way {
 #[inline(always)]
 pub fn existing<E: Env, P: Packet>(
     env: &E,
+    packet: &P,
     segment: &mut Segment<P>,
     handle: &E::Flow,
     flow: &Flow4,
@@ -42,14 +43,19 @@ pub fn existing<E: Env, P: Packet>(
         }
         way
     };
-    send(segment, flow, &way)
+    send(packet, segment, flow, &way)
 }
 
 /// Sends the packet that has opened a connection.
 #[inline(always)]
-pub fn first<E: Env, P: Packet>(env: &E, segment: &mut Segment<P>, flow: &Flow4) -> Verdict {
+pub fn first<E: Env, P: Packet>(
+    env: &E,
+    packet: &P,
+    segment: &mut Segment<P>,
+    flow: &Flow4,
+) -> Verdict {
     let way = look_up(env, segment, flow);
-    send(segment, flow, &way)
+    send(packet, segment, flow, &way)
 }
 
 #[inline(always)]
@@ -77,7 +83,7 @@ fn look_up<E: Env, P: Packet>(env: &E, segment: &Segment<P>, flow: &Flow4) -> Wa
 }
 
 #[inline(always)]
-fn send<P: Packet>(segment: &mut Segment<P>, flow: &Flow4, way: &Way) -> Verdict {
+fn send<P: Packet>(packet: &P, segment: &mut Segment<P>, flow: &Flow4, way: &Way) -> Verdict {
     match *way {
         Way::Via(hop) => {
             let ttl = segment.head.u8::<{ wire::IPV4_TTL }>();
@@ -86,11 +92,11 @@ fn send<P: Packet>(segment: &mut Segment<P>, flow: &Flow4, way: &Way) -> Verdict
             }
             segment.head.set_u8::<{ wire::IPV4_TTL }>(ttl - 1);
             set_macs::<P>(&mut segment.head, &hop);
-            rewrite(segment, flow, checksum::TTL_DIFFERENCE);
+            rewrite(packet, segment, flow, checksum::TTL_DIFFERENCE);
             Verdict::Redirect(hop.interface)
         }
         Way::Stack => {
-            rewrite(segment, flow, 0);
+            rewrite(packet, segment, flow, 0);
             Verdict::Pass(Counter::HandedToStack)
         }
         Way::Stop(counter) => Verdict::Drop(counter),
@@ -108,17 +114,21 @@ fn set_macs<P: Packet>(head: &mut P::Window<{ wire::IPV4_END }>, hop: &NextHop) 
 /// Writes the flow's addresses, ports and checksums into the packet; `ttl_difference` is what a changed
 /// TTL adds to the header's sum.
 #[inline(always)]
-fn rewrite<P: Packet>(segment: &mut Segment<P>, flow: &Flow4, ttl_difference: u16) {
+fn rewrite<P: Packet>(packet: &P, segment: &mut Segment<P>, flow: &Flow4, ttl_difference: u16) {
     let head = &mut segment.head;
     head.set_u32::<{ wire::IPV4_SOURCE }>(u32::from_ne_bytes(flow.source));
     head.set_u32::<{ wire::IPV4_DESTINATION }>(u32::from_ne_bytes(flow.destination));
     let sum = head.u16::<{ wire::IPV4_CHECKSUM }>();
-    let sum = checksum::apply(sum, flow.header_difference);
-    head.set_u16::<{ wire::IPV4_CHECKSUM }>(checksum::apply(sum, ttl_difference));
+    let sum = checksum::apply(sum, flow.address_difference, ttl_difference);
+    head.set_u16::<{ wire::IPV4_CHECKSUM }>(sum);
 
     let tcp = &mut segment.tcp;
     tcp.set_u16::<{ wire::TCP_SOURCE }>(flow.source_port.to_be());
     tcp.set_u16::<{ wire::TCP_DESTINATION }>(flow.destination_port.to_be());
-    let sum = tcp.u16::<{ wire::TCP_CHECKSUM }>();
-    tcp.set_u16::<{ wire::TCP_CHECKSUM }>(checksum::apply(sum, flow.transport_difference));
+    packet.update_checksum::<{ wire::TCP_LEN }, { wire::TCP_CHECKSUM }>(
+        tcp,
+        segment.tcp_offset,
+        flow.address_difference,
+        flow.port_difference,
+    );
 }

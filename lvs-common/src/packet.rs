@@ -11,6 +11,18 @@ pub trait Packet {
 
     /// The `N` bytes from `offset` on, or `None` where the frame is shorter.
     fn window<const N: usize>(&self, offset: usize) -> Option<Self::Window<N>>;
+
+    /// Brings a transport checksum up to date after addresses and ports have changed by these differences
+    /// (see [`crate::checksum`]): the field at `O` of `window`, which starts at `start` in the frame. The
+    /// differences come apart because a checksum that is left to the network card covers only the
+    /// addresses so far. This is the last access to a packet; the window is used up.
+    fn update_checksum<const N: usize, const O: usize>(
+        &self,
+        window: &mut Self::Window<N>,
+        start: usize,
+        addresses: u16,
+        ports: u16,
+    );
 }
 
 /// A run of bytes inside a frame. `O` is an offset from its start; one that is out of the window does

@@ -14,6 +14,8 @@ pub struct Segment<P: Packet> {
     pub head: P::Window<{ wire::IPV4_END }>,
     /// TCP header, without options.
     pub tcp: P::Window<{ wire::TCP_LEN }>,
+    /// Where the TCP header starts in the frame.
+    pub tcp_offset: usize,
     /// The packet's 5-tuple.
     pub tuple: Tuple4,
     /// TCP flags, see [`tcp::flags`].
@@ -71,8 +73,8 @@ pub fn segment<P: Packet>(packet: &P) -> Result<Segment<P>, Counter> {
     {
         return Err(Counter::Malformed);
     }
-    let tcp =
-        packet.window::<{ wire::TCP_LEN }>(wire::IPV4 + header_length).ok_or(Counter::Malformed)?;
+    let tcp_offset = wire::IPV4 + header_length;
+    let tcp = packet.window::<{ wire::TCP_LEN }>(tcp_offset).ok_or(Counter::Malformed)?;
     let tuple = Tuple4 {
         source: head.u32::<{ wire::IPV4_SOURCE }>().to_ne_bytes(),
         destination: head.u32::<{ wire::IPV4_DESTINATION }>().to_ne_bytes(),
@@ -81,5 +83,5 @@ pub fn segment<P: Packet>(packet: &P) -> Result<Segment<P>, Counter> {
         protocol: u32::from(wire::PROTOCOL_TCP),
     };
     let flags = tcp.u8::<{ wire::TCP_FLAGS }>();
-    Ok(Segment { head, tcp, tuple, flags })
+    Ok(Segment { head, tcp, tcp_offset, tuple, flags })
 }

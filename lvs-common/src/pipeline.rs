@@ -47,7 +47,7 @@ impl From<Counter> for Verdict {
 #[inline(always)]
 pub fn process<P: Packet, E: Env>(packet: &P, env: &E) -> Verdict {
     let verdict = match parse::segment(packet) {
-        Ok(mut segment) => walk(&mut segment, env),
+        Ok(mut segment) => walk(packet, &mut segment, env),
         Err(counter) => counter.into(),
     };
     if let Verdict::Pass(counter) | Verdict::Drop(counter) = verdict {
@@ -57,13 +57,13 @@ pub fn process<P: Packet, E: Env>(packet: &P, env: &E) -> Verdict {
 }
 
 #[inline(always)]
-fn walk<P: Packet, E: Env>(segment: &mut Segment<P>, env: &E) -> Verdict {
+fn walk<P: Packet, E: Env>(packet: &P, segment: &mut Segment<P>, env: &E) -> Verdict {
     let now = env.now();
     if let Some((handle, flow)) = connection::find(env, &segment.tuple, now) {
         if !connection::reopens(segment, &flow) {
             connection::track(env, segment, &handle, &flow, now);
             let length = segment.length();
-            let verdict = forward::existing(env, segment, &handle, &flow, now);
+            let verdict = forward::existing(env, packet, segment, &handle, &flow, now);
             account(env, &flow, length, verdict);
             return verdict;
         }
@@ -72,7 +72,7 @@ fn walk<P: Packet, E: Env>(segment: &mut Segment<P>, env: &E) -> Verdict {
     match connection::create(env, segment, now) {
         Ok(flow) => {
             let length = segment.length();
-            let verdict = forward::first(env, segment, &flow);
+            let verdict = forward::first(env, packet, segment, &flow);
             account(env, &flow, length, verdict);
             verdict
         }

@@ -2,17 +2,16 @@
 
 use core::{
     arch::asm,
+    ffi::c_void,
     ptr::{self, NonNull},
 };
 
 use aya_ebpf::{
-    EbpfContext as _,
     bindings::{
         BPF_ANY, BPF_FIB_LKUP_RET_FWD_DISABLED, BPF_FIB_LKUP_RET_NO_NEIGH,
         BPF_FIB_LKUP_RET_SUCCESS, BPF_NOEXIST, bpf_fib_lookup,
     },
     helpers::generated,
-    programs::XdpContext,
 };
 use lvs_common::{
     abi::{
@@ -30,22 +29,24 @@ use crate::maps::{
 const EEXIST: i32 = -17;
 const AF_INET: u8 = 2;
 
-/// Sends the frame out of an interface.
+/// Sends the frame out of an interface; gives the action to return.
 #[inline(always)]
-pub(crate) fn redirect(interface: u32) -> u32 {
+pub(crate) fn redirect(interface: u32) -> i32 {
     // SAFETY: the helper takes two integers.
-    unsafe { generated::bpf_redirect(interface, 0) as u32 }
+    unsafe { generated::bpf_redirect(interface, 0) as i32 }
 }
 
-/// The surroundings of the packet in `ctx`.
-pub(crate) struct KernelEnv<'c> {
-    ctx: &'c XdpContext,
+/// The surroundings of a packet.
+pub(crate) struct KernelEnv {
+    ctx: *mut c_void,
+    ingress: u32,
 }
 
-impl<'c> KernelEnv<'c> {
+impl KernelEnv {
+    /// For the packet in `ctx`, an XDP or a TC context, that came in on the interface `ingress`.
     #[inline(always)]
-    pub(crate) const fn new(ctx: &'c XdpContext) -> Self {
-        Self { ctx }
+    pub(crate) const fn new(ctx: *mut c_void, ingress: u32) -> Self {
+        Self { ctx, ingress }
     }
 }
 
@@ -102,7 +103,7 @@ fn copied<T: Copy>(pointer: Option<*const T>) -> Option<T> {
     pointer.map(|pointer| unsafe { pointer.read() })
 }
 
-impl Env for KernelEnv<'_> {
+impl Env for KernelEnv {
     type Flow = KernelFlow;
 
     #[inline(always)]
@@ -191,12 +192,7 @@ impl Env for KernelEnv<'_> {
             (*query).__bindgen_anon_2.tos = tos;
             (*query).__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(source);
             (*query).__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(destination);
-            generated::bpf_fib_lookup(
-                self.ctx.as_ptr(),
-                query,
-                size_of::<bpf_fib_lookup>() as i32,
-                0,
-            )
+            generated::bpf_fib_lookup(self.ctx, query, size_of::<bpf_fib_lookup>() as i32, 0)
         };
         // SAFETY: the helper has filled in what belongs to its answer; the rest is zero.
         unsafe {
@@ -229,7 +225,7 @@ impl Env for KernelEnv<'_> {
 
     #[inline(always)]
     fn ingress(&self) -> u32 {
-        self.ctx.ingress_ifindex() as u32
+        self.ingress
     }
 
     #[inline(always)]

@@ -5,26 +5,71 @@
 #![expect(unstable_features, reason = "inline assembly for BPF is not stable yet")]
 
 mod env;
+mod frame;
 mod maps;
 mod packet;
 
-use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::xdp_action,
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
+};
 use aya_log_ebpf::debug;
 use lvs_common::pipeline::{self, Verdict};
 
-use crate::{env::KernelEnv, packet::XdpPacket};
+use crate::{
+    env::KernelEnv,
+    packet::{TcPacket, XdpPacket},
+};
 
-/// The program on each attached interface.
+/// "Let the next program see it": `TC_ACT_UNSPEC`, which tcx calls `TCX_NEXT`.
+const TC_NEXT: i32 = -1;
+/// Drop it.
+const TC_SHOT: i32 = 2;
+/// `pkt_type` of a frame for another host, seen because the interface is promiscuous.
+const PACKET_OTHERHOST: u32 = 3;
+/// The longest headers that the engine reads: Ethernet, IPv4 with all options, TCP.
+const HEADERS: u32 = 14 + 60 + 20;
+
+/// The XDP program on each attached interface.
 #[xdp(frags)]
-pub fn xlvs(ctx: XdpContext) -> u32 {
-    let env = KernelEnv::new(&ctx);
+fn xlvs(ctx: XdpContext) -> u32 {
+    let env = KernelEnv::new(ctx.as_ptr(), ctx.ingress_ifindex() as u32);
     match pipeline::process(&XdpPacket::new(&ctx), &env) {
-        Verdict::Redirect(interface) => env::redirect(interface),
+        Verdict::Redirect(interface) => env::redirect(interface) as u32,
         Verdict::Pass(_) => xdp_action::XDP_PASS,
         Verdict::Drop(counter) => {
-            // Constant at load time: with logging off the verifier removes the branch.
+            // The level is constant at load time: with logging off the verifier removes this.
             debug!(&ctx, "dropped: reason {}", counter as u32);
             xdp_action::XDP_DROP
+        }
+    }
+}
+
+/// The TC program at the ingress of each attached interface, where XDP cannot be used.
+#[classifier]
+fn xlvs_tc(ctx: TcContext) -> i32 {
+    let skb = ctx.skb.skb;
+    // SAFETY: the kernel passes a valid context, and these are plain fields of it.
+    let (pkt_type, vlan, ingress) =
+        unsafe { ((*skb).pkt_type, (*skb).vlan_present, (*skb).ifindex) };
+    // A VLAN tag is kept beside the frame, which looks like an untagged one.
+    if pkt_type == PACKET_OTHERHOST || vlan != 0 {
+        return TC_NEXT;
+    }
+    let linear = (ctx.data_end() - ctx.data()) as u32;
+    let wanted = ctx.len().min(HEADERS);
+    if linear < wanted && ctx.pull_data(wanted).is_err() {
+        return TC_NEXT;
+    }
+    let env = KernelEnv::new(ctx.as_ptr(), ingress);
+    match pipeline::process(&TcPacket::new(&ctx), &env) {
+        Verdict::Redirect(interface) => env::redirect(interface),
+        Verdict::Pass(_) => TC_NEXT,
+        Verdict::Drop(counter) => {
+            debug!(&ctx, "dropped: reason {}", counter as u32);
+            TC_SHOT
         }
     }
 }

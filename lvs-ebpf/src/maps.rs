@@ -20,7 +20,8 @@ pub(crate) static CONNECTIONS4: HashMap<Tuple4, Flow4, { MAX_FLOWS as usize }, N
 
 /// Virtual services by address, port and protocol.
 #[btf_map]
-pub(crate) static SERVICES4: HashMap<ServiceKey4, Service, { MAX_SERVICES as usize }> = HashMap::new();
+pub(crate) static SERVICES4: HashMap<ServiceKey4, Service, { MAX_SERVICES as usize }> =
+    HashMap::new();
 
 /// Real servers by id.
 #[btf_map]
@@ -45,7 +46,8 @@ pub(crate) static TEMPLATES4: HashMap<
 
 /// Connections, packets and bytes by server id and CPU.
 #[btf_map]
-pub(crate) static STATISTICS: PerCpuArray<Statistics, { MAX_SERVERS as usize }> = PerCpuArray::new();
+pub(crate) static STATISTICS: PerCpuArray<Statistics, { MAX_SERVERS as usize }> =
+    PerCpuArray::new();
 
 /// Packets passed or dropped, by reason and CPU.
 #[btf_map]
@@ -57,4 +59,5 @@ pub(crate) static INTERFACES: HashMap<u32, u32, { MAX_INTERFACES as usize }> = H
 
 /// Neighbours that the controller should have resolved; the value says nothing more.
 #[btf_map]
-pub(crate) static UNRESOLVED4: HashMap<Neighbour4, u32, { MAX_UNRESOLVED as usize }> = HashMap::new();
+pub(crate) static UNRESOLVED4: HashMap<Neighbour4, u32, { MAX_UNRESOLVED as usize }> =
+    HashMap::new();

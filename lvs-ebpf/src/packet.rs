@@ -1,109 +1,91 @@
-//! [`Packet`] on an XDP frame: the one place that reads and writes packet memory.
+//! [`Packet`] on the contexts of the two program types.
 
-use core::{arch::asm, marker::PhantomData};
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::BPF_F_PSEUDO_HDR,
+    helpers::generated,
+    programs::{TcContext, XdpContext},
+};
+use lvs_common::{
+    checksum,
+    packet::{Packet, Window as _},
+};
 
-use aya_ebpf::programs::XdpContext;
-use lvs_common::packet::{Packet, Window};
+use crate::frame::{Frame, FrameWindow};
 
-/// The linear part of the frame at hand.
-pub(crate) struct XdpPacket<'c> {
-    start: usize,
-    end: usize,
-    context: PhantomData<&'c XdpContext>,
-}
+/// A frame in an XDP program. Its checksums are complete.
+pub(crate) struct XdpPacket(Frame);
 
-impl<'c> XdpPacket<'c> {
+impl XdpPacket {
     #[inline(always)]
-    pub(crate) fn new(ctx: &'c XdpContext) -> Self {
-        Self { start: ctx.data(), end: ctx.data_end(), context: PhantomData }
+    pub(crate) fn new(ctx: &XdpContext) -> Self {
+        Self(Frame::new(ctx.data(), ctx.data_end()))
     }
 }
 
-impl<'c> Packet for XdpPacket<'c> {
-    type Window<const N: usize> = XdpWindow<'c, N>;
+impl Packet for XdpPacket {
+    type Window<const N: usize> = FrameWindow<N>;
 
     #[inline(always)]
-    fn window<const N: usize>(&self, offset: usize) -> Option<XdpWindow<'c, N>> {
-        let start = self.start + offset;
-        // The form of the comparison that the verifier learns a pointer's range from.
-        if start + N > self.end {
-            return None;
+    fn window<const N: usize>(&self, offset: usize) -> Option<FrameWindow<N>> {
+        self.0.window(offset)
+    }
+
+    #[inline(always)]
+    fn update_checksum<const N: usize, const O: usize>(
+        &self,
+        window: &mut FrameWindow<N>,
+        _start: usize,
+        addresses: u16,
+        ports: u16,
+    ) {
+        window.set_u16::<O>(checksum::apply(window.u16::<O>(), addresses, ports));
+    }
+}
+
+/// A frame in a TC program: a socket buffer, whose checksum may be left to the network card.
+pub(crate) struct TcPacket<'c> {
+    ctx: &'c TcContext,
+    frame: Frame,
+}
+
+impl<'c> TcPacket<'c> {
+    #[inline(always)]
+    pub(crate) fn new(ctx: &'c TcContext) -> Self {
+        Self { ctx, frame: Frame::new(ctx.data(), ctx.data_end()) }
+    }
+}
+
+impl Packet for TcPacket<'_> {
+    type Window<const N: usize> = FrameWindow<N>;
+
+    #[inline(always)]
+    fn window<const N: usize>(&self, offset: usize) -> Option<FrameWindow<N>> {
+        self.frame.window(offset)
+    }
+
+    #[inline(always)]
+    fn update_checksum<const N: usize, const O: usize>(
+        &self,
+        _window: &mut FrameWindow<N>,
+        start: usize,
+        addresses: u16,
+        ports: u16,
+    ) {
+        // With a length of 0 in the flags, the helper adds a difference. It knows whether the buffer's
+        // checksum is complete, still to be filled in, or kept beside the data.
+        let offset = (start + O) as u32;
+        for (difference, flags) in [(addresses, u64::from(BPF_F_PSEUDO_HDR)), (ports, 0)] {
+            // SAFETY: the context is the program's own; the helper checks the offset.
+            unsafe {
+                generated::bpf_l4_csum_replace(
+                    self.ctx.as_ptr().cast(),
+                    offset,
+                    0,
+                    u64::from(difference),
+                    flags,
+                )
+            };
         }
-        Some(XdpWindow { start: start as *mut u8, context: PhantomData })
-    }
-}
-
-/// `N` bytes of the frame, checked against its end.
-pub(crate) struct XdpWindow<'c, const N: usize> {
-    start: *mut u8,
-    context: PhantomData<&'c XdpContext>,
-}
-
-// Fields in a frame are not aligned as Rust wants its integers, though the BPF instructions do not
-// mind; and byte by byte LLVM would need ten instructions for four bytes. Assembly says what is meant.
-macro_rules! load {
-    ($window:expr, $offset:expr, $length:literal, $size:literal) => {{
-        const { assert!($offset + $length <= N) }
-        let value: u64;
-        // SAFETY: `window` has shown that N bytes from `start` on lie in the frame, and the assertion
-        // that this field lies in those; the verifier proves both again.
-        unsafe {
-            asm!(
-                concat!("{value} = *(", $size, " *)({start} + {offset})"),
-                value = lateout(reg) value,
-                start = in(reg) $window.start,
-                offset = const $offset,
-                options(readonly, nostack, preserves_flags),
-            );
-        }
-        value
-    }};
-}
-
-macro_rules! store {
-    ($window:expr, $offset:expr, $length:literal, $size:literal, $value:expr) => {{
-        const { assert!($offset + $length <= N) }
-        // SAFETY: as in `load`; nothing else refers to the frame's memory as a Rust place.
-        unsafe {
-            asm!(
-                concat!("*(", $size, " *)({start} + {offset}) = {value}"),
-                value = in(reg) u64::from($value),
-                start = in(reg) $window.start,
-                offset = const $offset,
-                options(nostack, preserves_flags),
-            );
-        }
-    }};
-}
-
-impl<const N: usize> Window for XdpWindow<'_, N> {
-    #[inline(always)]
-    fn u8<const O: usize>(&self) -> u8 {
-        load!(self, O, 1, "u8") as u8
-    }
-
-    #[inline(always)]
-    fn u16<const O: usize>(&self) -> u16 {
-        load!(self, O, 2, "u16") as u16
-    }
-
-    #[inline(always)]
-    fn u32<const O: usize>(&self) -> u32 {
-        load!(self, O, 4, "u32") as u32
-    }
-
-    #[inline(always)]
-    fn set_u8<const O: usize>(&mut self, value: u8) {
-        store!(self, O, 1, "u8", value);
-    }
-
-    #[inline(always)]
-    fn set_u16<const O: usize>(&mut self, value: u16) {
-        store!(self, O, 2, "u16", value);
-    }
-
-    #[inline(always)]
-    fn set_u32<const O: usize>(&mut self, value: u32) {
-        store!(self, O, 4, "u32", value);
     }
 }

@@ -64,10 +64,10 @@ pub struct Flow4 {
     pub source_port: u16,
     /// Destination port after the rewrite, host order.
     pub destination_port: u16,
-    /// What the new addresses add to the sum of the IPv4 header, without the TTL (memory order).
-    pub header_difference: u16,
-    /// What new addresses and ports add to the sum of the TCP checksum (memory order).
-    pub transport_difference: u16,
+    /// What the new addresses add to the sums of the IPv4 and the TCP header (memory order).
+    pub address_difference: u16,
+    /// What the new ports add to the sum of the TCP checksum, beside the addresses (memory order).
+    pub port_difference: u16,
     /// The next hop, valid for a second after `hop_checked`.
     pub hop: NextHop,
     /// When the next hop was last looked up, in ns; 0 for never.

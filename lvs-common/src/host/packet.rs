@@ -6,7 +6,10 @@
 
 use core::cell::Cell;
 
-use crate::packet::{Packet, Window};
+use crate::{
+    checksum,
+    packet::{Packet, Window},
+};
 
 /// A frame in a slice.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +30,16 @@ impl<'p> Packet for SlicePacket<'p> {
     fn window<const N: usize>(&self, offset: usize) -> Option<SliceWindow<'p, N>> {
         let bytes = self.bytes.get(offset..offset.checked_add(N)?)?;
         Some(SliceWindow { bytes: bytes.try_into().ok()? })
+    }
+
+    fn update_checksum<const N: usize, const O: usize>(
+        &self,
+        window: &mut SliceWindow<'p, N>,
+        _start: usize,
+        addresses: u16,
+        ports: u16,
+    ) {
+        window.set_u16::<O>(checksum::apply(window.u16::<O>(), addresses, ports));
     }
 }
 

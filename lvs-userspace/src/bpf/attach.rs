@@ -3,8 +3,9 @@
 use std::{fmt, path::Path};
 
 use aya::programs::{
-    ProgramError, XdpMode,
+    LinkOrder, ProgramError, TcAttachType, XdpMode,
     links::{FdLink, LinkError, PinnedLink},
+    tc::TcAttachOptions,
 };
 use tracing::warn;
 
@@ -14,24 +15,35 @@ use super::{
 };
 use crate::net::Interface;
 
-/// How XDP is to be attached.
+/// How the program is to be attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Mode {
-    /// Native where every interface can do it and nothing is known against it, else generic.
+    /// The first of native, tc and generic that works with all interfaces.
     Auto,
-    /// In the driver.
+    /// XDP in the driver.
     Native,
-    /// In the stack, before everything else there; works with every interface.
+    /// XDP in the stack, with any driver; packets must be whole (no segmentation or checksum offload).
     Generic,
+    /// TC ingress (tcx, Linux 6.6); also handles what XDP cannot: segments joined by offloads, checksums
+    /// left to the network card.
+    Tc,
+}
+
+impl Mode {
+    /// What is attached, in words.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Native => "native XDP",
+            Self::Generic => "generic XDP",
+            Self::Tc => "tc",
+        }
+    }
 }
 
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auto => "auto",
-            Self::Native => "native",
-            Self::Generic => "generic",
-        })
+        f.write_str(self.name())
     }
 }
 
@@ -39,7 +51,7 @@ impl fmt::Display for Mode {
 #[derive(Debug)]
 pub struct Attachment {
     links: Vec<PinnedLink>,
-    /// The mode that was taken: native or generic.
+    /// The mode that was taken; never [`Mode::Auto`].
     pub mode: Mode,
 }
 
@@ -52,18 +64,29 @@ impl Attachment {
         mode: Mode,
         pins: &Path,
     ) -> Result<Self, Error> {
-        let reason = match mode {
-            Mode::Generic => return Self::in_mode(dataplane, interfaces, Mode::Generic, pins),
-            Mode::Native => return Self::in_mode(dataplane, interfaces, Mode::Native, pins),
-            Mode::Auto => match against_native(interfaces) {
-                Some(reason) => reason,
-                None => match Self::in_mode(dataplane, interfaces, Mode::Native, pins) {
-                    Err(error @ Error::Attach { unsupported: true, .. }) => error.to_string(),
-                    result => return result,
-                },
-            },
-        };
-        warn!("mode auto: generic XDP on all interfaces, slower than native: {reason}");
+        if mode != Mode::Auto {
+            return Self::in_mode(dataplane, interfaces, mode, pins);
+        }
+        let mut reasons = Vec::new();
+        for mode in [Mode::Native, Mode::Tc] {
+            if mode == Mode::Native
+                && let Some(reason) = against_native(interfaces)
+            {
+                reasons.push(reason);
+                continue;
+            }
+            match Self::in_mode(dataplane, interfaces, mode, pins) {
+                Err(error @ Error::Attach { unsupported: true, .. }) => {
+                    reasons.push(error.to_string());
+                }
+                Ok(attachment) => {
+                    announce(mode, &reasons);
+                    return Ok(attachment);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        announce(Mode::Generic, &reasons);
         Self::in_mode(dataplane, interfaces, Mode::Generic, pins)
     }
 
@@ -75,17 +98,27 @@ impl Attachment {
     ) -> Result<Self, Error> {
         let mut attachment = Self { links: Vec::new(), mode };
         for interface in interfaces {
-            let link = attach(dataplane, interface, mode)?;
+            let link = match mode {
+                Mode::Tc => attach_tc(dataplane, interface)?,
+                _ => attach_xdp(dataplane, interface, mode)?,
+            };
             let path = pins.join(&interface.name);
             let link = link.pin(path).map_err(|error| Error::Attach {
                 interface: interface.name.clone(),
-                mode: name(mode),
+                mode: mode.name(),
                 reason: chain(&error),
                 unsupported: false,
             })?;
             attachment.links.push(link);
         }
         Ok(attachment)
+    }
+}
+
+/// Says why a mode was taken that is not the first choice.
+fn announce(mode: Mode, reasons: &[String]) {
+    if !reasons.is_empty() {
+        warn!("mode auto: falls back to {mode}: {}", reasons.join("; "));
     }
 }
 
@@ -104,15 +137,19 @@ impl Drop for Attachment {
 fn against_native(interfaces: &[Interface]) -> Option<String> {
     let veth = interfaces.iter().find(|interface| interface.is_veth())?;
     Some(format!(
-        "`{}` is a veth, which drops redirected frames without a word unless its peer has GRO on or an XDP \
-         program; if all peers have, use --mode native",
+        "`{}` is a veth, where native XDP loses frames without a word unless the other end has GRO on and \
+         transmit checksums off; if all have, use --mode native",
         veth.name
     ))
 }
 
-fn attach(dataplane: &mut Dataplane, interface: &Interface, mode: Mode) -> Result<FdLink, Error> {
+fn attach_xdp(
+    dataplane: &mut Dataplane,
+    interface: &Interface,
+    mode: Mode,
+) -> Result<FdLink, Error> {
     let xdp_mode = if mode == Mode::Native { XdpMode::Driver } else { XdpMode::Skb };
-    let program = dataplane.program()?;
+    let program = dataplane.xdp()?;
     let id = program
         .attach_to_if_index(interface.index, xdp_mode)
         .map_err(|error| refused(interface, mode, &error))?;
@@ -122,31 +159,37 @@ fn attach(dataplane: &mut Dataplane, interface: &Interface, mode: Mode) -> Resul
         .map_err(|source: LinkError| Error::Link { interface: interface.name.clone(), source })
 }
 
-const fn name(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Native => "native",
-        Mode::Auto | Mode::Generic => "generic",
-    }
+fn attach_tc(dataplane: &mut Dataplane, interface: &Interface) -> Result<FdLink, Error> {
+    let program = dataplane.tc()?;
+    // First, because what it takes never reaches the stack; it leaves everything else to the others.
+    let options = TcAttachOptions::TcxOrder(LinkOrder::first());
+    let id = program
+        .attach_with_options(&interface.name, TcAttachType::Ingress, options)
+        .map_err(|error| refused(interface, Mode::Tc, &error))?;
+    let link = program.take_link(id).map_err(|error| refused(interface, Mode::Tc, &error))?;
+    FdLink::try_from(link)
+        .map_err(|source: LinkError| Error::Link { interface: interface.name.clone(), source })
 }
 
 fn refused(interface: &Interface, mode: Mode, error: &ProgramError) -> Error {
     let device = &interface.name;
-    let (reason, unsupported) = match os_error(error) {
-        Some(libc::EBUSY | libc::EEXIST) => (
+    let (reason, unsupported) = match (os_error(error), mode) {
+        (Some(libc::EBUSY | libc::EEXIST), _) => (
             format!(
                 "an XDP program is there already; see `bpftool net show dev {device}`, and remove it with \
                  `ip link set dev {device} xdp off` or by ending the program that holds its link"
             ),
             false,
         ),
-        Some(libc::EOPNOTSUPP | libc::EINVAL) if mode == Mode::Native => {
+        (Some(libc::EOPNOTSUPP | libc::EINVAL), Mode::Native) => {
             ("its driver cannot do native XDP as it is set up now".to_owned(), true)
         }
-        Some(libc::EPERM) => (format!("{}; CAP_NET_ADMIN is needed", chain(error)), true),
-        Some(libc::ERANGE) => {
+        (Some(libc::EINVAL), Mode::Tc) => ("tcx needs Linux 6.6 or newer".to_owned(), true),
+        (Some(libc::EPERM), _) => (format!("{}; CAP_NET_ADMIN is needed", chain(error)), true),
+        (Some(libc::ERANGE), _) => {
             (format!("{}; its MTU is too large for XDP in this mode, lower it", chain(error)), true)
         }
         _ => (chain(error), false),
     };
-    Error::Attach { interface: device.clone(), mode: name(mode), reason, unsupported }
+    Error::Attach { interface: device.clone(), mode: mode.name(), reason, unsupported }
 }

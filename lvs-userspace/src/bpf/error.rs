@@ -34,11 +34,11 @@ pub enum Error {
         log: Option<PathBuf>,
     },
     /// The program could not be attached.
-    #[error("cannot attach to `{interface}` in {mode} mode: {reason}")]
+    #[error("cannot attach {mode} to `{interface}`: {reason}")]
     Attach {
         /// Name of the interface.
         interface: String,
-        /// `native` or `generic`.
+        /// The mode in words.
         mode: &'static str,
         /// The reason and what to do.
         reason: String,

@@ -10,7 +10,7 @@ mod sys;
 mod table;
 
 pub use attach::{Attachment, Mode};
-pub use dataplane::{Dataplane, PROGRAM};
+pub use dataplane::Dataplane;
 pub use error::Error;
 pub use maps::Maps;
 pub use pins::Pins;

@@ -152,7 +152,7 @@ fn ready_line(config: &Config, interfaces: &[Interface], mode: Mode) -> String {
     let servers: usize = config.services.iter().map(|service| service.real_servers.len()).sum();
     let names: Vec<&str> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
     format!(
-        "ready: {}, {}, {mode} XDP on {}",
+        "ready: {}, {}, {mode} on {}",
         counted(config.services.len(), "virtual service"),
         counted(servers, "real server"),
         names.join(", ")

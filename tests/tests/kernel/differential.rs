@@ -87,7 +87,7 @@ fn compare(world: &mut World, bytes: &[u8]) -> Result<()> {
         Verdict::Pass(_) => 2,
         Verdict::Redirect(_) => 4,
     };
-    let (action, kernel_bytes) = world::run(world.kernel.program()?, bytes)?;
+    let (action, kernel_bytes) = world::run(world.kernel.xdp()?, bytes)?;
     ensure!(action == expected, "the kernel said {action}, the host {verdict:?}");
     ensure!(kernel_bytes == memory_bytes, "{verdict:?}: {kernel_bytes:02x?} {memory_bytes:02x?}");
     Ok(())

@@ -14,7 +14,7 @@ fn round_robin_is_exact_over_all_cpus() -> Result<()> {
     const THREADS: u16 = 4;
     const EACH: u16 = 2_500;
     world::with(|world| {
-        let program = world.kernel.program()?;
+        let program = world.kernel.xdp()?;
         let program = &*program;
         thread::scope(|scope| {
             let open = |thread: u16| {

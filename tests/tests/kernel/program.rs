@@ -9,7 +9,7 @@ use crate::world;
 fn the_program_stays_small() -> Result<()> {
     skip_unless_possible!();
     world::with(|world| {
-        let info = world.kernel.program()?.info()?;
+        let info = world.kernel.xdp()?.info()?;
         let walked = info.verified_instruction_count().context("the kernel counts instructions")?;
         let jitted = info.size_jitted();
         println!("verifier walked {walked} instructions, {jitted} bytes of machine code");

@@ -108,7 +108,7 @@ impl World {
 
     /// Sends a frame through the kernel's program: the XDP action and the frame as it left.
     pub(crate) fn send(&mut self, frame: &Frame) -> Result<(u32, Frame)> {
-        let (action, bytes) = run(self.kernel.program()?, &frame.bytes().unwrap())?;
+        let (action, bytes) = run(self.kernel.xdp()?, &frame.bytes().unwrap())?;
         Ok((action, Frame::read(&bytes).map_err(anyhow::Error::msg)?))
     }
 
