@@ -77,13 +77,22 @@ pub fn track<E: Env, P: Packet>(
     }
 }
 
-/// Makes the connection that this segment opens, and gives the entry of the client's direction.
+/// Both entries of a connection that is to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct New {
+    /// Of the client's packets.
+    pub to_server: Flow4,
+    /// Of the replies.
+    pub to_client: Flow4,
+}
+
+/// Decides on the connection that this segment asks for: its service and its real server.
 #[inline(always)]
-pub fn create<E: Env, P: Packet>(
+pub fn schedule<E: Env, P: Packet>(
     env: &E,
     segment: &Segment<P>,
     now: u64,
-) -> Result<Flow4, Counter> {
+) -> Result<New, Counter> {
     let tuple = &segment.tuple;
     let key = ServiceKey4 {
         address: tuple.destination,
@@ -99,19 +108,29 @@ pub fn create<E: Env, P: Packet>(
     } else {
         persistence::choose(env, &service, tuple.source, now)?
     };
-    let (to_server, to_client) = entries(segment, &service, (id, &server), env.ingress(), now);
-    let reply_key = to_server.reverse_key(tuple.protocol);
+    Ok(entries(segment, &service, (id, &server), env.ingress(), now))
+}
+
+/// Puts a new connection into the table, under the key of the packet that opens it.
+#[inline(always)]
+pub fn insert<E: Env>(env: &E, key: &Tuple4, new: &New, now: u64) -> Result<(), Counter> {
+    let reply_key = new.to_server.reverse_key(key.protocol);
     // The reverse entry first: once the client's packet is out, the reply must find it.
-    insert_reverse(env, &reply_key, &to_client, now)?;
-    if let Err(error) = env.insert_flow(tuple, &to_server) {
+    insert_reverse(env, &reply_key, &new.to_client, now)?;
+    if let Err(error) = env.insert_flow(key, &new.to_server) {
         env.remove_flow(&reply_key);
-        return Err(match error {
-            InsertError::Full => Counter::TableFull,
-            InsertError::Exists => Counter::TupleInUse,
-        });
+        return Err(refused(error));
     }
-    env.count_connection(id);
-    Ok(to_server)
+    env.count_connection(new.to_server.server);
+    Ok(())
+}
+
+#[inline(always)]
+const fn refused(error: InsertError) -> Counter {
+    match error {
+        InsertError::Full => Counter::TableFull,
+        InsertError::Exists => Counter::TupleInUse,
+    }
 }
 
 /// Inserts the entry of the replies. Another connection may hold the key: the same client port, to
@@ -129,10 +148,7 @@ fn insert_reverse<E: Env>(env: &E, key: &Tuple4, flow: &Flow4, now: u64) -> Resu
         }
         remove(env, key, &holder);
     }
-    env.insert_flow(key, flow).map_err(|error| match error {
-        InsertError::Full => Counter::TableFull,
-        InsertError::Exists => Counter::TupleInUse,
-    })
+    env.insert_flow(key, flow).map_err(refused)
 }
 
 /// Both entries of a new connection with NAT: the client's direction has its destination replaced by
@@ -144,7 +160,7 @@ fn entries<P: Packet>(
     (id, server): (u32, &Server),
     ingress: u32,
     now: u64,
-) -> (Flow4, Flow4) {
+) -> New {
     let tuple = &segment.tuple;
     let (state, timeout) = (TcpState::SynRecv as u8, TcpState::SynRecv.timeout());
     let flags = if service.persistence == 0 { 0 } else { flow_flags::CONTROLLED };
@@ -181,5 +197,5 @@ fn entries<P: Packet>(
         direction: Direction::ToClient as u8,
         ..to_server
     };
-    (to_server, to_client)
+    New { to_server, to_client }
 }

@@ -18,12 +18,17 @@ pub enum InsertError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
     /// The next hop is known down to its MAC address.
-    Via(NextHop),
+    Via {
+        /// Interface and MAC addresses.
+        hop: NextHop,
+        /// Address of the neighbour: a gateway, or the destination itself.
+        neighbour: [u8; 4],
+    },
     /// The route is known, the neighbour is not resolved.
     Unresolved {
         /// Egress interface.
         interface: u32,
-        /// Address of the neighbour: a gateway, or the destination itself.
+        /// As above.
         neighbour: [u8; 4],
     },
     /// IP forwarding is switched off on the ingress interface.
@@ -82,8 +87,9 @@ pub trait Env {
     fn route(&self, source: [u8; 4], destination: [u8; 4], tos: u8) -> Route;
     /// Whether the balancer is attached to this interface.
     fn attached(&self, interface: u32) -> bool;
-    /// Asks the controller to have a neighbour resolved.
-    fn request_neighbour(&self, interface: u32, neighbour: [u8; 4]);
+    /// Tells the controller that packets go to this neighbour, so that it has the kernel resolve or confirm
+    /// it: the kernel does not see that the packets need it.
+    fn use_neighbour(&self, interface: u32, neighbour: [u8; 4], resolved: bool);
 
     /// Index of the interface that the packet at hand came in on.
     fn ingress(&self) -> u32;

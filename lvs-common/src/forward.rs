@@ -15,7 +15,8 @@ use crate::{
 const HOP_LIFETIME: u64 = 1_000_000_000;
 
 /// Where to send a packet.
-enum Way {
+#[derive(Clone, Copy, Debug)]
+pub enum Way {
     /// Out of an attached interface.
     Via(NextHop),
     /// Rewritten, to the stack of this host, which resolves the neighbour and forwards.
@@ -46,31 +47,23 @@ pub fn existing<E: Env, P: Packet>(
     send(packet, segment, flow, &way)
 }
 
-/// Sends the packet that has opened a connection.
+/// Looks up where a packet of this flow goes.
 #[inline(always)]
-pub fn first<E: Env, P: Packet>(
-    env: &E,
-    packet: &P,
-    segment: &mut Segment<P>,
-    flow: &Flow4,
-) -> Verdict {
-    let way = look_up(env, segment, flow);
-    send(packet, segment, flow, &way)
-}
-
-#[inline(always)]
-fn look_up<E: Env, P: Packet>(env: &E, segment: &Segment<P>, flow: &Flow4) -> Way {
+pub fn look_up<E: Env, P: Packet>(env: &E, segment: &Segment<P>, flow: &Flow4) -> Way {
     let tos = segment.head.u8::<{ wire::IPV4_TOS }>();
     match env.route(flow.source, flow.destination, tos) {
-        Route::Via(hop) if env.attached(hop.interface) => Way::Via(hop),
+        Route::Via { hop, neighbour } if env.attached(hop.interface) => {
+            env.use_neighbour(hop.interface, neighbour, true);
+            Way::Via(hop)
+        }
         // The stack knows the way, and it resolves neighbours.
-        Route::Via(_) | Route::Unresolved { .. } if flow.to_server() => Way::Stack,
-        Route::Via(_) => Way::Stop(Counter::NotAttached),
+        Route::Via { .. } | Route::Unresolved { .. } if flow.to_server() => Way::Stack,
+        Route::Via { .. } => Way::Stop(Counter::NotAttached),
         // A reply cannot go through the stack: its new source is the virtual address, one of this
         // host's own, and the stack drops what comes in under that name. The last next hop will do
         // until the neighbour is resolved.
         Route::Unresolved { interface, neighbour } => {
-            env.request_neighbour(interface, neighbour);
+            env.use_neighbour(interface, neighbour, false);
             if flow.hop.interface == interface {
                 Way::Via(flow.hop)
             } else {
@@ -82,8 +75,9 @@ fn look_up<E: Env, P: Packet>(env: &E, segment: &Segment<P>, flow: &Flow4) -> Wa
     }
 }
 
+/// Rewrites a packet and sends it on its way.
 #[inline(always)]
-fn send<P: Packet>(packet: &P, segment: &mut Segment<P>, flow: &Flow4, way: &Way) -> Verdict {
+pub fn send<P: Packet>(packet: &P, segment: &mut Segment<P>, flow: &Flow4, way: &Way) -> Verdict {
     match *way {
         Way::Via(hop) => {
             let ttl = segment.head.u8::<{ wire::IPV4_TTL }>();

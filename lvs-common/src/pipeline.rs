@@ -4,7 +4,7 @@ use crate::{
     abi::{Counter, Direction, Flow4},
     connection,
     env::Env,
-    forward,
+    forward::{self, Way},
     packet::Packet,
     parse::{self, Segment},
 };
@@ -69,15 +69,32 @@ fn walk<P: Packet, E: Env>(packet: &P, segment: &mut Segment<P>, env: &E) -> Ver
         }
         connection::remove(env, &segment.tuple, &flow);
     }
-    match connection::create(env, segment, now) {
-        Ok(flow) => {
-            let length = segment.length();
-            let verdict = forward::first(env, packet, segment, &flow);
-            account(env, &flow, length, verdict);
-            verdict
-        }
+    match open(packet, segment, env, now) {
+        Ok(verdict) => verdict,
         Err(counter) => counter.into(),
     }
+}
+
+/// Makes the connection that this segment asks for and sends the segment on.
+#[inline(always)]
+fn open<P: Packet, E: Env>(
+    packet: &P,
+    segment: &mut Segment<P>,
+    env: &E,
+    now: u64,
+) -> Result<Verdict, Counter> {
+    let mut new = connection::schedule(env, segment, now)?;
+    let way = forward::look_up(env, segment, &new.to_server);
+    match way {
+        Way::Via(hop) => (new.to_server.hop, new.to_server.hop_checked) = (hop, now),
+        Way::Stack => {}
+        Way::Stop(counter) => return Err(counter),
+    }
+    connection::insert(env, &segment.tuple, &new, now)?;
+    let length = segment.length();
+    let verdict = forward::send(packet, segment, &new.to_server, &way);
+    account(env, &new.to_server, length, verdict);
+    Ok(verdict)
 }
 
 /// Counts a packet that has been sent on, whether by us or by the stack.

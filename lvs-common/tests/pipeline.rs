@@ -14,8 +14,8 @@ use lvs_common::{
 };
 use proptest::prelude::*;
 use world::{
-    CLIENT, CLIENT_MAC, CLIENT_SIDE, LOCAL_MAC, PORT, SECOND, SERVER_MAC, SERVER_PORT, SERVER_SIDE,
-    VIP, World,
+    CLIENT, CLIENT_MAC, CLIENT_SIDE, LOCAL_MAC, NEIGHBOUR, PORT, SECOND, SERVER_MAC, SERVER_PORT,
+    SERVER_SIDE, VIP, World,
 };
 
 const TO_SERVER: Verdict = Verdict::Redirect(SERVER_SIDE);
@@ -239,7 +239,7 @@ fn a_client_without_neighbour_entry_is_answered_where_its_syn_came_from() {
     let (verdict, answer) = world.send(&reply(&seen, SYN | ACK));
     assert_eq!(verdict, TO_CLIENT);
     assert_eq!(answer.macs[1], from_client(40000, SYN).macs[0]);
-    assert_eq!(*world.env.requests.borrow(), [(CLIENT_SIDE, CLIENT)]);
+    assert!(!world.env.neighbours.borrow()[&(CLIENT_SIDE, CLIENT)]);
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn a_reply_that_nobody_can_take_is_dropped_and_the_neighbour_asked_for() {
     let (_, seen) = world.send(&from_client(40000, SYN));
     let (verdict, _) = world.send(&reply(&seen, SYN | ACK));
     assert_eq!(verdict, Verdict::Drop(Counter::Unresolved));
-    assert_eq!(*world.env.requests.borrow(), [(77, [10, 9, 9, 9])]);
+    assert!(!world.env.neighbours.borrow()[&(77, [10, 9, 9, 9])]);
 }
 
 #[test]
@@ -272,7 +272,16 @@ fn routing_refusals_are_told_apart() {
         world.route(SECOND, route);
         assert_eq!(world.send(&from_client(40000, SYN)).0, Verdict::Drop(counter));
         assert_eq!(world.env.counters.borrow()[&counter], 1);
+        assert!(world.env.flows.borrow().is_empty(), "no connection to nowhere");
     }
+}
+
+#[test]
+fn the_controller_hears_of_neighbours_in_use() {
+    let world = World::new();
+    open(&world, 40000);
+    let used = world.env.neighbours.borrow();
+    assert!(used[&(SERVER_SIDE, NEIGHBOUR)] && used[&(CLIENT_SIDE, NEIGHBOUR)]);
 }
 
 #[test]

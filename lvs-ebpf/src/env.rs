@@ -16,14 +16,14 @@ use aya_ebpf::{
 use lvs_common::{
     abi::{
         Counter, Direction, Flow4, Neighbour4, NextHop, Server, Service, ServiceKey4, Statistics,
-        Template4, TemplateKey4, Tuple4,
+        Template4, TemplateKey4, Tuple4, neighbour_state,
     },
     env::{Env, FlowHandle, InsertError, Route},
 };
 
 use crate::maps::{
-    CONNECTIONS4, COUNTERS, INTERFACES, MEMBERS, SCHEDULERS, SERVERS, SERVICES4, STATISTICS,
-    TEMPLATES4, UNRESOLVED4,
+    CONNECTIONS4, COUNTERS, INTERFACES, MEMBERS, NEIGHBOURS4, SCHEDULERS, SERVERS, SERVICES4,
+    STATISTICS, TEMPLATES4,
 };
 
 const EEXIST: i32 = -17;
@@ -197,11 +197,14 @@ impl Env for KernelEnv {
         // SAFETY: the helper has filled in what belongs to its answer; the rest is zero.
         unsafe {
             match u32::try_from(code) {
-                Ok(BPF_FIB_LKUP_RET_SUCCESS) => Route::Via(NextHop {
-                    interface: (*query).ifindex,
-                    destination_mac: (*query).dmac,
-                    source_mac: (*query).smac,
-                }),
+                Ok(BPF_FIB_LKUP_RET_SUCCESS) => Route::Via {
+                    hop: NextHop {
+                        interface: (*query).ifindex,
+                        destination_mac: (*query).dmac,
+                        source_mac: (*query).smac,
+                    },
+                    neighbour: (*query).__bindgen_anon_4.ipv4_dst.to_ne_bytes(),
+                },
                 Ok(BPF_FIB_LKUP_RET_NO_NEIGH) => Route::Unresolved {
                     interface: (*query).ifindex,
                     neighbour: (*query).__bindgen_anon_4.ipv4_dst.to_ne_bytes(),
@@ -218,9 +221,14 @@ impl Env for KernelEnv {
     }
 
     #[inline(always)]
-    fn request_neighbour(&self, interface: u32, neighbour: [u8; 4]) {
+    fn use_neighbour(&self, interface: u32, neighbour: [u8; 4], resolved: bool) {
         let key = Neighbour4 { address: neighbour, interface };
-        let _full_is_fine = UNRESOLVED4.insert(&key, &0, u64::from(BPF_ANY));
+        let (state, flags) = if resolved {
+            (neighbour_state::IN_USE, BPF_NOEXIST)
+        } else {
+            (neighbour_state::UNRESOLVED, BPF_ANY)
+        };
+        let _full_or_there_is_fine = NEIGHBOURS4.insert(&key, &state, u64::from(flags));
     }
 
     #[inline(always)]

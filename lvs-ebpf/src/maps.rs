@@ -6,8 +6,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use lvs_common::abi::{
-    Counter, Flow4, MAX_FLOWS, MAX_INTERFACES, MAX_MEMBERS, MAX_SERVERS, MAX_SERVICES,
-    MAX_TEMPLATES, MAX_UNRESOLVED, Neighbour4, SchedulerState, Server, Service, ServiceKey4,
+    Counter, Flow4, MAX_FLOWS, MAX_INTERFACES, MAX_MEMBERS, MAX_NEIGHBOURS, MAX_SERVERS,
+    MAX_SERVICES, MAX_TEMPLATES, Neighbour4, SchedulerState, Server, Service, ServiceKey4,
     Statistics, Template4, TemplateKey4, Tuple4,
 };
 
@@ -57,7 +57,7 @@ pub(crate) static COUNTERS: PerCpuArray<u64, { Counter::ALL.len() }> = PerCpuArr
 #[btf_map]
 pub(crate) static INTERFACES: HashMap<u32, u32, { MAX_INTERFACES as usize }> = HashMap::new();
 
-/// Neighbours that the controller should have resolved; the value says nothing more.
+/// Neighbours in use, for the controller to have them resolved or confirmed.
 #[btf_map]
-pub(crate) static UNRESOLVED4: HashMap<Neighbour4, u32, { MAX_UNRESOLVED as usize }> =
+pub(crate) static NEIGHBOURS4: HashMap<Neighbour4, u32, { MAX_NEIGHBOURS as usize }, NO_PREALLOC> =
     HashMap::new();

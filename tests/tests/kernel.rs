@@ -1,9 +1,8 @@
-//! The BPF object in the kernel, packet by packet with BPF_PROG_TEST_RUN: the same engine that lvs-common
+//! The BPF object in the kernel, packet by packet with `BPF_PROG_TEST_RUN`: the same engine that lvs-common
 //! tests on the host, as the compiler and the verifier have left it.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    clippy::panic,
     reason = "test helpers: what is missing fails the test"
 )]
 

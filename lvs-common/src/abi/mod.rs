@@ -38,14 +38,23 @@ pub const MAX_FLOWS: u32 = 2_000_000;
 /// Persistence templates that fit.
 pub const MAX_TEMPLATES: u32 = 1_000_000;
 
-/// Neighbours that wait for the controller to have them resolved.
-pub const MAX_UNRESOLVED: u32 = 1024;
+/// Neighbours in use that the controller can be told of.
+pub const MAX_NEIGHBOURS: u32 = 16_384;
 
-/// A neighbour that the data path needs and the kernel does not know: the key of `UNRESOLVED4`.
+/// Values in `NEIGHBOURS4`.
+pub mod neighbour_state {
+    /// In use; the kernel should confirm from time to time that it is still there.
+    pub const IN_USE: u32 = 0;
+    /// Wanted, and not resolved.
+    pub const UNRESOLVED: u32 = 1;
+}
+
+/// A neighbour that the data path sends to: the key of `NEIGHBOURS4`. The value is a number of
+/// [`neighbour_state`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(4))]
 pub struct Neighbour4 {
-    /// The address to resolve, as on the wire.
+    /// Its address, as on the wire.
     pub address: [u8; 4],
     /// The interface on whose link it is.
     pub interface: u32,

@@ -66,8 +66,8 @@ pub struct MemoryEnv {
     pub routes: RefCell<HashMap<[u8; 4], Route>>,
     /// The attached interfaces.
     pub attached: Vec<u32>,
-    /// Neighbours asked for.
-    pub requests: RefCell<Vec<(u32, [u8; 4])>>,
+    /// Neighbours in use: interface and address, and whether they are resolved.
+    pub neighbours: RefCell<HashMap<(u32, [u8; 4]), bool>>,
     /// Counters that have moved.
     pub counters: RefCell<HashMap<Counter, u64>>,
     /// Statistics by server.
@@ -163,8 +163,8 @@ impl Env for MemoryEnv {
         self.attached.contains(&interface)
     }
 
-    fn request_neighbour(&self, interface: u32, neighbour: [u8; 4]) {
-        self.requests.borrow_mut().push((interface, neighbour));
+    fn use_neighbour(&self, interface: u32, neighbour: [u8; 4], resolved: bool) {
+        self.neighbours.borrow_mut().insert((interface, neighbour), resolved);
     }
 
     fn ingress(&self) -> u32 {

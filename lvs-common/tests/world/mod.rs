@@ -25,6 +25,8 @@ pub(crate) const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 1, 1];
 pub(crate) const SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 2, 1];
 pub(crate) const LOCAL_MAC: [u8; 6] = [2, 0, 0, 0, 3, 1];
 
+pub(crate) const NEIGHBOUR: [u8; 4] = [10, 0, 0, 77];
+
 const SERVICE: ServiceKey4 = ServiceKey4 { address: VIP, port: PORT, protocol: 6 };
 
 pub(crate) struct World {
@@ -87,7 +89,8 @@ impl World {
     }
 
     pub(crate) fn via(interface: u32, destination_mac: [u8; 6]) -> Route {
-        Route::Via(NextHop { interface, destination_mac, source_mac: LOCAL_MAC })
+        let hop = NextHop { interface, destination_mac, source_mac: LOCAL_MAC };
+        Route::Via { hop, neighbour: NEIGHBOUR }
     }
 
     pub(crate) fn route(&self, destination: [u8; 4], route: Route) {

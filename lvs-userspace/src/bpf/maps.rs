@@ -32,8 +32,8 @@ pub struct Maps {
     pub counters: PerCpuArray<MapData, u64>,
     /// Attached interfaces.
     pub interfaces: HashMap<MapData, u32, u32>,
-    /// Neighbours to have resolved.
-    pub unresolved: HashMap<MapData, Neighbour4, u32>,
+    /// Neighbours in use.
+    pub neighbours: HashMap<MapData, Neighbour4, u32>,
 }
 
 /// The maps that are pinned, by name.
@@ -42,12 +42,12 @@ pub(super) const NAMES: [&str; 10] = [
     "COUNTERS",
     "INTERFACES",
     "MEMBERS",
+    "NEIGHBOURS4",
     "SCHEDULERS",
     "SERVERS",
     "SERVICES4",
     "STATISTICS",
     "TEMPLATES4",
-    "UNRESOLVED4",
 ];
 
 impl Maps {
@@ -63,7 +63,7 @@ impl Maps {
             statistics: per_cpu(ebpf, "STATISTICS")?,
             counters: per_cpu(ebpf, "COUNTERS")?,
             interfaces: hash(ebpf, "INTERFACES")?,
-            unresolved: hash(ebpf, "UNRESOLVED4")?,
+            neighbours: hash(ebpf, "NEIGHBOURS4")?,
         })
     }
 }

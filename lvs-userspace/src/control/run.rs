@@ -10,7 +10,7 @@ use tokio::{
 };
 use tracing::{Level, info, warn};
 
-use super::{capabilities, expiry, neighbours, runtime::RuntimeDir, tables::Tables};
+use super::{capabilities, expiry, neighbours::Neighbours, runtime::RuntimeDir, tables::Tables};
 use crate::{
     bpf::{Attachment, Dataplane, Mode, Pins},
     config::{self, Config, Severity},
@@ -71,7 +71,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     info!("{ready}, pins in {}", pins.maps().display());
     notify(&[NotifyState::Ready, NotifyState::Status(&ready)]);
 
-    let result = serve(&mut dataplane, &netlink, &mut stop).await;
+    let result = serve(&mut dataplane, Neighbours::new(netlink), &mut stop).await;
     notify(&[NotifyState::Stopping]);
     drop(attachment);
     info!("detached from all interfaces");
@@ -81,7 +81,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
 /// Does what has to be done while packets flow.
 async fn serve(
     dataplane: &mut Dataplane,
-    netlink: &rtnetlink::Handle,
+    mut neighbours: Neighbours,
     stop: &mut Stop,
 ) -> anyhow::Result<()> {
     let mut sweeps = interval(SWEEP_INTERVAL);
@@ -101,7 +101,7 @@ async fn serve(
                 }
             }
             _ = requests.tick() => {
-                neighbours::resolve_requested(&mut dataplane.maps, netlink).await;
+                neighbours.serve(&mut dataplane.maps).await;
                 if let Some(log) = &mut log {
                     log.flush();
                 }

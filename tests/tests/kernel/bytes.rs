@@ -1,34 +1,44 @@
 //! What leaves, byte for byte; `Frame::read` checks the checksums with code that is not ours.
 
+use std::collections::HashMap;
+
 use anyhow::Result;
 use lvs_common::{
+    abi::{Neighbour4, neighbour_state},
     host::Frame,
     tcp::flags::{ACK, SYN},
 };
 use lvs_tests::skip_unless_possible;
 
-use crate::world::{self, CLIENT, CLIENT_MAC, PORT, SERVER_MACS, SERVERS, STRANGER, VIP};
+use crate::world::{self, Action, CLIENT, CLIENT_MAC, PORT, SERVER_MACS, SERVERS, STRANGER, VIP};
 
-const XDP_PASS: u32 = 2;
-const XDP_REDIRECT: u32 = 4;
+/// The TC program leaves frames alone that are for another host; this is the loopback interface's address.
+fn for_us(mut frame: Frame) -> Frame {
+    frame.macs[1] = [0; 6];
+    frame
+}
+
+fn from_client(port: u16, flags: u8) -> Frame {
+    for_us(Frame::new((CLIENT, 40000), (VIP, port), flags))
+}
 
 #[test]
 fn a_connection_is_rewritten_both_ways() -> Result<()> {
     skip_unless_possible!();
-    world::with(|world| {
-        let mut syn = Frame::new((CLIENT, 40000), (VIP, PORT), SYN);
+    world::with_both(|world| {
+        let mut syn = from_client(PORT, SYN);
         syn.payload = (0..=255).collect();
         let (action, seen) = world.send(&syn)?;
-        assert_eq!(action, XDP_REDIRECT);
+        assert_eq!(action, Action::Redirect);
         let mut expected = Frame::new((CLIENT, 40000), SERVERS[1], SYN);
         expected.macs = [seen.macs[0], SERVER_MACS[1]];
         expected.ttl = 63;
         expected.payload = (0..=255).collect();
         assert_eq!(seen, expected);
 
-        let answer = Frame::new(SERVERS[1], (CLIENT, 40000), SYN | ACK);
+        let answer = for_us(Frame::new(SERVERS[1], (CLIENT, 40000), SYN | ACK));
         let (action, seen) = world.send(&answer)?;
-        assert_eq!(action, XDP_REDIRECT);
+        assert_eq!(action, Action::Redirect);
         let mut expected = Frame::new((VIP, PORT), (CLIENT, 40000), SYN | ACK);
         expected.macs = [seen.macs[0], CLIENT_MAC];
         expected.ttl = 63;
@@ -40,13 +50,13 @@ fn a_connection_is_rewritten_both_ways() -> Result<()> {
 #[test]
 fn what_is_not_ours_passes_untouched() -> Result<()> {
     skip_unless_possible!();
-    world::with(|world| {
+    world::with_both(|world| {
         for frame in [
-            Frame::new((CLIENT, 40000), (VIP, 22), SYN),
-            Frame::new((CLIENT, 40000), (VIP, PORT), ACK),
-            Frame::new(SERVERS[0], (CLIENT, 40000), ACK),
+            from_client(22, SYN),
+            from_client(PORT, ACK),
+            for_us(Frame::new(SERVERS[0], (CLIENT, 40000), ACK)),
         ] {
-            assert_eq!(world.send(&frame)?, (XDP_PASS, frame));
+            assert_eq!(world.send(&frame)?, (Action::Pass, frame));
         }
         Ok(())
     })
@@ -55,13 +65,15 @@ fn what_is_not_ours_passes_untouched() -> Result<()> {
 #[test]
 fn the_neighbour_of_an_unknown_client_is_asked_for() -> Result<()> {
     skip_unless_possible!();
-    world::with(|world| {
-        let (_, seen) = world.send(&Frame::new((STRANGER, 40000), (VIP, PORT), SYN))?;
+    world::with_both(|world| {
+        let (_, seen) = world.send(&for_us(Frame::new((STRANGER, 40000), (VIP, PORT), SYN)))?;
         let answer = Frame::new((seen.destination, seen.ports[1]), (STRANGER, 40000), SYN | ACK);
-        world.send(&answer)?;
-        let asked: Vec<_> = world.kernel.maps.unresolved.keys().collect::<Result<_, _>>()?;
-        assert_eq!(asked.len(), 1);
-        assert_eq!((asked[0].address, asked[0].interface), (STRANGER, world.client_side));
+        world.send(&for_us(answer))?;
+        let noted: HashMap<Neighbour4, u32> =
+            world.kernel.maps.neighbours.iter().collect::<Result<_, _>>()?;
+        let stranger = Neighbour4 { address: STRANGER, interface: world.client_side };
+        assert_eq!(noted.get(&stranger), Some(&neighbour_state::UNRESOLVED));
+        assert!(noted.values().any(|state| *state == neighbour_state::IN_USE), "the server's");
         Ok(())
     })
 }
@@ -69,12 +81,12 @@ fn the_neighbour_of_an_unknown_client_is_asked_for() -> Result<()> {
 #[test]
 fn jumbo_frames_are_taken() -> Result<()> {
     skip_unless_possible!();
-    world::with(|world| {
+    world::with_both(|world| {
         // More than a page: only a program with frags support gets such a frame.
-        let mut syn = Frame::new((CLIENT, 40000), (VIP, PORT), SYN);
+        let mut syn = from_client(PORT, SYN);
         syn.payload = vec![7; 8900];
         let (action, seen) = world.send(&syn)?;
-        assert_eq!((action, seen.payload.len()), (XDP_REDIRECT, 8900));
+        assert_eq!((action, seen.payload.len()), (Action::Redirect, 8900));
         Ok(())
     })
 }

@@ -6,14 +6,15 @@ use anyhow::Result;
 use lvs_common::{host::Frame, tcp::flags::SYN};
 use lvs_tests::skip_unless_possible;
 
-use crate::world::{self, CLIENT, PORT, VIP};
+use crate::world::{self, CLIENT, Hook, PORT, VIP};
+
+const THREADS: u16 = 4;
+const EACH: u16 = 2_500;
 
 #[test]
 fn round_robin_is_exact_over_all_cpus() -> Result<()> {
     skip_unless_possible!();
-    const THREADS: u16 = 4;
-    const EACH: u16 = 2_500;
-    world::with(|world| {
+    world::with(Hook::Xdp, |world| {
         let program = world.kernel.xdp()?;
         let program = &*program;
         thread::scope(|scope| {

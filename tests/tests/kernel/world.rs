@@ -5,9 +5,9 @@ use std::{cell::Cell, collections::HashMap, rc::Rc};
 
 use anyhow::{Context as _, Result};
 use aya::{
-    TestRun as _,
+    TestRun,
     maps::MapError,
-    programs::{TestRunOptions, Xdp},
+    programs::{TestRunOptions, TestRunResult},
 };
 use lvs_common::{
     abi::{Flow4, NextHop, Tuple4},
@@ -44,8 +44,33 @@ virtual_server 10.64.1.2 10443 {
     real_server 192.168.1.101 18089 { weight 1 }
 }";
 
+/// Which of the two programs runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hook {
+    Xdp,
+    Tc,
+}
+
+/// What the program says of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Pass,
+    Drop,
+    Redirect,
+}
+
+/// Runs a test twice, each time in a namespace of its own: with the XDP and with the TC program.
+pub(crate) fn with_both(test: impl Fn(&mut World) -> Result<()> + Sync) -> Result<()> {
+    [Hook::Xdp, Hook::Tc]
+        .into_iter()
+        .try_for_each(|hook| with(hook, &test).with_context(|| format!("{hook:?}")))
+}
+
 /// Runs a test in a namespace of its own.
-pub(crate) fn with<T: Send>(test: impl FnOnce(&mut World) -> Result<T> + Send) -> Result<T> {
+pub(crate) fn with<T: Send>(
+    hook: Hook,
+    test: impl FnOnce(&mut World) -> Result<T> + Send,
+) -> Result<T> {
     static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let netns = Netns::new(format!("xlvs-k{}-{count}", std::process::id()))?;
@@ -66,17 +91,18 @@ pub(crate) fn with<T: Send>(test: impl FnOnce(&mut World) -> Result<T> + Send) -
         "neigh replace 192.168.1.101 lladdr 02:00:00:00:02:65 dev s0 nud permanent",
     ])?;
     netns.set("ipv4/ip_forward", "1")?;
-    netns.run(|| test(&mut World::new()?))
+    netns.run(|| test(&mut World::new(hook)?))
 }
 
 pub(crate) struct World {
+    hook: Hook,
     pub(crate) kernel: Dataplane,
     pub(crate) memory: MemoryEnv,
     pub(crate) client_side: u32,
 }
 
 impl World {
-    fn new() -> Result<Self> {
+    fn new(hook: Hook) -> Result<Self> {
         let tables = Tables::new(&config::parse("test", CONFIG)?.config);
         let mut kernel = Dataplane::load(None, None)?;
         tables.write(&mut kernel.maps)?;
@@ -93,7 +119,8 @@ impl World {
         memory.servers = tables.servers;
         memory.members = tables.members;
         let via = |interface, destination_mac, source_mac| {
-            Route::Via(NextHop { interface, destination_mac, source_mac })
+            let hop = NextHop { interface, destination_mac, source_mac };
+            Route::Via { hop, neighbour: [0; 4] }
         };
         let mut routes = HashMap::new();
         routes.insert(CLIENT, via(client_side, CLIENT_MAC, client_mac));
@@ -103,13 +130,33 @@ impl World {
             routes.insert(address, via(server_side, mac, server_mac));
         }
         *memory.routes.borrow_mut() = routes;
-        Ok(Self { kernel, memory, client_side })
+        Ok(Self { hook, kernel, memory, client_side })
     }
 
-    /// Sends a frame through the kernel's program: the XDP action and the frame as it left.
-    pub(crate) fn send(&mut self, frame: &Frame) -> Result<(u32, Frame)> {
-        let (action, bytes) = run(self.kernel.xdp()?, &frame.bytes().unwrap())?;
+    /// Sends a frame through the kernel's program: the action and the frame as it left.
+    pub(crate) fn send(&mut self, frame: &Frame) -> Result<(Action, Frame)> {
+        let (action, bytes) = self.send_bytes(&frame.bytes().unwrap())?;
         Ok((action, Frame::read(&bytes).map_err(anyhow::Error::msg)?))
+    }
+
+    /// The same with any bytes.
+    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) -> Result<(Action, Vec<u8>)> {
+        match self.hook {
+            Hook::Xdp => {
+                let (code, bytes) = run(self.kernel.xdp()?, bytes)?;
+                Ok((xdp_action(code)?, bytes))
+            }
+            Hook::Tc => {
+                let (code, bytes) = run(self.kernel.tc()?, bytes)?;
+                let action = match code.cast_signed() {
+                    -1 => Action::Pass,
+                    2 => Action::Drop,
+                    7 => Action::Redirect,
+                    code => anyhow::bail!("TC action {code}"),
+                };
+                Ok((action, bytes))
+            }
+        }
     }
 
     /// The kernel's connection table.
@@ -125,7 +172,10 @@ impl World {
 }
 
 /// One run of the program over these bytes.
-pub(crate) fn run(program: &Xdp, bytes: &[u8]) -> Result<(u32, Vec<u8>)> {
+pub(crate) fn run(
+    program: &impl for<'o> TestRun<Opts<'o> = TestRunOptions<'o>, Result = TestRunResult>,
+    bytes: &[u8],
+) -> Result<(u32, Vec<u8>)> {
     let mut out = vec![0; bytes.len() + 64];
     let mut options = TestRunOptions::new();
     options.data_in = Some(bytes);
@@ -134,6 +184,16 @@ pub(crate) fn run(program: &Xdp, bytes: &[u8]) -> Result<(u32, Vec<u8>)> {
     let length = result.data_size_out as usize;
     out.truncate(length);
     Ok((result.return_value, out))
+}
+
+/// The meaning of an XDP program's return code.
+pub(crate) fn xdp_action(code: u32) -> Result<Action> {
+    match code {
+        1 => Ok(Action::Drop),
+        2 => Ok(Action::Pass),
+        4 => Ok(Action::Redirect),
+        code => anyhow::bail!("XDP action {code}"),
+    }
 }
 
 /// Index and MAC address of an interface of the current namespace.
