@@ -10,7 +10,9 @@ use lvs_common::{
 };
 use lvs_tests::skip_unless_possible;
 
-use crate::world::{self, Action, CLIENT, CLIENT_MAC, PORT, SERVER_MACS, SERVERS, STRANGER, VIP};
+use crate::world::{
+    self, Action, CLIENT, CLIENT_MAC, Hook, PORT, SERVER_MACS, SERVERS, STRANGER, VIP,
+};
 
 /// The TC program leaves frames alone that are for another host; this is the loopback interface's address.
 fn for_us(mut frame: Frame) -> Frame {
@@ -81,7 +83,7 @@ fn the_neighbour_of_an_unknown_client_is_asked_for() -> Result<()> {
 #[test]
 fn jumbo_frames_are_taken() -> Result<()> {
     skip_unless_possible!();
-    world::with_both(|world| {
+    world::with(Hook::Xdp, |world| {
         // More than a page: only a program with frags support gets such a frame.
         let mut syn = from_client(PORT, SYN);
         syn.payload = vec![7; 8900];
