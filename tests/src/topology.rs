@@ -107,10 +107,18 @@ impl Topology {
                 format!("route add default via {GATEWAY}"),
             ])?;
         }
-        for (netns, interface) in [(client, "client0"), (switch, "lb0")] {
-            command::run(
-                netns.command("ethtool").args(["-K", interface, "gro", "on", "tx", "off"]),
-            )?;
+        self.set_offloads(["gro", "on", "tx", "off"])
+    }
+
+    /// Gives the ends that face the balancer the offloads that a veth has by itself, with which XDP does not
+    /// work: no GRO, checksums left open, segments joined.
+    pub fn use_default_offloads(&self) -> Result<()> {
+        self.set_offloads(["gro", "off", "tx", "on"])
+    }
+
+    fn set_offloads(&self, settings: [&str; 4]) -> Result<()> {
+        for (netns, interface) in [(&self.client, "client0"), (&self.switch, "lb0")] {
+            command::run(netns.command("ethtool").args(["-K", interface]).args(settings))?;
         }
         Ok(())
     }

@@ -36,6 +36,44 @@ fn a_connection_survives_that_neighbours_are_forgotten_in_generic_mode() -> Resu
     forgotten("generic")
 }
 
+#[test]
+fn a_first_connection_finds_an_unknown_neighbour_in_tc_mode() -> Result<()> {
+    skip_unless_possible!();
+    first_connection("tc")
+}
+
+#[test]
+fn a_connection_survives_that_neighbours_are_forgotten_in_tc_mode() -> Result<()> {
+    skip_unless_possible!();
+    forgotten("tc")
+}
+
+/// A server comes back with another network card and does not announce it. Nothing but the balancer's own
+/// questions can tell; the times after which the kernel asks are shortened for the test.
+#[test]
+fn a_server_with_a_new_mac_address_is_found_again() -> Result<()> {
+    skip_unless_possible!();
+    let bed = Bed::new()?;
+    let lb = &bed.topology.lb;
+    lb.set("ipv4/neigh/xlvs-s/base_reachable_time_ms", "1000")?;
+    lb.set("ipv4/neigh/xlvs-s/delay_first_probe_time", "1")?;
+    let xlvs = bed.start(&config::without_persistence(), None)?;
+    bed.ask_many(4, 1)?;
+    bed.topology.servers.first().context("there are servers")?.ip(&[
+        "link set eth0 down",
+        "link set eth0 address 02:00:00:00:aa:01",
+        "link set eth0 up",
+        "route add default via 192.168.1.1",
+    ])?;
+    // The server would ask for its gateway when it answers, and so give itself away.
+    let start = Instant::now();
+    while bed.ask_many(2, 1).is_err() {
+        ensure!(start.elapsed() < Duration::from_secs(30), "the server is still unreachable");
+    }
+    assert!(xlvs.stop()?.success());
+    Ok(())
+}
+
 fn first_connection(mode: &'static str) -> Result<()> {
     let bed = Bed::new()?;
     let xlvs = bed.start(&config::without_persistence(), Some(mode))?;
