@@ -217,6 +217,7 @@ pub(crate) fn setup() -> Setup {
         pin_dir: PINS.into(),
         runtime_dir: folder.join("run"),
         log: folder.join("xlvs.log"),
-        mode: None,
+        // The topology's interfaces are prepared for it; `auto` cannot know that and would take tc.
+        mode: Some("native"),
     }
 }
