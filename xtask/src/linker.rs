@@ -63,9 +63,7 @@ pub(crate) fn install(workspace: &Workspace) -> Result<Linker> {
              or install LLVM {LLVM} (see https://apt.llvm.org)"
         );
     }
-    shell::say(format_args!(
-        "building bpf-linker {VERSION} with LLVM {LLVM} (two to four minutes)"
-    ));
+    shell::say(format_args!("building bpf-linker {VERSION} with LLVM {LLVM} (about a minute)"));
     let mut cargo = workspace.cargo();
     cargo
         .env("LLVM_PREFIX", LLVM_PREFIX)

@@ -9,7 +9,7 @@ use crate::shell;
 use crate::version::Version;
 use crate::workspace::Workspace;
 
-/// Built when there is none. One that the workspace's oldest Rust can compile would be older.
+/// Built when there is none.
 const VERSION: Version = Version::new(0, 9, 143);
 
 /// Older ones do not know the keys that `.config/nextest.toml` uses.
@@ -20,7 +20,7 @@ pub(crate) fn ready(workspace: &Workspace) -> Result<PathBuf> {
     if let Some(path) = find(workspace) {
         return Ok(path);
     }
-    shell::say(format_args!("building cargo-nextest {VERSION} (four to eight minutes)"));
+    shell::say(format_args!("building cargo-nextest {VERSION} (two to four minutes)"));
     let mut cargo = workspace.cargo();
     cargo
         .args(["install", "cargo-nextest", "--locked", "--force", "--no-default-features"])

@@ -32,7 +32,8 @@ pub(crate) fn run_all(no_kernel: bool) -> Result<()> {
     let mut steps = Steps { start: Instant::now(), number: 0, total };
 
     steps.next("format");
-    run(workspace.cargo().args(["fmt", "--all", "--check"])).context("run `cargo fmt --all`")?;
+    run(workspace.cargo().args(["fmt", "--all", "--check"]))
+        .context("`cargo fmt --all` puts the format right")?;
 
     steps.next("packages and tools");
     let tools = build_ebpf::prepare(&workspace, if with_kernel { &PACKAGES } else { &[] })?;

@@ -87,6 +87,9 @@ impl Workspace {
     /// is removed afterwards, and kept when it fails or is interrupted, for the next try.
     pub(crate) fn install(&self, install: &mut Command) -> Result<()> {
         let folder = self.target("tools/build");
+        // Unoptimised, because compiling them would take three times as long, and what they do is
+        // start other programs or call LLVM.
+        install.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0");
         install.arg("--root").arg(self.target("tools")).arg("--target-dir").arg(&folder);
         shell::run(install)?;
         std::fs::remove_dir_all(&folder).with_context(|| format!("removing {}", folder.display()))

@@ -51,12 +51,12 @@ pub struct Loaded {
 #[derive(Debug, Error)]
 pub enum Failure {
     /// The file cannot be read.
-    #[error("cannot read the configuration {}: {}", path.display(), read::advice(source))]
+    #[error("cannot read the configuration {}: {}", path.display(), read::advice(error))]
     Io {
         /// The file.
         path: PathBuf,
         /// What the system says.
-        source: io::Error,
+        error: io::Error,
     },
     /// The file is wrong; the report says where, with warnings and notices besides.
     #[error("the configuration is not used: {0}")]
@@ -66,7 +66,7 @@ pub enum Failure {
 /// Reads a configuration file.
 pub fn load(path: &Path) -> Result<Loaded, Failure> {
     let name = path.display().to_string();
-    let io = |source| Failure::Io { path: path.to_owned(), source };
+    let io = |error| Failure::Io { path: path.to_owned(), error };
     match read::text(path).map_err(io)? {
         Ok(text) => parse(&name, &text),
         Err(not_utf8) => {
@@ -79,7 +79,7 @@ pub fn load(path: &Path) -> Result<Loaded, Failure> {
 
 /// Reads a configuration from a text; the name is for the diagnostics.
 pub fn parse(name: &str, text: &str) -> Result<Loaded, Failure> {
-    read::check_size(text.len()).map_err(|source| Failure::Io { path: name.into(), source })?;
+    read::check_size(text.len()).map_err(|error| Failure::Io { path: name.into(), error })?;
     let source = Source::new(name, text);
     let mut sink = Sink::default();
     let config = match source.text().find('\0') {
