@@ -39,7 +39,6 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<()> {
     }
     let mut demo = workspace.command(workspace.target("release/xlvs-demo"));
     demo.arg("--xlvs").arg(workspace.target("release/xlvs")).args(arguments);
-    let shown = shell::show(&demo);
-    shell::say(format_args!("  $ {shown}"));
-    Err(demo.exec()).with_context(|| format!("cannot start `{shown}`"))
+    shell::say(format_args!("  $ {}", shell::show(&demo)));
+    Err(demo.exec()).with_context(|| format!("cannot start `{}`", shell::words(&demo)))
 }

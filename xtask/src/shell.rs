@@ -31,26 +31,26 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// As [`run`], but without a word after a success: the command's own last line is the last line.
 pub(crate) fn run_last(command: &mut Command) -> Result<()> {
-    let shown = show(command);
-    say(format_args!("  $ {shown}"));
-    let status = command.status().with_context(|| format!("cannot start `{shown}`"))?;
-    check(&shown, status)
+    say(format_args!("  $ {}", show(command)));
+    let name = words(command);
+    let status = command.status().with_context(|| format!("cannot start `{name}`"))?;
+    check(&name, status)
 }
 
 /// The standard output of a command that only asks something; not shown.
 pub(crate) fn ask(command: &mut Command) -> Result<String> {
-    let shown = show(command);
-    let output = command.output().with_context(|| format!("cannot start `{shown}`"))?;
-    check(&shown, output.status)
+    let name = words(command);
+    let output = command.output().with_context(|| format!("cannot start `{name}`"))?;
+    check(&name, output.status)
         .with_context(|| String::from_utf8_lossy(&output.stderr).trim().to_owned())?;
-    String::from_utf8(output.stdout).with_context(|| format!("the output of `{shown}`"))
+    String::from_utf8(output.stdout).with_context(|| format!("the output of `{name}`"))
 }
 
-fn check(shown: &str, status: ExitStatus) -> Result<()> {
+fn check(name: &str, status: ExitStatus) -> Result<()> {
     match status.code() {
         Some(0) => Ok(()),
-        Some(code) => bail!("`{shown}` failed with exit code {code}"),
-        None => bail!("`{shown}` was ended: {status}"),
+        Some(code) => bail!("`{name}` failed with exit code {code}"),
+        None => bail!("`{name}` was ended: {status}"),
     }
 }
 
@@ -60,9 +60,13 @@ pub(crate) fn show(command: &Command) -> String {
         let value = quote(&value?.to_string_lossy());
         Some(format!("{}={value}", name.to_string_lossy()))
     });
+    variables.chain([words(command)]).collect::<Vec<_>>().join(" ")
+}
+
+/// A command by its name and arguments alone.
+pub(crate) fn words(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    let words = words.map(|word| quote(&word.to_string_lossy()));
-    variables.chain(words).collect::<Vec<_>>().join(" ")
+    words.map(|word| quote(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
 }
 
 /// A word as a POSIX shell wants it.
