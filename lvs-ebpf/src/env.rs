@@ -28,6 +28,8 @@ use crate::maps::{
 
 const EEXIST: i32 = -17;
 const AF_INET: u8 = 2;
+#[expect(clippy::cast_possible_wrap, reason = "64 bytes")]
+const FIB_QUERY_SIZE: i32 = size_of::<bpf_fib_lookup>() as i32;
 
 /// Sends the frame out of an interface; gives the action to return.
 #[inline(always)]
@@ -183,35 +185,33 @@ impl Env for KernelEnv {
     fn route(&self, source: [u8; 4], destination: [u8; 4], tos: u8) -> Route {
         // Eight words: at the alignment of the structure itself LLVM would call a loop over 64 bytes.
         let mut words = [0_u64; size_of::<bpf_fib_lookup>() / size_of::<u64>()];
-        let query = words.as_mut_ptr().cast::<bpf_fib_lookup>();
-        // SAFETY: all fields are plain integers and fit into the zeroed words.
-        let code = unsafe {
-            (*query).family = AF_INET;
-            (*query).l4_protocol = lvs_common::wire::PROTOCOL_TCP;
-            (*query).ifindex = self.ingress();
-            (*query).__bindgen_anon_2.tos = tos;
-            (*query).__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(source);
-            (*query).__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(destination);
-            generated::bpf_fib_lookup(self.ctx, query, size_of::<bpf_fib_lookup>() as i32, 0)
-        };
-        // SAFETY: the helper has filled in what belongs to its answer; the rest is zero.
-        unsafe {
-            match u32::try_from(code) {
-                Ok(BPF_FIB_LKUP_RET_SUCCESS) => Route::Via {
-                    hop: NextHop {
-                        interface: (*query).ifindex,
-                        destination_mac: (*query).dmac,
-                        source_mac: (*query).smac,
-                    },
-                    neighbour: (*query).__bindgen_anon_4.ipv4_dst.to_ne_bytes(),
+        // SAFETY: the structure is made of plain integers, for which zero is a value, and fits into the
+        // words at a lower alignment.
+        let query = unsafe { &mut *words.as_mut_ptr().cast::<bpf_fib_lookup>() };
+        query.family = AF_INET;
+        query.l4_protocol = lvs_common::wire::PROTOCOL_TCP;
+        query.ifindex = self.ingress;
+        query.__bindgen_anon_2.tos = tos;
+        query.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(source);
+        query.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(destination);
+        // SAFETY: the context is the program's own, the query has the size that is given.
+        let code = unsafe { generated::bpf_fib_lookup(self.ctx, query, FIB_QUERY_SIZE, 0) };
+        // SAFETY: four bytes, whatever they mean; the helper puts the next hop's address here.
+        let neighbour = unsafe { query.__bindgen_anon_4.ipv4_dst }.to_ne_bytes();
+        match u32::try_from(code) {
+            Ok(BPF_FIB_LKUP_RET_SUCCESS) => Route::Via {
+                hop: NextHop {
+                    interface: query.ifindex,
+                    destination_mac: query.dmac,
+                    source_mac: query.smac,
                 },
-                Ok(BPF_FIB_LKUP_RET_NO_NEIGH) => Route::Unresolved {
-                    interface: (*query).ifindex,
-                    neighbour: (*query).__bindgen_anon_4.ipv4_dst.to_ne_bytes(),
-                },
-                Ok(BPF_FIB_LKUP_RET_FWD_DISABLED) => Route::ForwardingDisabled,
-                _ => Route::None,
+                neighbour,
+            },
+            Ok(BPF_FIB_LKUP_RET_NO_NEIGH) => {
+                Route::Unresolved { interface: query.ifindex, neighbour }
             }
+            Ok(BPF_FIB_LKUP_RET_FWD_DISABLED) => Route::ForwardingDisabled,
+            _ => Route::None,
         }
     }
 
@@ -228,7 +228,7 @@ impl Env for KernelEnv {
         } else {
             (neighbour_state::UNRESOLVED, BPF_ANY)
         };
-        let _full_or_there_is_fine = NEIGHBOURS4.insert(&key, &state, u64::from(flags));
+        let _full_or_there_is_fine = NEIGHBOURS4.insert(key, state, u64::from(flags));
     }
 
     #[inline(always)]

@@ -40,7 +40,7 @@ pub(crate) struct FrameWindow<const N: usize> {
 // mind; and byte by byte LLVM would need ten instructions for four bytes. Assembly says what is meant.
 macro_rules! load {
     ($window:expr, $offset:expr, $length:literal, $size:literal) => {{
-        const { assert!($offset + $length <= N) }
+        const { assert!($offset + ($length - 1) < N) }
         let value: u64;
         // SAFETY: `window` has shown that N bytes from `start` on lie in the frame, and the assertion
         // that this field lies in those; the verifier proves both again.
@@ -59,7 +59,7 @@ macro_rules! load {
 
 macro_rules! store {
     ($window:expr, $offset:expr, $length:literal, $size:literal, $value:expr) => {{
-        const { assert!($offset + $length <= N) }
+        const { assert!($offset + ($length - 1) < N) }
         // SAFETY: as in `load`; nothing else refers to the frame's memory as a Rust place.
         unsafe {
             asm!(

@@ -34,10 +34,11 @@ const HEADERS: u32 = 14 + 60 + 20;
 
 /// The XDP program on each attached interface.
 #[xdp(frags)]
+#[expect(clippy::needless_pass_by_value, reason = "the form that aya's macro calls")]
 fn xlvs(ctx: XdpContext) -> u32 {
     let env = KernelEnv::new(ctx.as_ptr(), ctx.ingress_ifindex() as u32);
     match pipeline::process(&XdpPacket::new(&ctx), &env) {
-        Verdict::Redirect(interface) => env::redirect(interface) as u32,
+        Verdict::Redirect(interface) => env::redirect(interface).cast_unsigned(),
         Verdict::Pass(_) => xdp_action::XDP_PASS,
         Verdict::Drop(counter) => {
             // The level is constant at load time: with logging off the verifier removes this.
@@ -49,13 +50,13 @@ fn xlvs(ctx: XdpContext) -> u32 {
 
 /// The TC program at the ingress of each attached interface, where XDP cannot be used.
 #[classifier]
+#[expect(clippy::needless_pass_by_value, reason = "the form that aya's macro calls")]
 fn xlvs_tc(ctx: TcContext) -> i32 {
     let skb = ctx.skb.skb;
-    // SAFETY: the kernel passes a valid context, and these are plain fields of it.
-    let (pkt_type, vlan, ingress) =
-        unsafe { ((*skb).pkt_type, (*skb).vlan_present, (*skb).ifindex) };
+    // SAFETY: the kernel passes a valid context.
+    let skb = unsafe { &*skb };
     // A VLAN tag is kept beside the frame, which looks like an untagged one.
-    if pkt_type == PACKET_OTHERHOST || vlan != 0 {
+    if skb.pkt_type == PACKET_OTHERHOST || skb.vlan_present != 0 {
         return TC_NEXT;
     }
     let linear = (ctx.data_end() - ctx.data()) as u32;
@@ -63,7 +64,7 @@ fn xlvs_tc(ctx: TcContext) -> i32 {
     if linear < wanted && ctx.pull_data(wanted).is_err() {
         return TC_NEXT;
     }
-    let env = KernelEnv::new(ctx.as_ptr(), ingress);
+    let env = KernelEnv::new(ctx.as_ptr(), skb.ifindex);
     match pipeline::process(&TcPacket::new(&ctx), &env) {
         Verdict::Redirect(interface) => env::redirect(interface),
         Verdict::Pass(_) => TC_NEXT,

@@ -17,7 +17,7 @@ use crate::workspace::Workspace;
 /// Debian's way to get one.
 pub(crate) const PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 
-/// The newest-language user of this workspace decides, which is any crate of it.
+/// The oldest Rust that the crates of this workspace compile with.
 const MINIMUM: &str = env!("CARGO_PKG_RUST_VERSION");
 
 /// A toolchain with the library's sources.
