@@ -86,13 +86,9 @@ pub struct New {
     pub to_client: Flow4,
 }
 
-/// Decides on the connection that this segment asks for: its service and its real server.
+/// The virtual service that this segment asks for a connection to.
 #[inline(always)]
-pub fn schedule<E: Env, P: Packet>(
-    env: &E,
-    segment: &Segment<P>,
-    now: u64,
-) -> Result<New, Counter> {
+pub fn service<E: Env, P: Packet>(env: &E, segment: &Segment<P>) -> Result<Service, Counter> {
     let tuple = &segment.tuple;
     let key = ServiceKey4 {
         address: tuple.destination,
@@ -103,12 +99,32 @@ pub fn schedule<E: Env, P: Packet>(
     if !segment.opens() {
         return Err(Counter::NotSyn);
     }
+    if !env.interface(env.ingress()).is_some_and(|interface| segment.is_for(interface.mac)) {
+        return Err(Counter::OtherHost);
+    }
+    // What the stack would not take either; it sees the addresses of this host, we those that cannot be
+    // routed back to.
+    let [network, ..] = tuple.source;
+    if network == 0 || network == 127 || network >= 224 {
+        return Err(Counter::MartianSource);
+    }
+    Ok(service)
+}
+
+/// Decides on the connection that this segment asks for: its real server and both entries.
+#[inline(always)]
+pub fn schedule<E: Env, P: Packet>(
+    env: &E,
+    segment: &Segment<P>,
+    service: &Service,
+    now: u64,
+) -> Result<New, Counter> {
     let (id, server) = if service.persistence == 0 {
-        scheduler::choose(env, &service).ok_or(Counter::NoServer)?
+        scheduler::choose(env, service).ok_or(Counter::NoServer)?
     } else {
-        persistence::choose(env, &service, tuple.source, now)?
+        persistence::choose(env, service, segment.tuple.source, now)?
     };
-    Ok(entries(segment, &service, (id, &server), env.ingress(), now))
+    Ok(entries(segment, service, (id, &server), env.ingress(), now))
 }
 
 /// Puts a new connection into the table, under the key of the packet that opens it.

@@ -1,8 +1,8 @@
 //! What the engine asks of its surroundings: tables, clock, routes and counters.
 
 use crate::abi::{
-    Counter, Direction, Flow4, NextHop, Server, Service, ServiceKey4, Template4, TemplateKey4,
-    Tuple4,
+    Counter, Direction, Flow4, Interface, NextHop, Server, Service, ServiceKey4, Template4,
+    TemplateKey4, Tuple4,
 };
 
 /// Why an entry was not inserted.
@@ -85,8 +85,8 @@ pub trait Env {
     /// The way of a forwarded packet from `source` to `destination` with this type of service, which
     /// came in on the interface of the packet at hand.
     fn route(&self, source: [u8; 4], destination: [u8; 4], tos: u8) -> Route;
-    /// Whether the balancer is attached to this interface.
-    fn attached(&self, interface: u32) -> bool;
+    /// The attached interface with this index.
+    fn interface(&self, index: u32) -> Option<Interface>;
     /// Tells the controller that packets go to this neighbour, so that it has the kernel resolve or confirm
     /// it: the kernel does not see that the packets need it.
     fn use_neighbour(&self, interface: u32, neighbour: [u8; 4], resolved: bool);
@@ -99,5 +99,5 @@ pub trait Env {
     /// Counts a new connection of a server.
     fn count_connection(&self, server: u32);
     /// Counts a packet of `bytes` IP bytes for a server.
-    fn count_packet(&self, server: u32, direction: Direction, bytes: u16);
+    fn count_packet(&self, server: u32, direction: Direction, bytes: u32);
 }

@@ -52,7 +52,7 @@ pub fn existing<E: Env, P: Packet>(
 pub fn look_up<E: Env, P: Packet>(env: &E, segment: &Segment<P>, flow: &Flow4) -> Way {
     let tos = segment.head.u8::<{ wire::IPV4_TOS }>();
     match env.route(flow.source, flow.destination, tos) {
-        Route::Via { hop, neighbour } if env.attached(hop.interface) => {
+        Route::Via { hop, neighbour } if env.interface(hop.interface).is_some() => {
             env.use_neighbour(hop.interface, neighbour, true);
             Way::Via(hop)
         }

@@ -12,6 +12,10 @@ pub trait Packet {
     /// The `N` bytes from `offset` on, or `None` where the frame is shorter.
     fn window<const N: usize>(&self, offset: usize) -> Option<Self::Window<N>>;
 
+    /// The length of an IP packet whose header says `total`. A socket buffer may join segments to more than
+    /// the header's 16 bits can tell; its header then says 0.
+    fn ip_length(&self, total: u16) -> u32;
+
     /// Brings a transport checksum up to date after addresses and ports have changed by these differences
     /// (see [`crate::checksum`]): the field at `O` of `window`, which starts at `start` in the frame. The
     /// differences come apart because a checksum that is left to the network card covers only the

@@ -18,15 +18,25 @@ pub struct Segment<P: Packet> {
     pub tcp_offset: usize,
     /// The packet's 5-tuple.
     pub tuple: Tuple4,
+    /// Length of the IP packet in bytes.
+    pub length: u32,
     /// TCP flags, see [`tcp::flags`].
     pub flags: u8,
 }
 
 impl<P: Packet> Segment<P> {
-    /// Length of the IP packet in bytes.
+    /// Whether the frame is for this MAC address, or for the address that a VRRP master answers under
+    /// (00-00-5E-00-01-xx, RFC 5798 section 7.3).
     #[inline(always)]
-    pub fn length(&self) -> u16 {
-        u16::from_be(self.head.u16::<{ wire::IPV4_LENGTH }>())
+    pub fn is_for(&self, mac: [u8; 6]) -> bool {
+        // Word by word: comparing arrays would call a loop over bytes.
+        let [own_1, own_2, own_3]: [u16; 3] = zerocopy::transmute!(mac);
+        let first = self.head.u16::<{ wire::ETH_MACS }>();
+        let second = self.head.u16::<{ wire::ETH_MACS + 2 }>();
+        let third = self.head.u16::<{ wire::ETH_MACS + 4 }>();
+        let own = first == own_1 && second == own_2 && third == own_3;
+        let vrrp = first == 0 && second.to_ne_bytes() == [0x5e, 0] && third.to_ne_bytes()[0] == 1;
+        own || vrrp
     }
 
     /// The way back to where the frame came from, over the interface that it came in on.
@@ -68,9 +78,8 @@ pub fn segment<P: Packet>(packet: &P) -> Result<Segment<P>, Counter> {
     if u16::from_be(head.u16::<{ wire::IPV4_FRAGMENT }>()) & wire::IPV4_FRAGMENT_BITS != 0 {
         return Err(Counter::Fragment);
     }
-    if usize::from(u16::from_be(head.u16::<{ wire::IPV4_LENGTH }>()))
-        < header_length + wire::TCP_LEN
-    {
+    let length = packet.ip_length(u16::from_be(head.u16::<{ wire::IPV4_LENGTH }>()));
+    if length < (header_length + wire::TCP_LEN) as u32 {
         return Err(Counter::Malformed);
     }
     let tcp_offset = wire::IPV4 + header_length;
@@ -83,5 +92,5 @@ pub fn segment<P: Packet>(packet: &P) -> Result<Segment<P>, Counter> {
         protocol: u32::from(wire::PROTOCOL_TCP),
     };
     let flags = tcp.u8::<{ wire::TCP_FLAGS }>();
-    Ok(Segment { head, tcp, tcp_offset, tuple, flags })
+    Ok(Segment { head, tcp, tcp_offset, tuple, length, flags })
 }

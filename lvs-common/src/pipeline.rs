@@ -5,8 +5,9 @@ use crate::{
     connection,
     env::Env,
     forward::{self, Way},
-    packet::Packet,
+    packet::{Packet, Window as _},
     parse::{self, Segment},
+    wire,
 };
 
 /// What is to be done with the packet.
@@ -30,7 +31,8 @@ impl From<Counter> for Verdict {
             | Counter::Malformed
             | Counter::NoService
             | Counter::NotSyn
-            | Counter::HandedToStack => Self::Pass(counter),
+            | Counter::HandedToStack
+            | Counter::OtherHost => Self::Pass(counter),
             Counter::NoServer
             | Counter::TableFull
             | Counter::TupleInUse
@@ -38,7 +40,8 @@ impl From<Counter> for Verdict {
             | Counter::NoRoute
             | Counter::ForwardingDisabled
             | Counter::NotAttached
-            | Counter::Unresolved => Self::Drop(counter),
+            | Counter::Unresolved
+            | Counter::MartianSource => Self::Drop(counter),
         }
     }
 }
@@ -62,9 +65,8 @@ fn walk<P: Packet, E: Env>(packet: &P, segment: &mut Segment<P>, env: &E) -> Ver
     if let Some((handle, flow)) = connection::find(env, &segment.tuple, now) {
         if !connection::reopens(segment, &flow) {
             connection::track(env, segment, &handle, &flow, now);
-            let length = segment.length();
             let verdict = forward::existing(env, packet, segment, &handle, &flow, now);
-            account(env, &flow, length, verdict);
+            account(env, &flow, segment.length, verdict);
             return verdict;
         }
         connection::remove(env, &segment.tuple, &flow);
@@ -75,7 +77,8 @@ fn walk<P: Packet, E: Env>(packet: &P, segment: &mut Segment<P>, env: &E) -> Ver
     }
 }
 
-/// Makes the connection that this segment asks for and sends the segment on.
+/// Makes the connection that this segment asks for and sends the segment on. Both ways are looked up first:
+/// no connection is made to or for somebody that cannot be reached.
 #[inline(always)]
 fn open<P: Packet, E: Env>(
     packet: &P,
@@ -83,23 +86,33 @@ fn open<P: Packet, E: Env>(
     env: &E,
     now: u64,
 ) -> Result<Verdict, Counter> {
-    let mut new = connection::schedule(env, segment, now)?;
+    let service = connection::service(env, segment)?;
+    let ttl = segment.head.u8::<{ wire::IPV4_TTL }>();
+    if ttl <= 1 {
+        return Err(Counter::TtlExpired);
+    }
+    let mut new = connection::schedule(env, segment, &service, now)?;
     let way = forward::look_up(env, segment, &new.to_server);
     match way {
         Way::Via(hop) => (new.to_server.hop, new.to_server.hop_checked) = (hop, now),
         Way::Stack => {}
         Way::Stop(counter) => return Err(counter),
     }
+    match forward::look_up(env, segment, &new.to_client) {
+        Way::Via(hop) => (new.to_client.hop, new.to_client.hop_checked) = (hop, now),
+        // The reply may find the neighbour resolved.
+        Way::Stack | Way::Stop(Counter::Unresolved) => {}
+        Way::Stop(counter) => return Err(counter),
+    }
     connection::insert(env, &segment.tuple, &new, now)?;
-    let length = segment.length();
     let verdict = forward::send(packet, segment, &new.to_server, &way);
-    account(env, &new.to_server, length, verdict);
+    account(env, &new.to_server, segment.length, verdict);
     Ok(verdict)
 }
 
 /// Counts a packet that has been sent on, whether by us or by the stack.
 #[inline(always)]
-fn account<E: Env>(env: &E, flow: &Flow4, length: u16, verdict: Verdict) {
+fn account<E: Env>(env: &E, flow: &Flow4, length: u32, verdict: Verdict) {
     if matches!(verdict, Verdict::Drop(_)) {
         return;
     }

@@ -255,10 +255,12 @@ fn a_reply_that_nobody_can_take_is_dropped_and_the_neighbour_asked_for() {
 #[test]
 fn interfaces_that_are_not_attached_are_left_to_the_stack_or_dropped() {
     let mut world = World::new();
-    world.env.attached = vec![CLIENT_SIDE];
+    let server_side = world.env.interfaces.remove(&SERVER_SIDE).unwrap();
     let (verdict, seen) = world.send(&from_client(40000, SYN));
     assert_eq!(verdict, Verdict::Pass(Counter::HandedToStack));
-    world.env.attached = vec![SERVER_SIDE];
+    world.env.interfaces.insert(SERVER_SIDE, server_side);
+    world.env.interfaces.remove(&CLIENT_SIDE);
+    world.pass_seconds(2);
     let (verdict, _) = world.send(&reply(&seen, SYN | ACK));
     assert_eq!(verdict, Verdict::Drop(Counter::NotAttached));
 }
@@ -282,6 +284,44 @@ fn the_controller_hears_of_neighbours_in_use() {
     open(&world, 40000);
     let used = world.env.neighbours.borrow();
     assert!(used[&(SERVER_SIDE, NEIGHBOUR)] && used[&(CLIENT_SIDE, NEIGHBOUR)]);
+}
+
+#[test]
+fn nobody_gets_a_connection_under_a_name_that_no_client_has() {
+    let world = World::new();
+    for source in [[0, 0, 0, 0], [127, 0, 0, 1], [224, 0, 0, 5], [255; 4]] {
+        let syn = Frame::new((source, 40000), (VIP, PORT), SYN);
+        assert_eq!(world.send(&syn).0, Verdict::Drop(Counter::MartianSource), "{source:?}");
+    }
+    // The balancer's own addresses have no route.
+    for source in [VIP, [192, 168, 1, 1]] {
+        let syn = Frame::new((source, 40000), (VIP, PORT), SYN);
+        assert_eq!(world.send(&syn).0, Verdict::Drop(Counter::NoRoute), "{source:?}");
+    }
+    assert!(world.env.flows.borrow().is_empty());
+}
+
+#[test]
+fn frames_for_other_hosts_open_nothing() {
+    let world = World::new();
+    for (mac, verdict) in [
+        ([2, 0, 0, 0, 0, 0x99], Verdict::Pass(Counter::OtherHost)),
+        ([0xff; 6], Verdict::Pass(Counter::OtherHost)),
+        ([0, 0, 0x5e, 0, 1, 7], TO_SERVER),
+    ] {
+        let mut syn = from_client(40000, SYN);
+        syn.macs[1] = mac;
+        assert_eq!(world.send(&syn).0, verdict, "{mac:?}");
+    }
+}
+
+#[test]
+fn a_syn_at_the_end_of_its_ttl_opens_nothing() {
+    let world = World::new();
+    let mut syn = from_client(40000, SYN);
+    syn.ttl = 1;
+    assert_eq!(world.send(&syn).0, Verdict::Drop(Counter::TtlExpired));
+    assert!(world.env.flows.borrow().is_empty());
 }
 
 #[test]
@@ -365,6 +405,7 @@ proptest! {
         payload in prop::collection::vec(any::<u8>(), 0..64),
     ) {
         prop_assume!(client != server && client != VIP && server != VIP);
+        prop_assume!(matches!(client[0], 1..=126 | 128..=223), "an address that clients have");
         let mut world = World::new();
         world.env.servers[1].address = server;
         world.env.servers[1].port = ports[1];

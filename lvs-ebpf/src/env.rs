@@ -15,8 +15,8 @@ use aya_ebpf::{
 };
 use lvs_common::{
     abi::{
-        Counter, Direction, Flow4, Neighbour4, NextHop, Server, Service, ServiceKey4, Statistics,
-        Template4, TemplateKey4, Tuple4, neighbour_state,
+        Counter, Direction, Flow4, Interface, Neighbour4, NextHop, Server, Service, ServiceKey4,
+        Statistics, Template4, TemplateKey4, Tuple4, neighbour_state,
     },
     env::{Env, FlowHandle, InsertError, Route},
 };
@@ -216,8 +216,8 @@ impl Env for KernelEnv {
     }
 
     #[inline(always)]
-    fn attached(&self, interface: u32) -> bool {
-        INTERFACES.get_ptr(interface).is_some()
+    fn interface(&self, index: u32) -> Option<Interface> {
+        copied(INTERFACES.get_ptr(index))
     }
 
     #[inline(always)]
@@ -253,7 +253,7 @@ impl Env for KernelEnv {
     }
 
     #[inline(always)]
-    fn count_packet(&self, server: u32, direction: Direction, bytes: u16) {
+    fn count_packet(&self, server: u32, direction: Direction, bytes: u32) {
         let Some(statistics) = STATISTICS.get_ptr_mut(server) else { return };
         // SAFETY: as in `count`.
         let Statistics { in_packets, in_bytes, out_packets, out_bytes, connections: _ } =

@@ -27,8 +27,6 @@ use crate::{
 const TC_NEXT: i32 = -1;
 /// Drop it.
 const TC_SHOT: i32 = 2;
-/// `pkt_type` of a frame for another host, seen because the interface is promiscuous.
-const PACKET_OTHERHOST: u32 = 3;
 /// The longest headers that the engine reads: Ethernet, IPv4 with all options, TCP.
 const HEADERS: u32 = 14 + 60 + 20;
 
@@ -56,7 +54,7 @@ fn xlvs_tc(ctx: TcContext) -> i32 {
     // SAFETY: the kernel passes a valid context.
     let skb = unsafe { &*skb };
     // A VLAN tag is kept beside the frame, which looks like an untagged one.
-    if skb.pkt_type == PACKET_OTHERHOST || skb.vlan_present != 0 {
+    if skb.vlan_present != 0 {
         return TC_NEXT;
     }
     let linear = (ctx.data_end() - ctx.data()) as u32;

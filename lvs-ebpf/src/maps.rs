@@ -6,7 +6,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use lvs_common::abi::{
-    Counter, Flow4, MAX_FLOWS, MAX_INTERFACES, MAX_MEMBERS, MAX_NEIGHBOURS, MAX_SERVERS,
+    Counter, Flow4, Interface, MAX_FLOWS, MAX_INTERFACES, MAX_MEMBERS, MAX_NEIGHBOURS, MAX_SERVERS,
     MAX_SERVICES, MAX_TEMPLATES, Neighbour4, SchedulerState, Server, Service, ServiceKey4,
     Statistics, Template4, TemplateKey4, Tuple4,
 };
@@ -53,9 +53,9 @@ pub(crate) static STATISTICS: PerCpuArray<Statistics, { MAX_SERVERS as usize }> 
 #[btf_map]
 pub(crate) static COUNTERS: PerCpuArray<u64, { Counter::ALL.len() }> = PerCpuArray::new();
 
-/// The attached interfaces by index; the value says nothing more.
+/// The attached interfaces by index.
 #[btf_map]
-pub(crate) static INTERFACES: HashMap<u32, u32, { MAX_INTERFACES as usize }> = HashMap::new();
+pub(crate) static INTERFACES: HashMap<u32, Interface, { MAX_INTERFACES as usize }> = HashMap::new();
 
 /// Neighbours in use, for the controller to have them resolved or confirmed.
 #[btf_map]

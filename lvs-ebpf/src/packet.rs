@@ -9,6 +9,7 @@ use aya_ebpf::{
 use lvs_common::{
     checksum,
     packet::{Packet, Window as _},
+    wire,
 };
 
 use crate::frame::{Frame, FrameWindow};
@@ -29,6 +30,11 @@ impl Packet for XdpPacket {
     #[inline(always)]
     fn window<const N: usize>(&self, offset: usize) -> Option<FrameWindow<N>> {
         self.0.window(offset)
+    }
+
+    #[inline(always)]
+    fn ip_length(&self, total: u16) -> u32 {
+        total.into()
     }
 
     #[inline(always)]
@@ -62,6 +68,11 @@ impl Packet for TcPacket<'_> {
     #[inline(always)]
     fn window<const N: usize>(&self, offset: usize) -> Option<FrameWindow<N>> {
         self.frame.window(offset)
+    }
+
+    #[inline(always)]
+    fn ip_length(&self, total: u16) -> u32 {
+        if total == 0 { self.ctx.len().saturating_sub(wire::IPV4 as u32) } else { total.into() }
     }
 
     #[inline(always)]

@@ -35,11 +35,16 @@ pub enum Counter {
     NotAttached = 13,
     /// Dropped: the client's neighbour entry is not resolved yet; the controller was asked to.
     Unresolved = 14,
+    /// Dropped: a new connection from an address that no client has (0/8, 127/8, multicast, reserved).
+    MartianSource = 15,
+    /// Passed: a new connection in a frame for another host, seen because the interface is promiscuous or
+    /// the frame is a broadcast.
+    OtherHost = 16,
 }
 
 impl Counter {
     /// All counters in the order of their index.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::NotIpv4,
         Self::NotTcp,
         Self::Fragment,
@@ -55,6 +60,8 @@ impl Counter {
         Self::ForwardingDisabled,
         Self::NotAttached,
         Self::Unresolved,
+        Self::MartianSource,
+        Self::OtherHost,
     ];
 
     /// Its name in logs and listings.
@@ -76,6 +83,8 @@ impl Counter {
             Self::ForwardingDisabled => "drop-forwarding-disabled",
             Self::NotAttached => "drop-not-attached",
             Self::Unresolved => "drop-unresolved",
+            Self::MartianSource => "drop-martian-source",
+            Self::OtherHost => "pass-other-host",
         }
     }
 }

@@ -60,6 +60,16 @@ pub struct Neighbour4 {
     pub interface: u32,
 }
 
+/// An attached interface: the value of `INTERFACES`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(4))]
+pub struct Interface {
+    /// Its MAC address.
+    pub mac: [u8; 6],
+    /// Always zero.
+    pub reserved: u16,
+}
+
 /// Implements aya's marker for each type that userspace reads or writes in a map.
 #[cfg(feature = "aya")]
 mod pod {
@@ -74,6 +84,7 @@ mod pod {
     }
     pod!(
         Flow4,
+        Interface,
         Neighbour4,
         SchedulerState,
         Server,

@@ -5,8 +5,8 @@ use std::{collections::HashMap, rc::Rc, vec::Vec};
 
 use crate::{
     abi::{
-        Counter, Direction, Flow4, NextHop, Server, Service, ServiceKey4, Statistics, Template4,
-        TemplateKey4, Tuple4,
+        Counter, Direction, Flow4, Interface, NextHop, Server, Service, ServiceKey4, Statistics,
+        Template4, TemplateKey4, Tuple4,
     },
     env::{Env, FlowHandle, InsertError, Route},
 };
@@ -65,7 +65,7 @@ pub struct MemoryEnv {
     /// Routes by destination; none is [`Route::None`].
     pub routes: RefCell<HashMap<[u8; 4], Route>>,
     /// The attached interfaces.
-    pub attached: Vec<u32>,
+    pub interfaces: HashMap<u32, Interface>,
     /// Neighbours in use: interface and address, and whether they are resolved.
     pub neighbours: RefCell<HashMap<(u32, [u8; 4]), bool>>,
     /// Counters that have moved.
@@ -159,8 +159,8 @@ impl Env for MemoryEnv {
         self.routes.borrow().get(&destination).copied().unwrap_or(Route::None)
     }
 
-    fn attached(&self, interface: u32) -> bool {
-        self.attached.contains(&interface)
+    fn interface(&self, index: u32) -> Option<Interface> {
+        self.interfaces.get(&index).copied()
     }
 
     fn use_neighbour(&self, interface: u32, neighbour: [u8; 4], resolved: bool) {
@@ -179,7 +179,7 @@ impl Env for MemoryEnv {
         self.statistics.borrow_mut().entry(server).or_default().connections += 1;
     }
 
-    fn count_packet(&self, server: u32, direction: Direction, bytes: u16) {
+    fn count_packet(&self, server: u32, direction: Direction, bytes: u32) {
         let mut statistics = self.statistics.borrow_mut();
         let entry = statistics.entry(server).or_default();
         match direction {

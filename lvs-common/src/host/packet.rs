@@ -32,6 +32,10 @@ impl<'p> Packet for SlicePacket<'p> {
         Some(SliceWindow { bytes: bytes.try_into().ok()? })
     }
 
+    fn ip_length(&self, total: u16) -> u32 {
+        total.into()
+    }
+
     fn update_checksum<const N: usize, const O: usize>(
         &self,
         window: &mut SliceWindow<'p, N>,

@@ -7,7 +7,7 @@
 )]
 
 use lvs_common::{
-    abi::{NextHop, Server, Service, ServiceKey4, forwarding, scheduler, server_flags},
+    abi::{Interface, NextHop, Server, Service, ServiceKey4, forwarding, scheduler, server_flags},
     env::Route,
     host::{Frame, MemoryEnv, SlicePacket},
     pipeline::{self, Verdict},
@@ -35,7 +35,10 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let mut env = MemoryEnv { attached: vec![CLIENT_SIDE, SERVER_SIDE], ..Default::default() };
+        let mut env = MemoryEnv::default();
+        // Frames are sent to the second of `Frame`'s MAC addresses.
+        let interface = Interface { mac: [2, 0, 0, 0, 0, 2], reserved: 0 };
+        env.interfaces = [(CLIENT_SIDE, interface), (SERVER_SIDE, interface)].into();
         env.now.set(1_000_000_000_000);
         env.ingress.set(CLIENT_SIDE);
         for (weight, address) in [(1, FIRST), (1, SECOND), (0, [192, 168, 1, 102])] {

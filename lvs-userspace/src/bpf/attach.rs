@@ -1,17 +1,21 @@
 //! Attaching the program to interfaces, in the mode that was asked for or one that works.
 
-use std::{fmt, path::Path};
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+};
 
 use aya::programs::{
     LinkOrder, ProgramError, TcAttachType, XdpMode,
     links::{FdLink, LinkError, PinnedLink},
     tc::TcAttachOptions,
 };
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{
     Dataplane, Error,
     error::{chain, os_error},
+    sys,
 };
 use crate::net::Interface;
 
@@ -50,7 +54,8 @@ impl fmt::Display for Mode {
 /// The program on its interfaces. Dropping it detaches.
 #[derive(Debug)]
 pub struct Attachment {
-    links: Vec<PinnedLink>,
+    /// Each with the path of its pin, which `PinnedLink` does not tell.
+    links: Vec<(PathBuf, PinnedLink)>,
     /// The mode that was taken; never [`Mode::Auto`].
     pub mode: Mode,
 }
@@ -102,17 +107,22 @@ impl Attachment {
                 Mode::Tc => attach_tc(dataplane, interface)?,
                 _ => attach_xdp(dataplane, interface, mode)?,
             };
-            let path = pins.join(&interface.name);
-            let link = link.pin(path).map_err(|error| Error::Attach {
+            let path = pins.join(pin_name(&interface.name));
+            let link = link.pin(&path).map_err(|error| Error::Attach {
                 interface: interface.name.clone(),
                 mode: mode.name(),
                 reason: chain(&error),
                 unsupported: false,
             })?;
-            attachment.links.push(link);
+            attachment.links.push((path, link));
         }
         Ok(attachment)
     }
+}
+
+/// The name of an interface's pin. A bpffs takes no dots, interfaces take no colons.
+fn pin_name(interface: &str) -> String {
+    interface.replace('.', ":")
 }
 
 /// Says why a mode was taken that is not the first choice.
@@ -124,13 +134,20 @@ fn announce(mode: Mode, reasons: &[String]) {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        for link in self.links.drain(..) {
-            // Closing the descriptor of a link that is no longer pinned detaches.
-            if let Err(error) = link.unpin() {
-                warn!("cannot remove the pin of a link: {error}");
+        for (path, _link) in self.links.drain(..) {
+            if let Err(error) = remove_link(&path) {
+                warn!("cannot remove the link {}: {error}", path.display());
             }
         }
     }
+}
+
+/// Detaches a pinned link and removes its pin.
+pub(super) fn remove_link(path: &Path) -> io::Result<()> {
+    if let Err(error) = sys::detach_link(path) {
+        debug!("{} goes with its pin: {error}", path.display());
+    }
+    fs::remove_file(path)
 }
 
 /// What is known to go wrong with native XDP although it can be attached.
@@ -176,8 +193,8 @@ fn refused(interface: &Interface, mode: Mode, error: &ProgramError) -> Error {
     let (reason, unsupported) = match (os_error(error), mode) {
         (Some(libc::EBUSY | libc::EEXIST), _) => (
             format!(
-                "an XDP program is there already; see `bpftool net show dev {device}`, and remove it with \
-                 `ip link set dev {device} xdp off` or by ending the program that holds its link"
+                "another program is attached there; see `bpftool net show dev {device}` and end the one \
+                 that holds its link (XDP without a link: `ip link set dev {device} xdp off`)"
             ),
             false,
         ),

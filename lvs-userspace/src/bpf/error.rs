@@ -100,6 +100,9 @@ impl Error {
             Some(libc::EPERM | libc::EACCES) => text.push_str(
                 "; it needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (run as root, or see the unit file)",
             ),
+            Some(libc::EMFILE | libc::ENFILE) => {
+                text.push_str("; raise the limit of open files (ulimit -n, LimitNOFILE)");
+            }
             Some(libc::ENOMEM) => text.push_str("; not enough memory for the tables"),
             Some(libc::EINVAL) => text.push_str("; Linux 6.1 or newer is needed"),
             _ => {}

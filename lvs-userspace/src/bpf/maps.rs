@@ -5,11 +5,17 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
 };
 use lvs_common::abi::{
-    Flow4, Neighbour4, SchedulerState, Server, Service, ServiceKey4, Statistics, Template4,
-    TemplateKey4, Tuple4,
+    Flow4, Interface, Neighbour4, SchedulerState, Server, Service, ServiceKey4, Statistics,
+    Template4, TemplateKey4, Tuple4,
 };
 
 use super::{Error, Table};
+
+/// The handle of `INTERFACES`.
+pub type InterfaceMap = HashMap<MapData, u32, Interface>;
+
+/// The handle of `NEIGHBOURS4`.
+pub type NeighbourMap = HashMap<MapData, Neighbour4, u32>;
 
 /// The maps of one data plane.
 #[expect(missing_debug_implementations, reason = "aya's arrays have none")]
@@ -31,9 +37,9 @@ pub struct Maps {
     /// Packets passed and dropped by reason and CPU.
     pub counters: PerCpuArray<MapData, u64>,
     /// Attached interfaces.
-    pub interfaces: HashMap<MapData, u32, u32>,
+    pub interfaces: InterfaceMap,
     /// Neighbours in use.
-    pub neighbours: HashMap<MapData, Neighbour4, u32>,
+    pub neighbours: NeighbourMap,
 }
 
 /// The maps that are pinned, by name.

@@ -12,6 +12,6 @@ mod table;
 pub use attach::{Attachment, Mode};
 pub use dataplane::Dataplane;
 pub use error::Error;
-pub use maps::Maps;
+pub use maps::{InterfaceMap, Maps, NeighbourMap};
 pub use pins::Pins;
 pub use table::{Sweep, Table};

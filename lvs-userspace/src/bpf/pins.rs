@@ -3,7 +3,7 @@
 use std::{
     fs::{self, DirBuilder, File},
     io,
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::{ffi::OsStrExt as _, fs::DirBuilderExt as _},
     path::{Path, PathBuf},
 };
 
@@ -16,10 +16,13 @@ use nix::{
 };
 use tracing::{info, warn};
 
-use super::Error;
+use super::{Error, attach::remove_link};
 
 /// `f_type` of a bpffs (`BPF_FS_MAGIC` in `uapi/linux/magic.h`).
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
+
+/// What a bpffs that we have mounted is called in the list of mounts.
+const MOUNT_SOURCE: &str = "xlvs";
 
 /// Where every system has its bpffs.
 const SYSTEM_BPFFS: &str = "/sys/fs/bpf";
@@ -72,16 +75,21 @@ impl Pins {
     fn ensure_bpffs(&mut self, pin_dir: &Path) -> Result<(), Error> {
         let existing = pin_dir.ancestors().find(|path| path.exists()).unwrap_or(pin_dir);
         if is_bpffs(existing)? {
+            // Mounted by an earlier run that was killed: this one takes it down.
+            if mounted_by_us(pin_dir) {
+                self.mounted = Some(pin_dir.to_owned());
+            }
             return Ok(());
         }
         let point = if pin_dir.starts_with(SYSTEM_BPFFS) {
             Path::new(SYSTEM_BPFFS)
         } else {
             self.make(pin_dir)?;
+            refuse_unless_empty(pin_dir)?;
             pin_dir
         };
-        mount(Some("bpf"), point, Some("bpf"), MsFlags::empty(), Some("mode=0700")).map_err(
-            |errno| Error::Pins {
+        mount(Some(MOUNT_SOURCE), point, Some("bpf"), MsFlags::empty(), Some("mode=0700"))
+            .map_err(|errno| Error::Pins {
                 path: point.to_owned(),
                 reason: match errno {
                     Errno::EPERM => format!(
@@ -92,8 +100,7 @@ impl Pins {
                     errno => format!("cannot mount a bpffs: {errno}"),
                 },
                 permission: true,
-            },
-        )?;
+            })?;
         info!(
             "mounted a bpffs at {} (seen in this mount namespace only; a command under `ip netns exec` \
              has one of its own, `nsenter --net=…` shares it)",
@@ -116,9 +123,16 @@ impl Pins {
         Ok(())
     }
 
-    fn remove_leftovers(&self) -> Result<(), Error> {
-        let left = clear(&self.links())? + clear(&self.maps())?;
+    fn remove_leftovers(&mut self) -> Result<(), Error> {
+        let left =
+            clear(&self.links(), remove_link)? + clear(&self.maps(), |path| fs::remove_file(path))?;
+        for directory in [self.root.clone(), self.maps(), self.links()] {
+            if directory.exists() && !self.made.contains(&directory) {
+                self.made.insert(0, directory);
+            }
+        }
         if left > 0 {
+            self.made.extend(self.root.parent().map(Path::to_owned));
             warn!(
                 "removed {left} pins of a controller that did not end properly from {}; its connections \
                  are gone",
@@ -132,8 +146,11 @@ impl Pins {
 impl Drop for Pins {
     fn drop(&mut self) {
         if let Some(lock) = self.lock.take() {
-            for directory in [self.links(), self.maps()] {
-                if let Err(error) = clear(&directory) {
+            for result in [
+                clear(&self.links(), remove_link),
+                clear(&self.maps(), |path| fs::remove_file(path)),
+            ] {
+                if let Err(error) = result {
                     warn!("{error}");
                 }
             }
@@ -162,8 +179,35 @@ impl Drop for Pins {
     }
 }
 
+/// Whether the mount at this very path is one of ours.
+fn mounted_by_us(path: &Path) -> bool {
+    // Fields of a line: …, mount point (5th), …, "-", type, source, options (proc_pid_mountinfo(5)).
+    let ours = |line: &str| {
+        let mut words = line.split(' ');
+        let point = words.nth(4).map(|point| point.replace("\\040", " "));
+        let source = words.skip_while(|word| *word != "-").nth(2);
+        point.as_deref().map(Path::new) == Some(path) && source == Some(MOUNT_SOURCE)
+    };
+    fs::read_to_string("/proc/self/mountinfo").is_ok_and(|mounts| mounts.lines().any(ours))
+}
+
+/// A mount hides what is in the directory.
+fn refuse_unless_empty(directory: &Path) -> Result<(), Error> {
+    let mut entries = fs::read_dir(directory).map_err(|error| failed(directory, &error))?;
+    if entries.next().is_none() {
+        return Ok(());
+    }
+    Err(Error::Pins {
+        path: directory.to_owned(),
+        reason: "it is not on a bpffs, and mounting one there would hide what is in it; \
+                 give an empty or a new directory"
+            .to_owned(),
+        permission: false,
+    })
+}
+
 /// Removes the files in a directory and tells how many there were.
-fn clear(directory: &Path) -> Result<usize, Error> {
+fn clear(directory: &Path, remove: impl Fn(&Path) -> io::Result<()>) -> Result<usize, Error> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
@@ -172,7 +216,7 @@ fn clear(directory: &Path) -> Result<usize, Error> {
     let mut count = 0;
     for entry in entries {
         let path = entry.map_err(|error| failed(directory, &error))?.path();
-        fs::remove_file(&path).map_err(|error| failed(&path, &error))?;
+        remove(&path).map_err(|error| failed(&path, &error))?;
         count += 1;
     }
     Ok(count)
@@ -200,6 +244,14 @@ fn is_bpffs(path: &Path) -> Result<bool, Error> {
 
 fn failed(path: &Path, error: &io::Error) -> Error {
     let permission = error.kind() == io::ErrorKind::PermissionDenied;
-    let hint = if permission { "; run as root, or give another --pin-dir" } else { "" };
+    let dotted = path.file_name().is_some_and(|name| name.as_bytes().contains(&b'.'));
+    let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied if dotted => {
+            "; a bpffs takes no names with dots, give another --pin-dir"
+        }
+        io::ErrorKind::PermissionDenied => "; run as root, or give another --pin-dir",
+        io::ErrorKind::IsADirectory => "; it is not ours, remove it",
+        _ => "; give another --pin-dir",
+    };
     Error::Pins { path: path.to_owned(), reason: format!("{error}{hint}"), permission }
 }

@@ -2,21 +2,33 @@
 //! the controller is here and in `lvs-common`'s `Pod` marks.
 
 use std::{
+    ffi::CString,
     io, mem,
-    os::fd::{AsRawFd as _, BorrowedFd},
+    os::{
+        fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::Path,
 };
 
 use aya::Pod;
 use aya_obj::generated::{BPF_NOEXIST, bpf_attr, bpf_cmd};
 use zerocopy::{FromBytes, IntoBytes};
 
-fn bpf(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<()> {
+fn bpf(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<libc::c_long> {
     // SAFETY: `attributes` is a valid `bpf_attr` of the given size; the callers below fill in pointers
     // to buffers of the length that the command needs and that outlive the call.
     let result = unsafe {
         libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<bpf_attr>())
     };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// A command that opens a file descriptor.
+fn bpf_fd(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<OwnedFd> {
+    let fd = RawFd::try_from(bpf(command, attributes)?).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just opened it for us, nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 fn zeroed() -> bpf_attr {
@@ -44,7 +56,7 @@ pub(super) fn lookup_batch<K: Pod + IntoBytes + FromBytes, V: Pod + IntoBytes + 
     attributes.batch.values = values.as_mut_ptr() as u64;
     attributes.batch.count = u32::try_from(keys.len().min(values.len())).unwrap_or(u32::MAX);
     let more = match bpf(bpf_cmd::BPF_MAP_LOOKUP_BATCH, &mut attributes) {
-        Ok(()) => true,
+        Ok(_) => true,
         // The end of the table; what was read up to there is valid.
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => false,
         Err(error) => return Err(error),
@@ -71,10 +83,24 @@ pub(super) fn lookup_and_delete<K: Pod, V: Pod + FromBytes>(
     element.key = std::ptr::from_ref(key) as u64;
     element.__bindgen_anon_1.value = std::ptr::from_mut(&mut value) as u64;
     match bpf(bpf_cmd::BPF_MAP_LOOKUP_AND_DELETE_ELEM, &mut attributes) {
-        Ok(()) => Ok(Some(value)),
+        Ok(_) => Ok(Some(value)),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Detaches the link that is pinned at `path` at once. Removing the pin alone detaches too, but only some time
+/// later: the kernel frees what was pinned after a grace period.
+///
+/// Minimum kernel version: 5.9.
+pub(super) fn detach_link(path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attributes = zeroed();
+    attributes.__bindgen_anon_4.pathname = path.as_ptr() as u64;
+    let link = bpf_fd(bpf_cmd::BPF_OBJ_GET, &mut attributes)?;
+    let mut attributes = zeroed();
+    attributes.link_detach.link_fd = u32::try_from(link.as_raw_fd()).unwrap_or_default();
+    bpf(bpf_cmd::BPF_LINK_DETACH, &mut attributes).map(drop)
 }
 
 /// Adds an entry to a hash map; where there is one under this key already, that one stays.
@@ -92,6 +118,6 @@ pub(super) fn insert_new<K: Pod, V: Pod>(
     element.flags = u64::from(BPF_NOEXIST);
     match bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attributes) {
         Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
-        result => result,
+        result => result.map(drop),
     }
 }

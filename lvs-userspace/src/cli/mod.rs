@@ -3,7 +3,10 @@
 mod args;
 mod log;
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use clap::Parser as _;
 
@@ -39,11 +42,12 @@ fn execute(options: Options) -> Result<(), Failure> {
     runtime.block_on(control::run(options))
 }
 
-/// Tells the user what went wrong. A configuration is shown with its lines, everything else in one.
-#[expect(clippy::print_stderr, reason = "the place where a command's error reaches the user")]
+/// Tells the user what went wrong. A configuration is shown with its lines, everything else in one. That stderr
+/// cannot be written to changes nothing of the exit code.
 fn report(failure: &Failure) {
-    match failure.error.downcast_ref::<config::Failure>() {
-        Some(config::Failure::Invalid(report)) => eprint!("{}", report.render(log::colour())),
-        _ => eprintln!("xlvs: {:#}", failure.error),
-    }
+    let text = match failure.error.downcast_ref::<config::Failure>() {
+        Some(config::Failure::Invalid(report)) => report.render(log::colour()),
+        _ => format!("xlvs: {:#}\n", failure.error),
+    };
+    let _nobody_listens = io::stderr().write_all(text.as_bytes());
 }

@@ -3,40 +3,59 @@
 
 use std::time::Duration;
 
-use lvs_common::abi::{Flow4, Template4, Tuple4};
+use lvs_common::abi::{Flow4, Template4, TemplateKey4, Tuple4};
 use nix::time::{ClockId, clock_gettime};
-use tokio::task::yield_now;
-use tracing::debug;
+use tokio::{task::yield_now, time::sleep};
+use tracing::{debug, warn};
 
-use crate::bpf::{Error, Maps, Table};
+use crate::bpf::{Error, Table};
+
+/// How long to wait between two sweeps.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// Sweeps again and again. Never ends.
+pub(super) async fn collect(
+    connections: &Table<Tuple4, Flow4>,
+    templates: &Table<TemplateKey4, Template4>,
+) {
+    loop {
+        sleep(INTERVAL).await;
+        if let Err(error) = sweep(connections, templates).await {
+            warn!("cannot collect what has expired: {error:#}");
+        }
+    }
+}
 
 /// Goes once over both tables, a batch at a time, and lets other tasks run in between.
-pub(super) async fn sweep(maps: &Maps) -> anyhow::Result<()> {
-    let mut connections = maps.connections.sweep();
+async fn sweep(
+    connections: &Table<Tuple4, Flow4>,
+    templates: &Table<TemplateKey4, Template4>,
+) -> anyhow::Result<()> {
+    let mut walk = connections.sweep();
     let mut collected = 0_u32;
     loop {
-        let batch = connections.next(&maps.connections)?;
+        let batch = walk.next(connections)?;
         if batch.is_empty() {
             break;
         }
         let now = now()?;
         for (key, flow) in batch {
-            if flow.ended(now) && collect_connection(&maps.connections, &key, &flow, now)? {
+            if flow.ended(now) && collect_connection(connections, &key, &flow, now)? {
                 collected += 1;
             }
         }
         yield_now().await;
     }
-    let mut templates = maps.templates.sweep();
+    let mut walk = templates.sweep();
     loop {
-        let batch = templates.next(&maps.templates)?;
+        let batch = walk.next(templates)?;
         if batch.is_empty() {
             break;
         }
         let now = now()?;
         for (key, template) in batch {
             if ended(&template, now) {
-                take_ended(&maps.templates, &key, |template| ended(template, now))?;
+                take_ended(templates, &key, |template| ended(template, now))?;
             }
         }
         yield_now().await;

@@ -3,6 +3,7 @@
 
 mod capabilities;
 mod expiry;
+mod interfaces;
 mod neighbours;
 mod run;
 mod runtime;

@@ -3,14 +3,15 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
+use aya_log::EbpfLogger;
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    time::{MissedTickBehavior, interval},
+    time::sleep,
 };
 use tracing::{Level, info, warn};
 
-use super::{capabilities, expiry, neighbours::Neighbours, runtime::RuntimeDir, tables::Tables};
+use super::{capabilities, expiry, interfaces, neighbours, runtime::RuntimeDir, tables::Tables};
 use crate::{
     bpf::{Attachment, Dataplane, Mode, Pins},
     config::{self, Config, Severity},
@@ -18,11 +19,8 @@ use crate::{
     net::{self, Interface},
 };
 
-/// How often ended connections and templates are collected.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
-
-/// How often the data path's requests and log records are looked at.
-const REQUEST_INTERVAL: Duration = Duration::from_millis(200);
+/// How often what the data path logs is read, if it logs.
+const LOG_INTERVAL: Duration = Duration::from_millis(200);
 
 /// What `xlvs run` is asked to do.
 #[derive(Debug)]
@@ -44,34 +42,32 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         }
     }
     capabilities::check().map_err(Failure::kernel)?;
-    let mut stop = Stop::new().context("cannot listen for signals")?;
+    let mut signals = Signals::new().context("cannot listen for signals")?;
     let netlink = net::connect()?;
     let mut interfaces: Vec<Interface> = Vec::new();
     for name in &options.interfaces {
-        if interfaces.iter().all(|interface| interface.name != *name) {
-            interfaces.push(Interface::find(&netlink, name).await?);
+        let interface = Interface::find(&netlink, name).await?;
+        // Given twice, perhaps once by an alternative name.
+        if interfaces.iter().all(|known| known.index != interface.index) {
+            interfaces.push(interface);
         }
     }
     advise(&interfaces);
 
-    // Dropped in the opposite order: detached first, then the maps, the pins, the directories.
-    let runtime = RuntimeDir::prepare(&options.runtime_dir)?;
+    // Dropped in the opposite order: detached first, then the maps, the directories, the pins.
     let pins = Pins::prepare(&options.pin_dir)?;
+    let runtime = RuntimeDir::prepare(&options.runtime_dir)?;
     let mut dataplane = Dataplane::load(Some(&pins.maps()), Some(&runtime.verifier_log()))?;
     Tables::new(&loaded.config).write(&mut dataplane.maps)?;
     for interface in &interfaces {
-        dataplane
-            .maps
-            .interfaces
-            .insert(interface.index, 0, 0)
-            .context("cannot note an attached interface")?;
+        interfaces::note(&mut dataplane.maps.interfaces, interface)?;
     }
     let attachment = Attachment::new(&mut dataplane, &interfaces, options.mode, &pins.links())?;
     let ready = ready_line(&loaded.config, &interfaces, attachment.mode);
     info!("{ready}, pins in {}", pins.maps().display());
     notify(&[NotifyState::Ready, NotifyState::Status(&ready)]);
 
-    let result = serve(&mut dataplane, Neighbours::new(netlink), &mut stop).await;
+    let result = serve(&mut dataplane, &netlink, interfaces, &mut signals).await;
     notify(&[NotifyState::Stopping]);
     drop(attachment);
     info!("detached from all interfaces");
@@ -81,53 +77,67 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
 /// Does what has to be done while packets flow.
 async fn serve(
     dataplane: &mut Dataplane,
-    mut neighbours: Neighbours,
-    stop: &mut Stop,
+    netlink: &rtnetlink::Handle,
+    interfaces: Vec<Interface>,
+    signals: &mut Signals,
 ) -> anyhow::Result<()> {
-    let mut sweeps = interval(SWEEP_INTERVAL);
-    sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut requests = interval(REQUEST_INTERVAL);
-    requests.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut log = tracing::enabled!(Level::DEBUG).then(|| dataplane.logger()).transpose()?;
-    loop {
-        tokio::select! {
-            name = stop.signalled() => {
-                info!("{name}: stopping");
-                return Ok(());
-            }
-            _ = sweeps.tick() => {
-                if let Err(error) = expiry::sweep(&dataplane.maps).await {
-                    warn!("cannot collect what has expired: {error:#}");
-                }
-            }
-            _ = requests.tick() => {
-                neighbours.serve(&mut dataplane.maps).await;
-                if let Some(log) = &mut log {
-                    log.flush();
-                }
-            }
+    let log = tracing::enabled!(Level::DEBUG).then(|| dataplane.logger()).transpose()?;
+    let maps = &mut dataplane.maps;
+    // One thread, several tasks: each gives way to the others while it waits.
+    tokio::select! {
+        name = signals.stop() => {
+            info!("{name}: stopping");
+            Ok(())
         }
+        () = expiry::collect(&maps.connections, &maps.templates) => Ok(()),
+        () = neighbours::keep_resolved(&mut maps.neighbours, netlink) => Ok(()),
+        result = interfaces::watch(&mut maps.interfaces, netlink, interfaces) => Ok(result?),
+        () = read_log(log) => Ok(()),
     }
 }
 
-/// The signals that end the program.
-struct Stop {
-    terminate: Signal,
-    interrupt: Signal,
+/// Passes on what the data path logs. Never ends.
+async fn read_log(log: Option<EbpfLogger<&'static dyn tracing_log::log::Log>>) {
+    let Some(mut log) = log else { return std::future::pending().await };
+    loop {
+        sleep(LOG_INTERVAL).await;
+        log.flush();
+    }
 }
 
-impl Stop {
+/// The signals that keepalived acts on.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    hangup: Signal,
+    user: [Signal; 2],
+}
+
+impl Signals {
     fn new() -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            hangup: signal(SignalKind::hangup())?,
+            user: [signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?],
         })
     }
 
-    async fn signalled(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+    /// Waits for a signal that ends the program.
+    async fn stop(&mut self) -> &'static str {
+        loop {
+            let [user1, user2] = &mut self.user;
+            let ignored = tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.quit.recv() => return "SIGQUIT",
+                _ = self.hangup.recv() => "SIGHUP: this version cannot reload, restart it instead",
+                _ = user1.recv() => "SIGUSR1",
+                _ = user2.recv() => "SIGUSR2",
+            };
+            warn!("ignored {ignored}");
         }
     }
 }

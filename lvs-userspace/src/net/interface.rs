@@ -4,7 +4,9 @@ use std::{fs, path::Path};
 
 use anyhow::{Context as _, bail};
 use futures_util::TryStreamExt as _;
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{
+    InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+};
 use rtnetlink::Handle;
 
 /// An interface as it was when it was looked up.
@@ -14,6 +16,8 @@ pub struct Interface {
     pub name: String,
     /// Its index.
     pub index: u32,
+    /// Its MAC address.
+    pub mac: [u8; 6],
     /// Whether it is up.
     pub up: bool,
     kind: Option<InfoKind>,
@@ -32,7 +36,7 @@ impl Interface {
     pub async fn find(netlink: &Handle, name: &str) -> anyhow::Result<Self> {
         let found = netlink.link().get().match_name(name.to_owned()).execute().try_next().await;
         match found {
-            Ok(Some(message)) => Ok(Self::from_message(name, &message)),
+            Ok(Some(message)) => Self::from_message(name, &message),
             Ok(None) => {
                 bail!("no interface `{name}`; `ip -br link` lists those in this network namespace")
             }
@@ -45,7 +49,15 @@ impl Interface {
         }
     }
 
-    fn from_message(name: &str, message: &LinkMessage) -> Self {
+    fn from_message(name: &str, message: &LinkMessage) -> anyhow::Result<Self> {
+        if !matches!(message.header.link_layer_type, LinkLayerType::Ether | LinkLayerType::Loopback)
+        {
+            bail!("interface `{name}` carries no Ethernet frames; xlvs needs those");
+        }
+        let mac = message.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::Address(address) => address.as_slice().try_into().ok(),
+            _ => None,
+        });
         let kind = message.attributes.iter().find_map(|attribute| match attribute {
             LinkAttribute::LinkInfo(infos) => infos.iter().find_map(|info| match info {
                 LinkInfo::Kind(kind) => Some(kind.clone()),
@@ -53,12 +65,13 @@ impl Interface {
             }),
             _ => None,
         });
-        Self {
+        Ok(Self {
             name: name.to_owned(),
             index: message.header.index,
+            mac: mac.with_context(|| format!("interface `{name}` has no MAC address"))?,
             up: message.header.flags.contains(LinkFlags::Up),
             kind,
-        }
+        })
     }
 
     /// Whether it is one end of a virtual Ethernet pair.

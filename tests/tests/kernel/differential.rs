@@ -59,8 +59,9 @@ fn packet(random: &mut fastrand::Rng, world: &World) -> Vec<u8> {
             flags,
         );
     }
-    // For the loopback interface, where the kernel lets them come in.
-    frame.macs[1] = [0; 6];
+    if random.u8(0..20) == 0 {
+        frame.macs[1] = [0xff; 6];
+    }
     frame.ttl = if random.u8(0..20) == 0 { 1 } else { random.u8(2..) };
     frame.options = vec![1; 4 * usize::from(random.u8(0..12).saturating_sub(9))];
     frame.payload = vec![0; random.usize(0..64)];

@@ -10,7 +10,7 @@ use aya::{
     programs::{TestRunOptions, TestRunResult},
 };
 use lvs_common::{
-    abi::{Flow4, NextHop, Tuple4},
+    abi::{Flow4, Interface, NextHop, Tuple4},
     env::Route,
     host::{Frame, MemoryEnv},
 };
@@ -108,13 +108,14 @@ impl World {
         tables.write(&mut kernel.maps)?;
         let (client_side, client_mac) = link("c0")?;
         let (server_side, server_mac) = link("s0")?;
-        for index in [client_side, server_side] {
-            kernel.maps.interfaces.insert(index, 0, 0)?;
-        }
-        let mut memory =
-            MemoryEnv { attached: vec![client_side, server_side], ..Default::default() };
-        // BPF_PROG_TEST_RUN lets packets come in on the loopback interface.
+        // BPF_PROG_TEST_RUN lets packets come in on the loopback interface, whose index is 1.
+        let interface = Interface { mac: [2, 0, 0, 0, 0, 2], reserved: 0 };
+        let mut memory = MemoryEnv::default();
         memory.ingress.set(1);
+        for index in [1, client_side, server_side] {
+            kernel.maps.interfaces.insert(index, interface, 0)?;
+            memory.interfaces.insert(index, interface);
+        }
         memory.services = tables.services.into_iter().collect();
         memory.servers = tables.servers;
         memory.members = tables.members;

@@ -2,12 +2,13 @@
 
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use lvs_tests::process::{Background, Lifetime};
 use lvs_tests::{config, skip_unless_possible, xlvs};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::modes;
 use super::support::Bed;
@@ -20,6 +21,60 @@ fn sigint_ends_it_as_sigterm_does() -> Result<()> {
     let status = xlvs.stop_by(Signal::SIGINT)?;
     assert!(status.success(), "{status}");
     assert!(modes::modes(&bed.topology.lb)?.is_empty(), "a program is still attached");
+    Ok(())
+}
+
+#[test]
+fn signals_that_ask_for_what_is_not_there_yet_are_ignored() -> Result<()> {
+    skip_unless_possible!();
+    let bed = Bed::new()?;
+    let xlvs = bed.start(&config::without_persistence(), None)?;
+    let pid = Pid::from_raw(xlvs.pid().try_into()?);
+    for signal in [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2] {
+        kill(pid, signal)?;
+    }
+    bed.ask_many(10, 1)?;
+    let status = xlvs.stop_by(Signal::SIGQUIT)?;
+    assert!(status.success(), "{status}");
+    Ok(())
+}
+
+#[test]
+fn a_killed_instance_is_replaced_at_once_in_native_mode_and_leaves_nothing_in_the_end() -> Result<()>
+{
+    skip_unless_possible!();
+    let bed = Bed::new()?;
+    for _ in 0..5 {
+        drop(bed.start(&config::without_persistence(), Some("native"))?);
+    }
+    let last = bed.start(&config::without_persistence(), Some("native"))?;
+    bed.ask_many(10, 1)?;
+    assert!(last.stop()?.success());
+    let pins = bed.scratch.path("bpf");
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+    ensure!(!mounts.contains(&pins.display().to_string()), "the bpffs is still mounted");
+    ensure!(!pins.join("v1").exists(), "pins are left");
+    Ok(())
+}
+
+#[test]
+fn an_interface_with_a_dot_in_its_name_is_attached() -> Result<()> {
+    skip_unless_possible!();
+    let bed = Bed::new()?;
+    let lb = &bed.topology.lb;
+    lb.ip(&["link set xlvs-s down", "link set xlvs-s name eth0.100", "link set eth0.100 up"])?;
+    let setup = bed.setup(&config::without_persistence(), None)?;
+    let rename = |word: String| if word == "xlvs-s" { "eth0.100".to_owned() } else { word };
+    let arguments: Vec<String> = setup.arguments().into_iter().map(rename).collect();
+    let process = Background::spawn(lb, &xlvs::binary()?, &arguments, &setup.log, Lifetime::Bound)?;
+    let pin = setup.pin_dir.join("v1/links/eth0:100");
+    let start = Instant::now();
+    while !pin.exists() {
+        ensure!(start.elapsed() < Duration::from_secs(15), "{} does not come", pin.display());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    bed.ask_many(10, 1)?;
+    assert!(process.end(Signal::SIGTERM, Duration::from_secs(15))?.success());
     Ok(())
 }
 
@@ -52,6 +107,8 @@ fn a_second_instance_is_refused_and_disturbs_nothing() -> Result<()> {
     ensure!(said.contains("another xlvs"), "the reason is not in: {said}");
     bed.ask_many(10, 1)?;
     assert_eq!(bed.served()?, [5, 5]);
+    let pid = std::fs::read_to_string(setup.runtime_dir.join("xlvs.pid"))?;
+    assert_eq!(pid.trim(), first.pid().to_string(), "the first one's process id");
     assert!(first.stop()?.success());
     Ok(())
 }

@@ -84,6 +84,21 @@ fn an_interface_that_is_not_there_is_refused() -> Result<()> {
     nothing_attached(&bed)
 }
 
+#[test]
+fn a_pin_directory_with_something_in_it_is_not_covered_by_a_mount() -> Result<()> {
+    skip_unless_possible!();
+    let bed = Bed::new()?;
+    let pins = bed.scratch.path("bpf");
+    std::fs::create_dir(&pins)?;
+    std::fs::write(pins.join("file"), "mine")?;
+    let output = run(&bed, config::EXAMPLE, "", &xlvs::binary()?)?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(1), "{}: {said}", output.status);
+    ensure!(said.contains("hide"), "the reason is not in: {said}");
+    ensure!(pins.join("file").exists(), "the file is hidden");
+    nothing_attached(&bed)
+}
+
 /// Runs `xlvs` to its end, with fewer privileges where options of `setpriv` say so.
 fn run(bed: &Bed, file: &str, privileges: &str, binary: &std::path::Path) -> Result<Output> {
     let setup = bed.setup(file, None)?;

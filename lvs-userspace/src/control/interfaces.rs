@@ -1,0 +1,58 @@
+//! The attached interfaces while packets flow: the data path must know their MAC addresses, and a user wants to
+//! hear that one has gone.
+
+use std::time::Duration;
+
+use lvs_common::abi;
+use rtnetlink::Handle;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{error, info};
+
+use crate::{
+    bpf::{Error, InterfaceMap},
+    net::Interface,
+};
+
+/// How often the interfaces are looked at.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// Tells the data path that an interface is attached.
+pub(super) fn note(map: &mut InterfaceMap, interface: &Interface) -> Result<(), Error> {
+    let value = abi::Interface { mac: interface.mac, reserved: 0 };
+    map.insert(interface.index, value, 0).map_err(|source| Error::Map { map: "INTERFACES", source })
+}
+
+/// Follows changed MAC addresses and says what has gone. Never ends.
+pub(super) async fn watch(
+    map: &mut InterfaceMap,
+    netlink: &Handle,
+    mut interfaces: Vec<Interface>,
+) -> Result<(), Error> {
+    let mut ticks = interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let mut index = 0;
+        while let Some(known) = interfaces.get_mut(index) {
+            match Interface::find(netlink, &known.name).await {
+                Ok(now) if now.index == known.index => {
+                    if now.mac != known.mac {
+                        info!("interface `{}` has another MAC address now", now.name);
+                        note(map, &now)?;
+                        *known = now;
+                    }
+                    index += 1;
+                }
+                Ok(_) | Err(_) => {
+                    error!(
+                        "interface `{}` has gone, and its packets are not balanced any more; restart xlvs \
+                         when it is back",
+                        known.name
+                    );
+                    // The kernel has removed the program with it.
+                    interfaces.swap_remove(index);
+                }
+            }
+        }
+    }
+}
