@@ -4,8 +4,12 @@
 #![feature(asm_experimental_arch)]
 #![expect(unstable_features, reason = "inline assembly for BPF is not stable yet")]
 
+// The name under which aya-log's macros look for `macro_support`.
+extern crate self as aya_log_ebpf;
+
 mod env;
 mod frame;
+mod log;
 mod maps;
 mod packet;
 
@@ -15,11 +19,11 @@ use aya_ebpf::{
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
-use aya_log_ebpf::debug;
 use lvs_common::pipeline::{self, Verdict};
 
 use crate::{
     env::KernelEnv,
+    log::{debug, macro_support},
     packet::{TcPacket, XdpPacket},
 };
 
