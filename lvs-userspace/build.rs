@@ -18,6 +18,8 @@ fn main() {
         println!("cargo::rerun-if-changed={}", object.display());
         println!("cargo::rustc-cfg=xlvs_bpf_object");
         println!("cargo::rustc-env=XLVS_BPF_OBJECT_PATH={}", object.display());
+    } else if env::var("PROFILE").is_ok_and(|profile| profile == "release") {
+        println!("cargo::warning=no BPF object: this xlvs will not run; `cargo xtask build-ebpf`");
     }
 }
 

@@ -70,6 +70,11 @@ impl Attachment {
         pins: &Path,
     ) -> Result<Self, Error> {
         if mode != Mode::Auto {
+            if mode == Mode::Native
+                && let Some(reason) = against_native(interfaces)
+            {
+                warn!("{reason}");
+            }
             return Self::in_mode(dataplane, interfaces, mode, pins);
         }
         let mut reasons = Vec::new();
@@ -154,8 +159,8 @@ pub(super) fn remove_link(path: &Path) -> io::Result<()> {
 fn against_native(interfaces: &[Interface]) -> Option<String> {
     let veth = interfaces.iter().find(|interface| interface.is_veth())?;
     Some(format!(
-        "`{}` is a veth, where native XDP loses frames without a word unless the other end has GRO on and \
-         transmit checksums off; if all have, use --mode native",
+        "`{}` is a veth, where native XDP loses frames without a word unless the other end is prepared: \
+         `ethtool -K IF gro on tx off` on each",
         veth.name
     ))
 }

@@ -8,7 +8,12 @@ use crate::{bpf::Mode, control::Options};
 
 /// An XDP layer-4 load balancer that takes the place of LVS.
 #[derive(Debug, Parser)]
-#[command(name = "xlvs", version, about, arg_required_else_help = true)]
+#[command(
+    name = "xlvs",
+    version,
+    about = "An XDP layer-4 load balancer that takes the place of LVS",
+    arg_required_else_help = true
+)]
 pub(super) struct Args {
     /// How much to log; `debug` also logs what the data path drops.
     #[arg(long, global = true, value_enum, default_value_t = LogLevel::Info)]
@@ -40,7 +45,7 @@ pub(super) struct Run {
     /// The configuration, in keepalived's language.
     #[arg(long, value_name = "FILE", default_value = "/etc/keepalived/keepalived.conf")]
     config: PathBuf,
-    /// An interface to attach to: those that face the clients and those that face the servers.
+    /// An interface to attach to; give every one that faces clients and every one that faces servers.
     #[arg(long = "interface", value_name = "IF", required = true)]
     interfaces: Vec<String>,
     /// How to attach.
@@ -49,7 +54,7 @@ pub(super) struct Run {
     /// Where maps and links are pinned: `v<ABI>/maps` and `v<ABI>/links` below it.
     #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/xlvs")]
     pin_dir: PathBuf,
-    /// Where the process id is kept.
+    /// Where the process id is kept, and the verifier's log should it refuse the program.
     #[arg(long, value_name = "DIR", default_value = "/run/xlvs")]
     runtime_dir: PathBuf,
 }

@@ -1,6 +1,6 @@
 //! `xlvs run`: from the configuration file to packets, and back to nothing at the end.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use aya_log::EbpfLogger;
@@ -53,6 +53,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         }
     }
     advise(&interfaces);
+    advise_on_addresses(&loaded.config, &netlink).await?;
 
     // Dropped in the opposite order: detached first, then the maps, the directories, the pins.
     let pins = Pins::prepare(&options.pin_dir)?;
@@ -156,6 +157,19 @@ fn advise(interfaces: &[Interface]) {
             );
         }
     }
+}
+
+/// Says which virtual addresses nobody will answer ARP requests for.
+async fn advise_on_addresses(config: &Config, netlink: &rtnetlink::Handle) -> anyhow::Result<()> {
+    let local = net::local_ipv4(netlink).await.context("cannot list this host's addresses")?;
+    let addresses: BTreeSet<_> = config.services.iter().map(|service| service.address).collect();
+    for address in addresses.into_iter().filter(|address| !local.contains(address)) {
+        warn!(
+            "the virtual address {address} is not on this host, so that clients find nobody under it; \
+             `ip addr add {address}/32 dev IF`, or leave it to VRRP"
+        );
+    }
+    Ok(())
 }
 
 fn ready_line(config: &Config, interfaces: &[Interface], mode: Mode) -> String {

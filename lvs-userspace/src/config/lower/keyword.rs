@@ -23,7 +23,7 @@ pub(super) fn visit(directive: &Directive<'_>, place: Place, sink: &mut Sink) ->
             word.span,
             not_yet(&word.text, &quoted(&word.text)),
         )
-        .help("take it out, with its block if it has one"),
+        .help("give xlvs a file of its own without it, and without its block if it has one"),
         Meaning::Elsewhere(home) => Diagnostic::new(
             Code::MisplacedKeyword,
             word.span,

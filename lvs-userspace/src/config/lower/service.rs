@@ -190,7 +190,7 @@ impl Draft {
                     head,
                     "all real servers of this service have weight 0",
                 )
-                .help("it will refuse every new connection; give one of them a weight"),
+                .help("every new connection will be dropped; give one of them a weight"),
             );
         }
         let forwarding = if self.forwarding.is_set() {

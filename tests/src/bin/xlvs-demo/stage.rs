@@ -158,15 +158,16 @@ impl Stage {
             ("the connections", format!("bpftool map dump pinned {}/CONNECTIONS4", maps.display())),
             ("all the maps", format!("ls {}", maps.display())),
             ("the log", format!("tail -f {}", setup.log.display())),
-            ("the configuration", format!("$EDITOR {}", setup.config.display())),
+            ("the configuration", format!("${{EDITOR:-vi}} {}", setup.config.display())),
         ] {
             say(&format!("  {:<18} {command}", format!("{what}:")));
         }
         say("  after a change:    stop xlvs, then start it with the file as it is now:");
         if let Some(xlvs) = &self.xlvs {
-            say(&format!("    kill {}", xlvs.pid()));
+            let pid = xlvs.pid();
+            say(&format!("    kill {pid}; while kill -0 {pid} 2>/dev/null; do sleep 0.1; done"));
         }
-        say(&format!("    {}", self.xlvs_line(&setup)));
+        say(&format!("    {} >> {} 2>&1 &", self.xlvs_line(&setup), setup.log.display()));
         say("  to end it all:     cargo xtask demo --down");
     }
 
