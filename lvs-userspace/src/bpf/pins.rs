@@ -21,7 +21,7 @@ use super::{Error, attach::remove_link};
 /// `f_type` of a bpffs (`BPF_FS_MAGIC` in `uapi/linux/magic.h`).
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 
-/// What a bpffs that we have mounted is called in the list of mounts.
+/// What a bpffs that we have mounted for a pin directory alone is called in the list of mounts.
 const MOUNT_SOURCE: &str = "xlvs";
 
 /// Where every system has its bpffs.
@@ -81,15 +81,17 @@ impl Pins {
             }
             return Ok(());
         }
-        let point = if pin_dir.starts_with(SYSTEM_BPFFS) {
-            Path::new(SYSTEM_BPFFS)
+        // The system's own mount is for everybody and stays; one elsewhere is ours alone and goes.
+        let system = pin_dir.starts_with(SYSTEM_BPFFS);
+        let (point, source) = if system {
+            (Path::new(SYSTEM_BPFFS), "bpf")
         } else {
             self.make(pin_dir)?;
             refuse_unless_empty(pin_dir)?;
-            pin_dir
+            (pin_dir, MOUNT_SOURCE)
         };
-        mount(Some(MOUNT_SOURCE), point, Some("bpf"), MsFlags::empty(), Some("mode=0700"))
-            .map_err(|errno| Error::Pins {
+        mount(Some(source), point, Some("bpf"), MsFlags::empty(), Some("mode=0700")).map_err(
+            |errno| Error::Pins {
                 path: point.to_owned(),
                 reason: match errno {
                     Errno::EPERM => format!(
@@ -100,13 +102,14 @@ impl Pins {
                     errno => format!("cannot mount a bpffs: {errno}"),
                 },
                 permission: true,
-            })?;
+            },
+        )?;
         info!(
             "mounted a bpffs at {} (seen in this mount namespace only; a command under `ip netns exec` \
              has one of its own, `nsenter --net=…` shares it)",
             point.display()
         );
-        if point == pin_dir {
+        if !system {
             self.mounted = Some(pin_dir.to_owned());
         }
         Ok(())
