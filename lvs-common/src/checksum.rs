@@ -16,12 +16,25 @@ impl Sum {
         Self(self.0 + !old as u32 + new as u32)
     }
 
-    /// Replaces four bytes, such as an address, by others.
+    /// Replaces four bytes, such as an address, by others; both in memory order.
     #[inline(always)]
     #[must_use]
-    pub const fn replace_4(self, old: [u8; 4], new: [u8; 4]) -> Self {
-        let (old, new) = (u32::from_ne_bytes(old), u32::from_ne_bytes(new));
+    pub const fn replace_word(self, old: u32, new: u32) -> Self {
         self.replace(old as u16, new as u16).replace((old >> 16) as u16, (new >> 16) as u16)
+    }
+
+    /// Adds two bytes in memory order.
+    #[inline(always)]
+    #[must_use]
+    pub const fn add(self, value: u16) -> Self {
+        Self(self.0 + value as u32)
+    }
+
+    /// Adds four bytes in memory order.
+    #[inline(always)]
+    #[must_use]
+    pub const fn add_word(self, value: u32) -> Self {
+        self.add(value as u16).add((value >> 16) as u16)
     }
 
     /// The sum in 16 bits: a difference to be kept.
@@ -40,8 +53,21 @@ pub const fn apply(checksum: u16, one: u16, other: u16) -> u16 {
     !Sum(!checksum as u32 + one as u32 + other as u32).fold()
 }
 
+/// The same for UDP, where a sum of zero is written as its complement (RFC 768).
+#[inline(always)]
+#[must_use]
+pub const fn apply_nonzero(checksum: u16, one: u16, other: u16) -> u16 {
+    match apply(checksum, one, other) {
+        0 => 0xffff,
+        sum => sum,
+    }
+}
+
 /// What a TTL lower by one adds to the sum of its header (RFC 1141: the word loses 0x0100).
 pub const TTL_DIFFERENCE: u16 = Sum(0).replace(0x0100_u16.to_be(), 0).fold();
+
+/// What a hop limit lower by one adds to the sum of its bytes: it is the second byte of its word.
+pub const HOP_LIMIT_DIFFERENCE: u16 = Sum(0).replace(0x0001_u16.to_be(), 0).fold();
 
 #[cfg(test)]
 mod tests {
@@ -81,7 +107,7 @@ mod tests {
             let old_port = u16::from_ne_bytes([bytes[4], bytes[5]]);
             bytes[..4].copy_from_slice(&address);
             bytes[4..6].copy_from_slice(&port.to_ne_bytes());
-            let addresses = Sum::default().replace_4(old_address, address).fold();
+            let addresses = Sum::default().replace_word(u32::from_ne_bytes(old_address), u32::from_ne_bytes(address)).fold();
             let ports = Sum::default().replace(old_port, port).fold();
             prop_assert_eq!(apply(before, addresses, ports), full(&bytes));
         }

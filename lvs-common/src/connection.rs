@@ -1,217 +1,213 @@
-//! Connection tracking: finding a packet's connection, following its state, and making new ones.
+//! Connection tracking: finding a packet's connection, following its state, ending it.
 //!
 //! A connection is two entries, one per direction. Each packet needs one look-up; the other entry is
-//! touched only when the state changes or when an entry's own time has ended.
+//! touched only when the state changes or when an entry's own time has ended. The entry of the client's direction
+//! decides: its head changes by compare-and-swap, and whoever succeeds counts the change, so that the numbers of
+//! active and inactive connections are exact whatever CPUs the packets are on.
 
 use crate::{
-    abi::{Counter, Direction, Flow4, NextHop, Server, Service, ServiceKey4, Tuple4, flow_flags},
-    checksum::Sum,
-    env::{Env, FlowHandle, InsertError},
+    abi::{Direction, Flow, Head, Load, NO_SLOT, Tuple, flow_flags},
+    env::{Decision, Env, FlowHandle, Tables},
+    ip::Ip,
     packet::Packet,
     parse::Segment,
-    persistence, scheduler,
-    tcp::{self, TcpState},
+    tcp, wire,
 };
 
-/// The live entry under `key`. An entry whose time has ended is treated as absent, and removed with
-/// its other direction, unless that one is alive: traffic may well flow in one direction only.
+/// The one state of a UDP connection, behind those of TCP.
+pub const UDP: u8 = 11;
+
+/// The state of a connection that is being removed: whoever has set it removes both entries, and for all others
+/// they are in use until they are gone.
+pub const ENDED: u8 = 15;
+
+/// How long a next hop is used before route and neighbour are looked up again, in ticks: a second. A changed route
+/// or MAC address is followed within this time, at the price of one look-up per second and direction.
+const HOP_LIFETIME: u32 = 954;
+
+/// A time of the monotonic clock in ticks of 2^20 ns, about a millisecond; it wraps after seven weeks.
 #[inline(always)]
-pub fn find<E: Env>(env: &E, key: &Tuple4, now: u64) -> Option<(E::Flow, Flow4)> {
-    let handle = env.flow(key)?;
-    let flow = handle.load();
-    if flow.ended(now) && !other_direction_lives(env, key, &flow, now) {
-        remove(env, key, &flow);
-        return None;
+#[must_use]
+pub const fn ticks(now: u64) -> u32 {
+    (now >> 20) as u32
+}
+
+/// Whether a next hop that was looked up at `checked` (ticks, 0 for never) is still good at `now` (ns).
+#[inline(always)]
+#[must_use]
+pub const fn is_fresh(checked: u32, now: u64) -> bool {
+    checked != 0 && ticks(now).wrapping_sub(checked) <= HOP_LIFETIME
+}
+
+/// Notes that a packet of this direction has passed. Most of the time another one has, in the same tick.
+#[inline(always)]
+pub fn touch<A: Ip, E: Tables<A>>(handle: &E::Flow, now: u64) {
+    let now = ticks(now);
+    if handle.get(|flow| flow.seen) != now {
+        handle.set_seen(now);
     }
-    Some((handle, flow))
 }
 
-#[inline(always)]
-fn other_direction_lives<E: Env>(env: &E, key: &Tuple4, flow: &Flow4, now: u64) -> bool {
-    env.flow(&flow.reverse_key(key.protocol)).is_some_and(|other| !other.load().ended(now))
-}
+/// How often a state change is tried again because another CPU was faster.
+const TRIES: usize = 4;
 
-/// Removes both entries of the connection that `flow` under `key` is one direction of.
+/// Whether the connection that this entry is one direction of has ended: its time is over, and that of the other
+/// direction as well, for traffic may flow in one direction only.
 #[inline(always)]
-pub fn remove<E: Env>(env: &E, key: &Tuple4, flow: &Flow4) {
-    env.remove_flow(&flow.reverse_key(key.protocol));
-    env.remove_flow(key);
+pub fn over<A: Ip, E: Tables<A>>(env: &E, key: &Tuple<A>, flow: &Flow<A>, now: u64) -> bool {
+    flow.ended(now)
+        && !env
+            .flow(&flow.reverse_key(key.protocol))
+            .is_some_and(|other| !other.get(|flow| flow.ended(now)))
 }
 
 /// Whether this segment opens a new connection in the place of a closed one: a SYN from the client that
 /// meets `TIME_WAIT` or `CLOSE`, unless persistence chose the server (`is_new_conn_expected` in
 /// `ip_vs_core.c`).
 #[inline(always)]
-pub fn reopens<P: Packet>(segment: &Segment<P>, flow: &Flow4) -> bool {
-    segment.opens() && flow.to_server() && closed(flow) && flow.flags & flow_flags::CONTROLLED == 0
+pub fn reopens<P: Packet, A: Ip>(segment: &Segment<P, A>, flow: &Flow<A>) -> bool {
+    segment.opens()
+        && flow.to_server()
+        && tcp::is_closed(flow.head.state)
+        && flow.head.flags & flow_flags::CONTROLLED == 0
 }
 
+/// What a connection in this state is in the count of its server.
 #[inline(always)]
-const fn closed(flow: &Flow4) -> bool {
-    flow.state == TcpState::TimeWait as u8 || flow.state == TcpState::Close as u8
+pub const fn load(state: u8) -> u64 {
+    if tcp::is_active(state) { Load::ACTIVE } else { Load::INACTIVE }
 }
 
-/// Follows the connection's state with this segment and notes the time.
+/// Follows the connection's state with this segment and notes the time. `false` if the connection ended in this
+/// very moment.
 #[inline(always)]
-pub fn track<E: Env, P: Packet>(
+pub fn track<P: Packet, A: Ip, E: Env + Tables<A>>(
     env: &E,
-    segment: &Segment<P>,
-    handle: &E::Flow,
-    flow: &Flow4,
+    segment: &Segment<P, A>,
+    handle: &<E as Tables<A>>::Flow,
+    flow: &Flow<A>,
     now: u64,
-) {
-    if flow.seen != now {
-        handle.set_seen(now);
+) -> bool {
+    touch::<A, E>(handle, now);
+    if !segment.is_tcp() || !tcp::can_move(flow.head.state, segment.flags) {
+        return flow.head.state != ENDED;
     }
-    if !tcp::can_move(flow.state, segment.flags) {
-        return;
-    }
-    let direction = if flow.to_server() { Direction::ToServer } else { Direction::ToClient };
-    if let Some((state, timeout)) = tcp::next(direction, flow.state, segment.flags)
-        && state != flow.state
-    {
-        handle.set_state(state, timeout);
-        if let Some(other) = env.flow(&flow.reverse_key(segment.tuple.protocol)) {
-            other.set_state(state, timeout);
-        }
-    }
-}
-
-/// Both entries of a connection that is to be made.
-#[derive(Clone, Copy, Debug)]
-pub struct New {
-    /// Of the client's packets.
-    pub to_server: Flow4,
-    /// Of the replies.
-    pub to_client: Flow4,
-}
-
-/// The virtual service that this segment asks for a connection to.
-#[inline(always)]
-pub fn service<E: Env, P: Packet>(env: &E, segment: &Segment<P>) -> Result<Service, Counter> {
-    let tuple = &segment.tuple;
-    let key = ServiceKey4 {
-        address: tuple.destination,
-        port: tuple.destination_port,
-        protocol: tuple.protocol as u16,
-    };
-    let service = env.service(&key).ok_or(Counter::NoService)?;
-    if !segment.opens() {
-        return Err(Counter::NotSyn);
-    }
-    if !env.interface(env.ingress()).is_some_and(|interface| segment.is_for(interface.mac)) {
-        return Err(Counter::OtherHost);
-    }
-    // What the stack would not take either; it sees the addresses of this host, we those that cannot be
-    // routed back to.
-    let [network, ..] = tuple.source;
-    if network == 0 || network == 127 || network >= 224 {
-        return Err(Counter::MartianSource);
-    }
-    Ok(service)
-}
-
-/// Decides on the connection that this segment asks for: its real server and both entries.
-#[inline(always)]
-pub fn schedule<E: Env, P: Packet>(
-    env: &E,
-    segment: &Segment<P>,
-    service: &Service,
-    now: u64,
-) -> Result<New, Counter> {
-    let (id, server) = if service.persistence == 0 {
-        scheduler::choose(env, service).ok_or(Counter::NoServer)?
+    let reverse = flow.reverse_key(segment.tuple.protocol);
+    let other = env.flow(&reverse);
+    if flow.to_server() {
+        advance(env, segment, (&segment.tuple, handle), other.as_ref(), flow.head.direction)
     } else {
-        persistence::choose(env, service, segment.tuple.source, now)?
-    };
-    Ok(entries(segment, service, (id, &server), env.ingress(), now))
+        other.is_some_and(|first| {
+            advance(env, segment, (&reverse, &first), Some(handle), flow.head.direction)
+        })
+    }
 }
 
-/// Puts a new connection into the table, under the key of the packet that opens it.
+/// Moves the state. `first` is the entry of the client's direction under its key.
 #[inline(always)]
-pub fn insert<E: Env>(env: &E, key: &Tuple4, new: &New, now: u64) -> Result<(), Counter> {
-    let reply_key = new.to_server.reverse_key(key.protocol);
-    // The reverse entry first: once the client's packet is out, the reply must find it.
-    insert_reverse(env, &reply_key, &new.to_client, now)?;
-    if let Err(error) = env.insert_flow(key, &new.to_server) {
-        env.remove_flow(&reply_key);
-        return Err(refused(error));
+fn advance<P: Packet, A: Ip, E: Env + Tables<A>>(
+    env: &E,
+    segment: &Segment<P, A>,
+    (key, first): (&Tuple<A>, &<E as Tables<A>>::Flow),
+    second: Option<&<E as Tables<A>>::Flow>,
+    direction: u8,
+) -> bool {
+    for _ in 0..TRIES {
+        let head = first.get(|flow| flow.head);
+        if head.state == ENDED {
+            return false;
+        }
+        let Some(next) = tcp::next(direction, head.state, segment.flags) else { return true };
+        if next != head.state {
+            if !first.swap_state(head, next) {
+                continue;
+            }
+            let (server, slot) = first.get(|flow| (flow.server, flow.half_open));
+            let difference = load(next).wrapping_sub(load(head.state));
+            if difference != 0 {
+                env.add_load(server.into(), difference);
+            }
+            if slot != NO_SLOT && tcp::is_half_open(head.state) && !tcp::is_half_open(next) {
+                Tables::<A>::free_half_open(env, slot);
+            }
+            let timeout = env.timeout(next);
+            first.set_timeout(timeout);
+            if let Some(second) = second {
+                second.set_state(next);
+                second.set_timeout(timeout);
+            }
+            env.trace(key, Decision::State(next));
+        } else if let Some(second) = second {
+            // The copy may lag behind by what another CPU is about to write.
+            second.set_state(next);
+        }
+        return true;
     }
-    env.count_connection(new.to_server.server);
+    true
+}
+
+/// Why a connection was not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InUse;
+
+/// Ends the connection that the entry under `key` is one direction of: takes it out of its server's count and
+/// removes both entries. Another CPU may be doing the same; then it is that one's.
+#[inline(always)]
+pub fn end<A: Ip, E: Env + Tables<A>>(
+    env: &E,
+    key: &Tuple<A>,
+    handle: &<E as Tables<A>>::Flow,
+) -> Result<(), InUse> {
+    let reverse = handle.get(|flow| flow.reverse_key(key.protocol));
+    if handle.get(Flow::to_server) {
+        leave_count::<A, E>(env, handle)?;
+    } else if handle.get(|flow| flow.head.flags) & flow_flags::ONE_PACKET == 0
+        && let Some(first) = env.flow(&reverse)
+    {
+        leave_count::<A, E>(env, &first)?;
+    }
+    env.remove_flow(&reverse);
+    env.remove_flow(key);
     Ok(())
 }
 
+/// Marks a connection as ended and takes it out of its server's count.
 #[inline(always)]
-const fn refused(error: InsertError) -> Counter {
-    match error {
-        InsertError::Full => Counter::TableFull,
-        InsertError::Exists => Counter::TupleInUse,
-    }
-}
-
-/// Inserts the entry of the replies. Another connection may hold the key: the same client port, to
-/// another virtual service with the same real server. It gives way once it is over.
-#[inline(always)]
-fn insert_reverse<E: Env>(env: &E, key: &Tuple4, flow: &Flow4, now: u64) -> Result<(), Counter> {
-    match env.insert_flow(key, flow) {
-        Ok(()) => return Ok(()),
-        Err(InsertError::Full) => return Err(Counter::TableFull),
-        Err(InsertError::Exists) => {}
-    }
-    if let Some((_, holder)) = find(env, key, now) {
-        if !closed(&holder) {
-            return Err(Counter::TupleInUse);
+fn leave_count<A: Ip, E: Env + Tables<A>>(
+    env: &E,
+    first: &<E as Tables<A>>::Flow,
+) -> Result<(), InUse> {
+    for _ in 0..TRIES {
+        let head: Head = first.get(|flow| flow.head);
+        if head.state == ENDED {
+            return Err(InUse);
         }
-        remove(env, key, &holder);
+        if first.swap_state(head, ENDED) {
+            let (server, slot) = first.get(|flow| (flow.server, flow.half_open));
+            env.add_load(server.into(), 0_u64.wrapping_sub(load(head.state)));
+            if slot != NO_SLOT && tcp::is_half_open(head.state) {
+                Tables::<A>::free_half_open(env, slot);
+            }
+            return Ok(());
+        }
     }
-    env.insert_flow(key, flow).map_err(refused)
+    Err(InUse)
 }
 
-/// Both entries of a new connection with NAT: the client's direction has its destination replaced by
-/// the real server's, the replies have their source replaced by the virtual service's.
+/// Collects the connection under `key` if it is over; tells whether it was. This is what the controller runs for
+/// the entries whose time has ended: in the kernel, because only there an entry can be ended while packets come.
 #[inline(always)]
-fn entries<P: Packet>(
-    segment: &Segment<P>,
-    service: &Service,
-    (id, server): (u32, &Server),
-    ingress: u32,
-    now: u64,
-) -> New {
-    let tuple = &segment.tuple;
-    let (state, timeout) = (TcpState::SynRecv as u8, TcpState::SynRecv.timeout());
-    let flags = if service.persistence == 0 { 0 } else { flow_flags::CONTROLLED };
-    let (virtual_port, server_port) = (tuple.destination_port.to_be(), server.port.to_be());
-    let forth = Sum::default().replace_4(tuple.destination, server.address);
-    let back = Sum::default().replace_4(server.address, tuple.destination);
-    let to_server = Flow4 {
-        source: tuple.source,
-        destination: server.address,
-        source_port: tuple.source_port,
-        destination_port: server.port,
-        address_difference: forth.fold(),
-        port_difference: Sum::default().replace(virtual_port, server_port).fold(),
-        hop: NextHop::NONE,
-        hop_checked: 0,
-        seen: now,
-        timeout,
-        server: id,
-        service: service.id,
-        state,
-        direction: Direction::ToServer as u8,
-        flags,
-        reserved: 0,
-    };
-    // Replies to a neighbour that the kernel has not resolved go back where the SYN came from.
-    let to_client = Flow4 {
-        source: tuple.destination,
-        destination: tuple.source,
-        source_port: tuple.destination_port,
-        destination_port: tuple.source_port,
-        address_difference: back.fold(),
-        port_difference: Sum::default().replace(server_port, virtual_port).fold(),
-        hop: segment.way_back(ingress),
-        direction: Direction::ToClient as u8,
-        ..to_server
-    };
-    New { to_server, to_client }
+pub fn collect<A: Ip, E: Env + Tables<A>>(env: &E, key: &Tuple<A>, now: u64) -> bool {
+    let Some(handle) = env.flow(key) else { return false };
+    handle.get(|flow| over(env, key, flow, now)) && end(env, key, &handle).is_ok()
+}
+
+/// The state of a new connection that this segment opens.
+#[inline(always)]
+pub fn first_state<P: Packet, A: Ip>(segment: &Segment<P, A>) -> u8 {
+    if segment.tuple.protocol == u32::from(wire::PROTOCOL_UDP) {
+        return UDP;
+    }
+    let none = tcp::TcpState::None as u8;
+    tcp::next(Direction::ToServer as u8, none, segment.flags).unwrap_or(none)
 }

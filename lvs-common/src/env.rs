@@ -1,8 +1,11 @@
 //! What the engine asks of its surroundings: tables, clock, routes and counters.
 
-use crate::abi::{
-    Counter, Direction, Flow4, Interface, NextHop, Server, Service, ServiceKey4, Template4,
-    TemplateKey4, Tuple4,
+use crate::{
+    abi::{
+        Address, Counter, Direction, Flow, Fragment, FragmentKey, Head, Interface, Mark, NextHop,
+        Server, Service, ServiceKey, Template, TemplateKey, Tuple, V4, V6,
+    },
+    fault::Fault,
 };
 
 /// Why an entry was not inserted.
@@ -16,20 +19,24 @@ pub enum InsertError {
 
 /// What the routing table says of a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Route {
+pub enum Route<A> {
     /// The next hop is known down to its MAC address.
     Via {
         /// Interface and MAC addresses.
         hop: NextHop,
         /// Address of the neighbour: a gateway, or the destination itself.
-        neighbour: [u8; 4],
+        neighbour: A,
+        /// The largest IP packet that the way takes.
+        mtu: u16,
     },
     /// The route is known, the neighbour is not resolved.
     Unresolved {
         /// Egress interface.
         interface: u32,
         /// As above.
-        neighbour: [u8; 4],
+        neighbour: A,
+        /// As above.
+        mtu: u16,
     },
     /// IP forwarding is switched off on the ingress interface.
     ForwardingDisabled,
@@ -37,62 +44,157 @@ pub enum Route {
     None,
 }
 
-/// An entry of the connection table that stays where it is while the packet is processed. Other CPUs
+/// An entry of a connection table that stays where it is while the packet is processed. Other CPUs
 /// may write to it at the same time; each of the setters stores whole words.
-pub trait FlowHandle {
+pub trait FlowHandle<A> {
+    /// Something of the entry, read where it lies.
+    fn get<T>(&self, read: impl FnOnce(&Flow<A>) -> T) -> T;
     /// A copy of the entry.
-    fn load(&self) -> Flow4;
-    /// Sets [`Flow4::seen`].
-    fn set_seen(&self, now: u64);
-    /// Sets [`Flow4::state`] and [`Flow4::timeout`].
-    fn set_state(&self, state: u8, timeout: u32);
-    /// Sets [`Flow4::hop`] and [`Flow4::hop_checked`].
-    fn set_hop(&self, hop: NextHop, checked: u64);
+    fn load(&self) -> Flow<A>;
+    /// Sets [`Flow::seen`].
+    fn set_seen(&self, now: u32);
+    /// Sets [`Flow::timeout`].
+    fn set_timeout(&self, seconds: u32);
+    /// Sets the copy of the state in the entry of the server's direction.
+    fn set_state(&self, state: u8);
+    /// Sets the state if the head is still `old`; tells whether it was. Of several CPUs that try the same, one
+    /// succeeds.
+    fn swap_state(&self, old: Head, state: u8) -> bool;
+    /// Sets [`Flow::hop`], [`Flow::mtu`] and [`Flow::hop_checked`].
+    fn set_hop(&self, hop: NextHop, mtu: u16, checked: u32);
 }
 
-/// The tables, the clock and the routes of one balancer, seen by one packet.
-pub trait Env {
-    /// An entry of the connection table.
-    type Flow: FlowHandle;
+/// The entries of a connection that is being made. They are too much for the kernel's stack.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Draft<A> {
+    /// Of the client's packets.
+    pub forth: Flow<A>,
+    /// Of the replies.
+    pub back: Flow<A>,
+    /// The key of `forth`.
+    pub key: Tuple<A>,
+    /// The key of `back`.
+    pub reply_key: Tuple<A>,
+    /// The service's [`first_local`](Service::first_local).
+    pub first_local: u32,
+    /// The service's [`locals`](Service::locals).
+    pub locals: u32,
+}
 
-    /// The monotonic clock in ns; a resolution of some milliseconds is enough.
-    fn now(&self) -> u64;
+/// The tables and routes of one address family.
+pub trait Tables<A: Address> {
+    /// An entry of the connection table.
+    type Flow: FlowHandle<A>;
 
     /// The entry of the connection table under `key`, ended or not.
-    fn flow(&self, key: &Tuple4) -> Option<Self::Flow>;
+    fn flow(&self, key: &Tuple<A>) -> Option<Self::Flow>;
     /// Adds an entry; never overwrites one.
-    fn insert_flow(&self, key: &Tuple4, flow: &Flow4) -> Result<(), InsertError>;
+    fn insert_flow(&self, key: &Tuple<A>, flow: &Flow<A>) -> Result<(), InsertError>;
     /// Removes an entry if it is there.
-    fn remove_flow(&self, key: &Tuple4);
+    fn remove_flow(&self, key: &Tuple<A>);
+
+    /// The slot for the next half-open connection; the slots are given in turn.
+    fn next_half_open(&self) -> Option<u32>;
+    /// The key of the half-open connection in a slot; zeros where it is free.
+    fn half_open(&self, slot: u32) -> Option<Tuple<A>>;
+    /// Writes a slot.
+    fn set_half_open(&self, slot: u32, key: &Tuple<A>);
+    /// Frees a slot: sets its key's protocol to 0.
+    fn free_half_open(&self, slot: u32);
+
+    /// Lends room for the entries of a new connection, with any content.
+    fn draft<T>(&self, work: impl FnOnce(&mut Draft<A>) -> T) -> Option<T>;
 
     /// The virtual service that `key` addresses.
-    fn service(&self, key: &ServiceKey4) -> Option<Service>;
+    fn service(&self, key: &ServiceKey<A>) -> Option<Service>;
+
+    /// The persistence template under `key`, ended or not.
+    fn template(&self, key: &TemplateKey<A>) -> Option<Template>;
+    /// Adds a template; never overwrites one.
+    fn insert_template(&self, key: &TemplateKey<A>, template: &Template)
+    -> Result<(), InsertError>;
+    /// Adds or overwrites a template.
+    fn replace_template(
+        &self,
+        key: &TemplateKey<A>,
+        template: &Template,
+    ) -> Result<(), InsertError>;
+
+    /// What the first fragment of a datagram has told.
+    fn fragment(&self, key: &FragmentKey<A>) -> Option<Fragment>;
+    /// Notes it; the least used one gives way.
+    fn set_fragment(&self, key: &FragmentKey<A>, fragment: &Fragment);
+
+    /// The way of a forwarded packet from `source` to `destination` with this protocol and type of service,
+    /// which came in on the interface of the packet at hand.
+    fn route(&self, source: A, destination: A, protocol: u32, class: u8) -> Route<A>;
+    /// Tells the controller that packets go to this neighbour, so that it has the kernel resolve or confirm
+    /// it: the kernel does not see that the packets need it.
+    fn use_neighbour(&self, interface: u32, neighbour: A, resolved: bool);
+
+    /// Tells what was decided on a connection, where somebody wants to know.
+    fn trace(&self, tuple: &Tuple<A>, decision: Decision<A>);
+}
+
+/// What a trace tells.
+#[derive(Clone, Copy, Debug)]
+pub enum Decision<A> {
+    /// A new connection goes to this server, whose packets come back under this key.
+    Opened {
+        /// Its id.
+        server: u32,
+        /// The key of the replies.
+        reply: Tuple<A>,
+    },
+    /// A connection is in another state now.
+    State(u8),
+    /// The packet went no further for this reason.
+    Stopped(Counter),
+}
+
+/// All else: the clock, what is the same for both families, and counters, seen by one packet.
+pub trait Env: Tables<V4> + Tables<V6> {
+    /// The monotonic clock in ns; a resolution of some milliseconds is enough.
+    fn now(&self) -> u64;
+    /// Any number.
+    fn random(&self) -> u32;
+    /// Index of the interface that the packet at hand came in on.
+    fn ingress(&self) -> u32;
+    /// Whether this bit of the filter is set.
+    fn marked(&self, mark: Mark) -> bool;
+
+    /// The time-out of a state in seconds.
+    fn timeout(&self, state: u8) -> u32;
+    /// Bits of [`settings_flags`](crate::abi::settings_flags).
+    fn settings_flags(&self) -> u32;
+    /// How many ports full NAT can take.
+    fn ports(&self) -> u32;
+    /// One of them.
+    fn port(&self, index: u32) -> Option<u16>;
+    /// One of the local addresses of full NAT, IPv4 in the first four bytes.
+    fn local(&self, slot: u32) -> Option<[u8; 16]>;
+
     /// The real server with this id.
     fn server(&self, id: u32) -> Option<Server>;
     /// The server id in this slot of `MEMBERS`.
     fn member(&self, slot: u32) -> Option<u32>;
     /// Takes the next turn of a service: no two connections get the same, whatever CPU they are on.
     fn take_turn(&self, service: u32) -> Option<u64>;
+    /// Takes the next turn of a server's ports, in the same way.
+    fn take_port_turn(&self, server: u32) -> Option<u64>;
+    /// Adds to the numbers of active and inactive connections of a server, see [`Load`](crate::abi::Load).
+    fn add_load(&self, server: u32, difference: u64);
 
-    /// The persistence template under `key`, ended or not.
-    fn template(&self, key: &TemplateKey4) -> Option<Template4>;
-    /// Adds a template; never overwrites one.
-    fn insert_template(&self, key: &TemplateKey4, template: &Template4) -> Result<(), InsertError>;
-    /// Adds or overwrites a template.
-    fn replace_template(&self, key: &TemplateKey4, template: &Template4)
-    -> Result<(), InsertError>;
+    /// Something of the attached interface with this index.
+    fn interface<T>(&self, index: u32, read: impl FnOnce(&Interface) -> T) -> Option<T>;
 
-    /// The way of a forwarded packet from `source` to `destination` with this type of service, which
-    /// came in on the interface of the packet at hand.
-    fn route(&self, source: [u8; 4], destination: [u8; 4], tos: u8) -> Route;
-    /// The attached interface with this index.
-    fn interface(&self, index: u32) -> Option<Interface>;
-    /// Tells the controller that packets go to this neighbour, so that it has the kernel resolve or confirm
-    /// it: the kernel does not see that the packets need it.
-    fn use_neighbour(&self, interface: u32, neighbour: [u8; 4], resolved: bool);
-
-    /// Index of the interface that the packet at hand came in on.
-    fn ingress(&self) -> u32;
+    /// Leaves word for the stage that sends ICMP errors.
+    fn set_fault(&self, fault: Fault);
+    /// What was left.
+    fn fault(&self) -> Option<Fault>;
+    /// Whether one more ICMP error may be sent now.
+    fn may_send_error(&self, now: u64) -> bool;
 
     /// Adds one to a counter.
     fn count(&self, counter: Counter);

@@ -12,9 +12,13 @@ pub trait Packet {
     /// The `N` bytes from `offset` on, or `None` where the frame is shorter.
     fn window<const N: usize>(&self, offset: usize) -> Option<Self::Window<N>>;
 
-    /// The length of an IP packet whose header says `total`. A socket buffer may join segments to more than
-    /// the header's 16 bits can tell; its header then says 0.
-    fn ip_length(&self, total: u16) -> u32;
+    /// The length in bytes of an IPv4 packet at `offset` whose header says `total`. A socket buffer may join
+    /// segments to more than the header's 16 bits can tell; its header then says 0.
+    fn ip_length(&self, total: u16, offset: usize) -> u32;
+
+    /// How long an IP packet of `length` bytes is at most once it is on a wire: a socket buffer may be cut to
+    /// segments later, each with `headers` bytes of IP and transport headers.
+    fn wire_length(&self, length: u32, headers: u32) -> u32;
 
     /// Brings a transport checksum up to date after addresses and ports have changed by these differences
     /// (see [`crate::checksum`]): the field at `O` of `window`, which starts at `start` in the frame. The
@@ -24,9 +28,30 @@ pub trait Packet {
         &self,
         window: &mut Self::Window<N>,
         start: usize,
-        addresses: u16,
-        ports: u16,
+        change: Change,
     );
+
+    /// The sum of an ICMP error that was rewritten changes by `difference`: what is under a checksum that the
+    /// network card has worked out beside the data. Before the last access to a packet.
+    fn note_change(&self, difference: u16);
+
+    /// Cuts the frame to `length` bytes and then puts `room` bytes of any content before it. All windows and
+    /// offsets from before are void. `false` where that cannot be done; the packet is of no use then.
+    fn reshape(&mut self, length: u32, room: u32) -> bool;
+}
+
+/// How a transport checksum changes.
+#[derive(Clone, Copy, Debug)]
+pub struct Change {
+    /// By other addresses in the pseudo header.
+    pub addresses: u16,
+    /// By other ports.
+    pub ports: u16,
+    /// A sum of zero means that there is none (UDP over IPv4, RFC 768), and one that would be zero is written
+    /// as its complement.
+    pub zero_is_none: bool,
+    /// The packet is IPv6: no header checksum balances the addresses.
+    pub ipv6: bool,
 }
 
 /// A run of bytes inside a frame. `O` is an offset from its start; one that is out of the window does

@@ -1,56 +1,84 @@
-//! From frame to [`Segment`]: what the engine reads of a TCP segment over IPv4, and everything else
-//! told apart so that it can be passed on untouched.
+//! From frame to [`Segment`]: what the engine reads of a TCP segment or UDP datagram, and everything else
+//! told apart, so that it can be passed on untouched.
 
 use crate::{
-    abi::{Counter, NextHop, Tuple4},
+    abi::{Counter, NextHop, Tuple},
+    ip::{Ip, Layout, Part},
     packet::{Packet, Window},
+    pipeline::Verdict,
     tcp, wire,
 };
 
-/// A TCP segment over IPv4: its headers and what has been read from them.
-#[derive(Debug)]
-pub struct Segment<P: Packet> {
-    /// Ethernet and IPv4 header, without IP options.
-    pub head: P::Window<{ wire::IPV4_END }>,
-    /// TCP header, without options.
-    pub tcp: P::Window<{ wire::TCP_LEN }>,
-    /// Where the TCP header starts in the frame.
-    pub tcp_offset: usize,
+/// An Ethernet header with its tags.
+#[expect(missing_debug_implementations, reason = "windows have none")]
+pub struct Ethernet<P: Packet> {
+    /// The header without tags.
+    pub window: P::Window<{ wire::ETH_LEN }>,
+    /// Type of what follows the last tag, as it lies in memory.
+    pub kind: u16,
+    /// Offset of what follows: 14, 18 or 22.
+    pub end: usize,
+}
+
+/// Reads the Ethernet header and up to two VLAN tags.
+#[inline(always)]
+pub fn ethernet<P: Packet>(packet: &P) -> Result<Ethernet<P>, Verdict> {
+    let window = packet.window::<{ wire::ETH_LEN }>(0).ok_or(Verdict::Pass(Counter::NotIp))?;
+    let mut kind = window.u16::<{ wire::ETH_TYPE }>();
+    let mut end = wire::ETH_LEN;
+    if is_tag(kind) {
+        let tag = packet.window::<{ wire::VLAN_LEN }>(end).ok_or(Verdict::Pass(Counter::NotIp))?;
+        kind = tag.u16::<{ wire::VLAN_TYPE }>();
+        end += wire::VLAN_LEN;
+        if is_tag(kind) {
+            let tag =
+                packet.window::<{ wire::VLAN_LEN }>(end).ok_or(Verdict::Pass(Counter::NotIp))?;
+            kind = tag.u16::<{ wire::VLAN_TYPE }>();
+            end += wire::VLAN_LEN;
+        }
+    }
+    Ok(Ethernet { window, kind, end })
+}
+
+/// Whether a VLAN tag follows.
+#[inline(always)]
+pub const fn is_tag(kind: u16) -> bool {
+    kind == wire::ETH_TYPE_VLAN || kind == wire::ETH_TYPE_QINQ
+}
+
+/// The transport header of a packet.
+#[expect(missing_debug_implementations, reason = "windows have none")]
+pub enum Transport<P: Packet> {
+    /// Without options.
+    Tcp(P::Window<{ wire::TCP_LEN }>),
+    /// All of it.
+    Udp(P::Window<{ wire::UDP_LEN }>),
+    /// It is in an earlier fragment.
+    Elsewhere,
+}
+
+/// A TCP segment or UDP datagram: its headers and what has been read from them.
+#[expect(missing_debug_implementations, reason = "windows have none")]
+pub struct Segment<P: Packet, A: Ip> {
+    /// Ethernet header.
+    pub ethernet: P::Window<{ wire::ETH_LEN }>,
+    /// IP header, without options or extensions.
+    pub ip: A::Header<P>,
+    /// Transport header.
+    pub transport: Transport<P>,
+    /// Where the IP header starts in the frame.
+    pub ip_offset: usize,
+    /// Where the transport header starts in the frame.
+    pub transport_offset: usize,
     /// The packet's 5-tuple.
-    pub tuple: Tuple4,
+    pub tuple: Tuple<A>,
     /// Length of the IP packet in bytes.
     pub length: u32,
-    /// TCP flags, see [`tcp::flags`].
+    /// TCP flags, see [`tcp::flags`]; 0 for UDP.
     pub flags: u8,
 }
 
-impl<P: Packet> Segment<P> {
-    /// Whether the frame is for this MAC address, or for the address that a VRRP master answers under
-    /// (00-00-5E-00-01-xx, RFC 5798 section 7.3).
-    #[inline(always)]
-    pub fn is_for(&self, mac: [u8; 6]) -> bool {
-        // Word by word: comparing arrays would call a loop over bytes.
-        let [own_1, own_2, own_3]: [u16; 3] = zerocopy::transmute!(mac);
-        let first = self.head.u16::<{ wire::ETH_MACS }>();
-        let second = self.head.u16::<{ wire::ETH_MACS + 2 }>();
-        let third = self.head.u16::<{ wire::ETH_MACS + 4 }>();
-        let own = first == own_1 && second == own_2 && third == own_3;
-        let vrrp = first == 0 && second.to_ne_bytes() == [0x5e, 0] && third.to_ne_bytes()[0] == 1;
-        own || vrrp
-    }
-
-    /// The way back to where the frame came from, over the interface that it came in on.
-    #[inline(always)]
-    pub fn way_back(&self, ingress: u32) -> NextHop {
-        let frame: [u8; 12] = zerocopy::transmute!([
-            self.head.u32::<{ wire::ETH_MACS }>(),
-            self.head.u32::<{ wire::ETH_MACS + 4 }>(),
-            self.head.u32::<{ wire::ETH_MACS + 8 }>(),
-        ]);
-        let [to, from]: [[u8; 6]; 2] = zerocopy::transmute!(frame);
-        NextHop { interface: ingress, destination_mac: from, source_mac: to }
-    }
-
+impl<P: Packet, A: Ip> Segment<P, A> {
     /// The first segment of a connection: SYN alone, as `tcp_conn_schedule` of IPVS wants it (it
     /// looks at SYN only; with ACK, RST or FIN beside it no connection can come of it).
     #[inline(always)]
@@ -58,39 +86,136 @@ impl<P: Packet> Segment<P> {
         self.flags & (tcp::flags::SYN | tcp::flags::ACK | tcp::flags::RST | tcp::flags::FIN)
             == tcp::flags::SYN
     }
+
+    /// Whether it is TCP.
+    #[inline(always)]
+    pub const fn is_tcp(&self) -> bool {
+        self.tuple.protocol == wire::PROTOCOL_TCP as u32
+    }
+
+    /// Length of the IP and transport headers, options included.
+    #[inline(always)]
+    pub fn headers(&self) -> u32 {
+        let before = (self.transport_offset - self.ip_offset) as u32;
+        match &self.transport {
+            Transport::Tcp(tcp) => before + u32::from(tcp.u8::<{ wire::TCP_OFFSET }>() >> 4) * 4,
+            Transport::Udp(_) => before + wire::UDP_LEN as u32,
+            Transport::Elsewhere => before,
+        }
+    }
 }
 
-/// Reads the headers. `Err` tells why the packet is not for this program.
+/// Whether a frame is for this MAC address, or for the address that a VRRP master answers under
+/// (00-00-5E-00-01-xx or, for IPv6, 00-00-5E-00-02-xx: RFC 5798 section 7.3).
 #[inline(always)]
-pub fn segment<P: Packet>(packet: &P) -> Result<Segment<P>, Counter> {
-    let head = packet.window::<{ wire::IPV4_END }>(0).ok_or(Counter::NotIpv4)?;
-    if head.u16::<{ wire::ETH_TYPE }>() != wire::ETH_TYPE_IPV4 {
-        return Err(Counter::NotIpv4);
+pub fn is_for<W: Window>(ethernet: &W, mac: [u8; 6]) -> bool {
+    // Word by word: comparing arrays would call a loop over bytes.
+    let [own_1, own_2, own_3]: [u16; 3] = zerocopy::transmute!(mac);
+    let first = ethernet.u16::<{ wire::ETH_MACS }>();
+    let second = ethernet.u16::<{ wire::ETH_MACS + 2 }>();
+    let third = ethernet.u16::<{ wire::ETH_MACS + 4 }>();
+    let own = first == own_1 && second == own_2 && third == own_3;
+    let [family, _] = third.to_ne_bytes();
+    let vrrp = first == 0 && second.to_ne_bytes() == [0x5e, 0] && (family == 1 || family == 2);
+    own || vrrp
+}
+
+/// The way back to where a frame came from, over the interface that it came in on.
+#[inline(always)]
+pub fn way_back<W: Window>(ethernet: &W, ingress: u32) -> NextHop {
+    let frame: [u8; 12] = zerocopy::transmute!([
+        ethernet.u32::<{ wire::ETH_MACS }>(),
+        ethernet.u32::<{ wire::ETH_MACS + 4 }>(),
+        ethernet.u32::<{ wire::ETH_MACS + 8 }>(),
+    ]);
+    let [to, from]: [[u8; 6]; 2] = zerocopy::transmute!(frame);
+    NextHop { interface: ingress, destination_mac: from, source_mac: to }
+}
+
+/// What a program takes of fragments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fragments {
+    /// They belong elsewhere.
+    Elsewhere,
+    /// A first one is as good as a whole packet.
+    First,
+}
+
+/// Reads the headers behind the Ethernet header. `Err` tells where else the packet belongs.
+#[inline(always)]
+pub fn segment<P: Packet, A: Ip>(
+    packet: &P,
+    ethernet: Ethernet<P>,
+    fragments: Fragments,
+) -> Result<Segment<P, A>, Verdict> {
+    let ip_offset = ethernet.end;
+    let ip = A::header(packet, ip_offset).ok_or(Verdict::Pass(Counter::Malformed))?;
+    let layout = A::layout(packet, &ip, ip_offset).ok_or(Verdict::Pass(Counter::Malformed))?;
+    let Layout { payload, protocol, length, part } = layout;
+    if let Part::Fragment { first, .. } = part
+        && !(first && fragments == Fragments::First)
+    {
+        return Err(if protocol == wire::PROTOCOL_TCP || protocol == wire::PROTOCOL_UDP {
+            Verdict::Next(A::FRAGMENT)
+        } else {
+            Verdict::Pass(Counter::OtherProtocol)
+        });
     }
-    let version = head.u8::<{ wire::IPV4_VERSION }>();
-    let header_length = usize::from(version & 0x0f) * 4;
-    if version >> 4 != 4 || header_length < wire::IPV4_END - wire::IPV4 {
-        return Err(Counter::Malformed);
-    }
-    if head.u8::<{ wire::IPV4_PROTOCOL }>() != wire::PROTOCOL_TCP {
-        return Err(Counter::NotTcp);
-    }
-    if u16::from_be(head.u16::<{ wire::IPV4_FRAGMENT }>()) & wire::IPV4_FRAGMENT_BITS != 0 {
-        return Err(Counter::Fragment);
-    }
-    let length = packet.ip_length(u16::from_be(head.u16::<{ wire::IPV4_LENGTH }>()));
-    if length < (header_length + wire::TCP_LEN) as u32 {
-        return Err(Counter::Malformed);
-    }
-    let tcp_offset = wire::IPV4 + header_length;
-    let tcp = packet.window::<{ wire::TCP_LEN }>(tcp_offset).ok_or(Counter::Malformed)?;
-    let tuple = Tuple4 {
-        source: head.u32::<{ wire::IPV4_SOURCE }>().to_ne_bytes(),
-        destination: head.u32::<{ wire::IPV4_DESTINATION }>().to_ne_bytes(),
-        source_port: u16::from_be(tcp.u16::<{ wire::TCP_SOURCE }>()),
-        destination_port: u16::from_be(tcp.u16::<{ wire::TCP_DESTINATION }>()),
-        protocol: u32::from(wire::PROTOCOL_TCP),
+    let (transport, source_port, destination_port, flags) = match protocol {
+        wire::PROTOCOL_TCP => {
+            let tcp = packet
+                .window::<{ wire::TCP_LEN }>(payload)
+                .ok_or(Verdict::Pass(Counter::Malformed))?;
+            if length < (payload - ip_offset + wire::TCP_LEN) as u32 {
+                return Err(Verdict::Pass(Counter::Malformed));
+            }
+            let source = tcp.u16::<{ wire::SOURCE_PORT }>();
+            let destination = tcp.u16::<{ wire::DESTINATION_PORT }>();
+            let flags = tcp.u8::<{ wire::TCP_FLAGS }>();
+            (Transport::Tcp(tcp), source, destination, flags)
+        }
+        wire::PROTOCOL_UDP => {
+            let udp = packet
+                .window::<{ wire::UDP_LEN }>(payload)
+                .ok_or(Verdict::Pass(Counter::Malformed))?;
+            if length < (payload - ip_offset + wire::UDP_LEN) as u32 {
+                return Err(Verdict::Pass(Counter::Malformed));
+            }
+            let source = udp.u16::<{ wire::SOURCE_PORT }>();
+            let destination = udp.u16::<{ wire::DESTINATION_PORT }>();
+            (Transport::Udp(udp), source, destination, 0)
+        }
+        protocol => return Err(other::<A>(protocol)),
     };
-    let flags = tcp.u8::<{ wire::TCP_FLAGS }>();
-    Ok(Segment { head, tcp, tcp_offset, tuple, length, flags })
+    let tuple = Tuple {
+        source: A::source(&ip),
+        destination: A::destination(&ip),
+        source_port: u16::from_be(source_port),
+        destination_port: u16::from_be(destination_port),
+        protocol: u32::from(protocol),
+    };
+    Ok(Segment {
+        ethernet: ethernet.window,
+        ip,
+        transport,
+        ip_offset,
+        transport_offset: payload,
+        tuple,
+        length,
+        flags,
+    })
+}
+
+/// What becomes of a packet that is neither TCP nor UDP.
+#[inline(always)]
+fn other<A: Ip>(protocol: u8) -> Verdict {
+    // Hop-by-hop options, routing, destination options, mobility and what came later (RFC 7045).
+    let extension = A::VERSION == 6 && matches!(protocol, 0 | 43 | 60 | 135 | 139 | 140);
+    if protocol == A::ICMP {
+        Verdict::Next(A::ICMP_STAGE)
+    } else if extension {
+        Verdict::Pass(Counter::ExtensionHeader)
+    } else {
+        Verdict::Pass(Counter::OtherProtocol)
+    }
 }

@@ -5,21 +5,22 @@
 //! keeps it while such connections exist.
 
 use crate::{
-    abi::{Counter, Server, Service, Template4, TemplateKey4, server_flags},
-    env::{Env, InsertError},
+    abi::{Counter, Server, Service, Template, TemplateKey, server_flags},
+    env::{Env, InsertError, Tables},
+    ip::Ip,
     scheduler,
 };
 
 /// The server for a new connection of `client`: the template's while it is valid, else one that the
 /// scheduler chooses and a new template remembers. A template's server keeps its clients at weight 0.
 #[inline(always)]
-pub fn choose<E: Env>(
+pub fn choose<A: Ip, E: Env + Tables<A>>(
     env: &E,
     service: &Service,
-    client: [u8; 4],
+    client: A,
     now: u64,
 ) -> Result<(u32, Server), Counter> {
-    let key = TemplateKey4 { client, service: service.id };
+    let key = TemplateKey { client, service: service.id };
     let expires = now + u64::from(service.persistence) * 1_000_000_000;
     let found = env.template(&key);
     if let Some(template) = found
@@ -29,7 +30,7 @@ pub fn choose<E: Env>(
         return Ok((template.server, server));
     }
     let (id, server) = scheduler::choose(env, service).ok_or(Counter::NoServer)?;
-    let template = Template4 { expires, server: id, reserved: 0 };
+    let template = Template { expires, server: id, reserved: 0 };
     if found.is_some() {
         env.replace_template(&key, &template).map_err(|_| Counter::TableFull)?;
         return Ok((id, server));
@@ -48,7 +49,7 @@ pub fn choose<E: Env>(
 
 /// The template's server, if its time has not ended and the server still belongs to the service.
 #[inline(always)]
-fn valid<E: Env>(env: &E, service: &Service, template: &Template4, now: u64) -> Option<Server> {
+fn valid<E: Env>(env: &E, service: &Service, template: &Template, now: u64) -> Option<Server> {
     if now > template.expires {
         return None;
     }
@@ -57,7 +58,12 @@ fn valid<E: Env>(env: &E, service: &Service, template: &Template4, now: u64) -> 
 }
 
 #[inline(always)]
-fn extend<E: Env>(env: &E, key: &TemplateKey4, server: u32, expires: u64) -> Result<(), Counter> {
-    let template = Template4 { expires, server, reserved: 0 };
+fn extend<A: Ip, E: Tables<A>>(
+    env: &E,
+    key: &TemplateKey<A>,
+    server: u32,
+    expires: u64,
+) -> Result<(), Counter> {
+    let template = Template { expires, server, reserved: 0 };
     env.replace_template(key, &template).map_err(|_| Counter::TableFull)
 }

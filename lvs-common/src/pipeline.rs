@@ -1,13 +1,26 @@
-//! The packet walk, from the first byte to the verdict.
+//! The packet walk in stages: this is the table of contents of the data path.
+//!
+//! ```text
+//! fast ──► redirect                                            known connection, nothing to decide
+//!   ├────► tagged ──► as fast                                  VLAN tags
+//!   ├────► follow ──► redirect, pass to the stack              state, next hop or end need a look
+//!   ├────► open ────► plan ──► connect ► redirect, pass        no connection yet
+//!   ├────► fragment ► follow (first one), redirect, pass       fragments
+//!   ├────► icmp ────► redirect, pass                           errors about connections
+//!   └────► pass                                                not ours
+//! follow, open, plan, connect ► fault ► the packet's sender gets an ICMP error
+//! ```
+//!
+//! In the kernel each stage is a program and the arrows are tail calls: the fast path stays small, and the verifier
+//! sees one stage at a time. On the host [`process`] goes through them.
 
 use crate::{
-    abi::{Counter, Direction, Flow4},
-    connection,
+    abi::{Counter, Fate, Stage, V4, V6},
+    connect,
     env::Env,
-    forward::{self, Way},
-    packet::{Packet, Window as _},
-    parse::{self, Segment},
-    wire,
+    fast, fault, follow, fragment, icmp, open,
+    packet::Packet,
+    plan,
 };
 
 /// What is to be done with the packet.
@@ -19,103 +32,67 @@ pub enum Verdict {
     Pass(Counter),
     /// Nowhere.
     Drop(Counter),
+    /// To another stage.
+    Next(Stage),
 }
 
 impl From<Counter> for Verdict {
     #[inline(always)]
     fn from(counter: Counter) -> Self {
-        match counter {
-            Counter::NotIpv4
-            | Counter::NotTcp
-            | Counter::Fragment
-            | Counter::Malformed
-            | Counter::NoService
-            | Counter::NotSyn
-            | Counter::HandedToStack
-            | Counter::OtherHost => Self::Pass(counter),
-            Counter::NoServer
-            | Counter::TableFull
-            | Counter::TupleInUse
-            | Counter::TtlExpired
-            | Counter::NoRoute
-            | Counter::ForwardingDisabled
-            | Counter::NotAttached
-            | Counter::Unresolved
-            | Counter::MartianSource => Self::Drop(counter),
+        match counter.fate() {
+            Fate::Passed => Self::Pass(counter),
+            Fate::Dropped | Fate::Noted => Self::Drop(counter),
         }
     }
 }
 
-/// Processes one packet: changes its bytes and the tables, and says where it goes.
+/// The first stage.
 #[inline(always)]
-pub fn process<P: Packet, E: Env>(packet: &P, env: &E) -> Verdict {
-    let verdict = match parse::segment(packet) {
-        Ok(mut segment) => walk(packet, &mut segment, env),
-        Err(counter) => counter.into(),
+pub fn enter<P: Packet, E: Env>(packet: &P, env: &E) -> Verdict {
+    counted(env, fast::enter(packet, env))
+}
+
+/// One of the others.
+#[inline(always)]
+pub fn stage<P: Packet, E: Env>(stage: Stage, packet: &mut P, env: &E) -> Verdict {
+    let verdict = match stage {
+        Stage::Tagged => fast::tagged(packet, env),
+        Stage::Follow4 => follow::follow::<P, V4, E>(packet, env),
+        Stage::Follow6 => follow::follow::<P, V6, E>(packet, env),
+        Stage::Open4 => open::open::<P, V4, E>(packet, env),
+        Stage::Open6 => open::open::<P, V6, E>(packet, env),
+        Stage::Plan4 => plan::plan::<P, V4, E>(packet, env),
+        Stage::Plan6 => plan::plan::<P, V6, E>(packet, env),
+        Stage::Connect4 => connect::connect::<P, V4, E>(packet, env),
+        Stage::Connect6 => connect::connect::<P, V6, E>(packet, env),
+        Stage::Icmp4 => icmp::translate::<P, V4, E>(packet, env),
+        Stage::Icmp6 => icmp::translate::<P, V6, E>(packet, env),
+        Stage::Fragment4 => fragment::fragment::<P, V4, E>(packet, env),
+        Stage::Fragment6 => fragment::fragment::<P, V6, E>(packet, env),
+        Stage::Fault4 => fault::send::<P, V4, E>(packet, env),
+        Stage::Fault6 => fault::send::<P, V6, E>(packet, env),
     };
+    counted(env, verdict)
+}
+
+#[inline(always)]
+fn counted<E: Env>(env: &E, verdict: Verdict) -> Verdict {
     if let Verdict::Pass(counter) | Verdict::Drop(counter) = verdict {
         env.count(counter);
     }
     verdict
 }
 
-#[inline(always)]
-fn walk<P: Packet, E: Env>(packet: &P, segment: &mut Segment<P>, env: &E) -> Verdict {
-    let now = env.now();
-    if let Some((handle, flow)) = connection::find(env, &segment.tuple, now) {
-        if !connection::reopens(segment, &flow) {
-            connection::track(env, segment, &handle, &flow, now);
-            let verdict = forward::existing(env, packet, segment, &handle, &flow, now);
-            account(env, &flow, segment.length, verdict);
-            return verdict;
-        }
-        connection::remove(env, &segment.tuple, &flow);
-    }
-    match open(packet, segment, env, now) {
-        Ok(verdict) => verdict,
-        Err(counter) => counter.into(),
-    }
-}
+/// More stages than any walk has.
+const LONGEST: usize = 8;
 
-/// Makes the connection that this segment asks for and sends the segment on. Both ways are looked up first:
-/// no connection is made to or for somebody that cannot be reached.
-#[inline(always)]
-fn open<P: Packet, E: Env>(
-    packet: &P,
-    segment: &mut Segment<P>,
-    env: &E,
-    now: u64,
-) -> Result<Verdict, Counter> {
-    let service = connection::service(env, segment)?;
-    let ttl = segment.head.u8::<{ wire::IPV4_TTL }>();
-    if ttl <= 1 {
-        return Err(Counter::TtlExpired);
+/// Processes one packet from the first stage to the last: changes its bytes and the tables, and says where it goes.
+pub fn process<P: Packet, E: Env>(packet: &mut P, env: &E) -> Verdict {
+    let mut verdict = enter(packet, env);
+    for _ in 0..LONGEST {
+        let Verdict::Next(next) = verdict else { return verdict };
+        verdict = stage(next, packet, env);
     }
-    let mut new = connection::schedule(env, segment, &service, now)?;
-    let way = forward::look_up(env, segment, &new.to_server);
-    match way {
-        Way::Via(hop) => (new.to_server.hop, new.to_server.hop_checked) = (hop, now),
-        Way::Stack => {}
-        Way::Stop(counter) => return Err(counter),
-    }
-    match forward::look_up(env, segment, &new.to_client) {
-        Way::Via(hop) => (new.to_client.hop, new.to_client.hop_checked) = (hop, now),
-        // The reply may find the neighbour resolved.
-        Way::Stack | Way::Stop(Counter::Unresolved) => {}
-        Way::Stop(counter) => return Err(counter),
-    }
-    connection::insert(env, &segment.tuple, &new, now)?;
-    let verdict = forward::send(packet, segment, &new.to_server, &way);
-    account(env, &new.to_server, segment.length, verdict);
-    Ok(verdict)
-}
-
-/// Counts a packet that has been sent on, whether by us or by the stack.
-#[inline(always)]
-fn account<E: Env>(env: &E, flow: &Flow4, length: u32, verdict: Verdict) {
-    if matches!(verdict, Verdict::Drop(_)) {
-        return;
-    }
-    let direction = if flow.to_server() { Direction::ToServer } else { Direction::ToClient };
-    env.count_packet(flow.server, direction, length);
+    env.count(Counter::Internal);
+    Verdict::Drop(Counter::Internal)
 }

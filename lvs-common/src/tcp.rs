@@ -1,8 +1,6 @@
 //! TCP states and time-outs as IPVS has them (`net/netfilter/ipvs/ip_vs_proto_tcp.c`: `tcp_states`,
 //! `tcp_timeouts`). The balancer sees both directions of a connection, and follows them apart.
 
-use crate::abi::Direction;
-
 /// Bits of the TCP header's flag byte.
 pub mod flags {
     /// No more data from the sender.
@@ -90,19 +88,51 @@ enum Event {
     Rst = 3,
 }
 
+/// States that a segment with no other flag than ACK does not leave, in either direction, as bits by number.
+const STABLE: u32 = 1 << TcpState::Established as u32
+    | 1 << TcpState::FinWait as u32
+    | 1 << TcpState::TimeWait as u32
+    | 1 << TcpState::Close as u32
+    | 1 << TcpState::CloseWait as u32;
+
 /// Whether a segment with these flags can move a connection in `state` elsewhere. In the other case,
 /// nearly every packet's, there is nothing to look up and nothing to write.
 #[inline(always)]
 #[must_use]
 pub const fn can_move(state: u8, segment: u8) -> bool {
-    state != TcpState::Established as u8 || segment & (flags::SYN | flags::FIN | flags::RST) != 0
+    STABLE >> (state & 31) & 1 == 0 || segment & (flags::SYN | flags::FIN | flags::RST) != 0
 }
 
-/// The next state's number and its time-out in seconds. A segment without any of the four flags, or a
-/// state that does not exist, changes nothing and gives `None`.
+/// Whether a connection in this state counts as active: `tcp_state_active_table` in `ip_vs_proto_tcp.c`.
 #[inline(always)]
 #[must_use]
-pub fn next(direction: Direction, state: u8, segment: u8) -> Option<(u8, u32)> {
+pub const fn is_active(state: u8) -> bool {
+    const ACTIVE: u32 = 1 << TcpState::Established as u32
+        | 1 << TcpState::SynSent as u32
+        | 1 << TcpState::SynRecv as u32
+        | 1 << TcpState::SynAck as u32;
+    ACTIVE >> (state & 31) & 1 != 0
+}
+
+/// Whether a connection in this state has not been answered and acknowledged yet.
+#[inline(always)]
+#[must_use]
+pub const fn is_half_open(state: u8) -> bool {
+    state != TcpState::Established as u8 && is_active(state)
+}
+
+/// Whether a new SYN may take a connection in this state over.
+#[inline(always)]
+#[must_use]
+pub const fn is_closed(state: u8) -> bool {
+    state == TcpState::TimeWait as u8 || state == TcpState::Close as u8
+}
+
+/// The next state's number. A segment without any of the four flags, or a state that does not exist, changes
+/// nothing and gives `None`.
+#[inline(always)]
+#[must_use]
+pub fn next(direction: u8, state: u8, segment: u8) -> Option<u8> {
     // The order of tcp_state_idx() in the kernel: RST, SYN, FIN, ACK.
     let event = if segment & flags::RST != 0 {
         Event::Rst
@@ -115,25 +145,14 @@ pub fn next(direction: Direction, state: u8, segment: u8) -> Option<(u8, u32)> {
     } else {
         return None;
     };
-    let cell = (direction as usize) << 6 | (event as usize) << 4 | usize::from(state & 0x0f);
-    let next = *TABLE.get(cell)?;
-    let timeout = *TIMEOUTS.get(usize::from(next))?;
-    Some((next, timeout))
+    if state > TcpState::SynAck as u8 {
+        return None;
+    }
+    let cell = usize::from(direction & 1) << 6 | (event as usize) << 4 | usize::from(state & 0x0f);
+    TABLE.get(cell).copied()
 }
 
-/// Time-outs by state number.
-#[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
-static TIMEOUTS: [u32; 11] = {
-    let mut table = [0; 11];
-    let mut number = 0;
-    while number < table.len() {
-        table[number] = TcpState::ALL[number].timeout();
-        number += 1;
-    }
-    table
-};
-
-/// Two directions × four events × sixteen states; states 11 to 15 do not exist and lead nowhere.
+/// Two directions × four events × sixteen states; states 11 to 15 do not exist.
 #[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
 static TABLE: [u8; 128] = {
     use TcpState::{
@@ -169,16 +188,16 @@ static TABLE: [u8; 128] = {
 
 #[cfg(test)]
 mod tests {
-    use Direction::{ToClient, ToServer};
     use TcpState::{Close, CloseWait, Established, FinWait, SynRecv, TimeWait};
     use flags::{ACK, FIN, RST, SYN};
 
     use super::*;
+    use crate::abi::Direction::{self, ToClient, ToServer};
 
     fn run(steps: &[(Direction, u8, TcpState)]) {
         let mut state = TcpState::None as u8;
         for (step, &(direction, segment, expected)) in steps.iter().enumerate() {
-            state = next(direction, state, segment).unwrap().0;
+            state = next(direction as u8, state, segment).unwrap();
             assert_eq!(TcpState::from_number(state), Some(expected), "step {step}");
         }
     }
@@ -216,29 +235,38 @@ mod tests {
 
     #[test]
     fn reset_goes_before_syn_and_syn_before_fin() {
-        assert_eq!(next(ToServer, Established as u8, RST | SYN), Some((Close as u8, 10)));
-        assert_eq!(next(ToServer, FinWait as u8, SYN | FIN), Some((SynRecv as u8, 60)));
+        assert_eq!(next(0, Established as u8, RST | SYN), Some(Close as u8));
+        assert_eq!(next(0, FinWait as u8, SYN | FIN), Some(SynRecv as u8));
     }
 
+    /// The state machine never leaves its table.
     #[test]
     fn segments_without_flags_and_states_that_do_not_exist_change_nothing() {
-        assert_eq!(next(ToServer, Established as u8, 0), None);
-        for state in 11..=u8::MAX {
-            if state & 0x0f > 10 {
-                assert_eq!(next(ToClient, state, ACK), Some((TcpState::None as u8, 2)));
+        for direction in 0..=u8::MAX {
+            assert_eq!(next(direction, Established as u8, 0), None);
+            for state in 0..=u8::MAX {
+                for segment in 0..=u8::MAX {
+                    match next(direction, state, segment) {
+                        Some(next) => assert!(state <= 10 && next <= 10, "{state} {segment:#x}"),
+                        None => assert!(state > 10 || segment & 0x17 == 0),
+                    }
+                }
             }
         }
     }
 
     #[test]
     fn what_cannot_move_stays() {
-        for segment in 0..=u8::MAX {
-            if !can_move(Established as u8, segment) {
+        for state in 0..=10 {
+            for segment in 0..=u8::MAX {
                 for direction in [ToServer, ToClient] {
-                    let next = next(direction, Established as u8, segment);
-                    assert!(matches!(next, None | Some((1, 900))), "{segment:#x} {next:?}");
+                    if !can_move(state, segment) {
+                        let next = next(direction as u8, state, segment);
+                        assert!(next.is_none() || next == Some(state), "{state} {segment:#x}");
+                    }
                 }
             }
         }
+        assert!(!can_move(CloseWait as u8, ACK) && can_move(SynRecv as u8, ACK));
     }
 }

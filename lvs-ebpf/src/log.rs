@@ -2,13 +2,13 @@
 //! `aya-log-ebpf` declares it the old way, which would keep the object from being loaded by libbpf and
 //! bpftool; its macros name this module by the path that they know, `::aya_log_ebpf::macro_support`.
 
-pub(crate) use aya_log_ebpf_macros::debug;
+pub(crate) use aya_log_ebpf_macros::{debug, info};
 
 /// What the macros use.
 pub(crate) mod macro_support {
     use aya_ebpf::{Global, btf_maps::RingBuf, macros::btf_map};
     pub(crate) use aya_log_common::{
-        Argument, DefaultFormatter, DisplayHint, Field, Header, Level, LogValueLength,
+        Argument, DefaultFormatter, DisplayHint, Field, Header, IpFormatter, Level, LogValueLength,
     };
 
     /// The records; read by aya-log in the controller.

@@ -1,31 +1,105 @@
 //! All maps. Their names are part of the ABI: the controller and bpftool find them under these.
 
 use aya_ebpf::{
-    bindings::BPF_F_NO_PREALLOC,
-    btf_maps::{Array, HashMap, PerCpuArray},
+    bindings::{BPF_F_NO_PREALLOC, bpf_fib_lookup},
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray},
     macros::btf_map,
 };
 use lvs_common::abi::{
-    Counter, Flow4, Interface, MAX_FLOWS, MAX_INTERFACES, MAX_MEMBERS, MAX_NEIGHBOURS, MAX_SERVERS,
-    MAX_SERVICES, MAX_TEMPLATES, Neighbour4, SchedulerState, Server, Service, ServiceKey4,
-    Statistics, Template4, TemplateKey4, Tuple4,
+    Counter, DEFAULT_CONNECTIONS, FILTER_WORDS, Flow, Fragment, FragmentKey, Interface, Load,
+    MAX_FRAGMENTS, MAX_INTERFACES, MAX_LOCALS, MAX_MEMBERS, MAX_NEIGHBOURS, MAX_PORTS, MAX_SERVERS,
+    MAX_SERVICES, MAX_TEMPLATES, Neighbour, SchedulerState, Server, Service, ServiceKey, Settings,
+    Stage, Statistics, Template, TemplateKey, Tuple, V4, V6, half_open_slots,
 };
+use lvs_common::env::Draft;
 
 const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
+/// Two entries per connection; the controller sets the number before it loads the object.
+const FLOWS: usize = 2 * DEFAULT_CONNECTIONS as usize;
+const HALF_OPEN: usize = half_open_slots(DEFAULT_CONNECTIONS) as usize;
+const SERVICES: usize = MAX_SERVICES as usize;
+const TEMPLATES: usize = MAX_TEMPLATES as usize;
+const FRAGMENTS: usize = MAX_FRAGMENTS as usize;
+const NEIGHBOURS: usize = MAX_NEIGHBOURS as usize;
 
-/// Connections: two entries each, one per direction.
-#[btf_map]
-pub(crate) static CONNECTIONS4: HashMap<Tuple4, Flow4, { MAX_FLOWS as usize }, NO_PREALLOC> =
-    HashMap::new();
+macro_rules! families {
+    ($($(#[$doc:meta])* $four:ident $six:ident: $map:ident<$key:ident, $value:ty, $($constants:tt),+>;)+) => {
+        $(
+            $(#[$doc])*
+            #[btf_map]
+            pub(crate) static $four: $map<$key<V4>, families!(@value $value, V4), $($constants),+> = $map::new();
+            $(#[$doc])*
+            #[btf_map]
+            pub(crate) static $six: $map<$key<V6>, families!(@value $value, V6), $($constants),+> = $map::new();
+        )+
+    };
+    (@value $value:ty, $family:ident) => { <$value as Of<$family>>::Type };
+}
 
-/// Virtual services by address, port and protocol.
+/// A value's type in the map of a family.
+pub(crate) trait Of<A> {
+    type Type;
+}
+
+/// Stands for [`Flow`] of the family at hand.
+pub(crate) struct FlowOf;
+
+impl Of<V4> for FlowOf {
+    type Type = Flow<V4>;
+}
+
+impl Of<V6> for FlowOf {
+    type Type = Flow<V6>;
+}
+
+macro_rules! same {
+    ($($value:ty),+) => {
+        $(impl<A> Of<A> for $value { type Type = Self; })+
+    };
+}
+
+same!(Service, Template, Fragment, u32);
+
+families! {
+    /// Connections: two entries each, one per direction.
+    CONNECTIONS4 CONNECTIONS6: HashMap<Tuple, FlowOf, FLOWS, NO_PREALLOC>;
+    /// Virtual services by address, port and protocol.
+    SERVICES4 SERVICES6: HashMap<ServiceKey, Service, SERVICES>;
+    /// Persistence templates.
+    TEMPLATES4 TEMPLATES6: HashMap<TemplateKey, Template, TEMPLATES, NO_PREALLOC>;
+    /// The ports of datagrams whose first fragment has passed.
+    FRAGMENTS4 FRAGMENTS6: LruHashMap<FragmentKey, Fragment, FRAGMENTS>;
+    /// Neighbours in use, for the controller to have them resolved or confirmed.
+    NEIGHBOURS4 NEIGHBOURS6: HashMap<Neighbour, u32, NEIGHBOURS, NO_PREALLOC>;
+}
+
+/// Keys of half-open connections.
 #[btf_map]
-pub(crate) static SERVICES4: HashMap<ServiceKey4, Service, { MAX_SERVICES as usize }> =
-    HashMap::new();
+pub(crate) static HALF_OPEN4: Array<Tuple<V4>, HALF_OPEN> = Array::new();
+
+/// The same for IPv6.
+#[btf_map]
+pub(crate) static HALF_OPEN6: Array<Tuple<V6>, HALF_OPEN> = Array::new();
+
+/// Room for a new connection's entries while they are made.
+#[btf_map]
+pub(crate) static DRAFT4: PerCpuArray<Draft<V4>, 1> = PerCpuArray::new();
+
+/// The same for IPv6.
+#[btf_map]
+pub(crate) static DRAFT6: PerCpuArray<Draft<V6>, 1> = PerCpuArray::new();
+
+/// How many slots of `HALF_OPEN4` and `HALF_OPEN6` have been given.
+#[btf_map]
+pub(crate) static CURSORS: Array<u64, 2> = Array::new();
 
 /// Real servers by id.
 #[btf_map]
 pub(crate) static SERVERS: Array<Server, { MAX_SERVERS as usize }> = Array::new();
+
+/// Active and inactive connections by server id.
+#[btf_map]
+pub(crate) static LOADS: Array<Load, { MAX_SERVERS as usize }> = Array::new();
 
 /// Member lists: runs of server ids that services point at.
 #[btf_map]
@@ -33,16 +107,23 @@ pub(crate) static MEMBERS: Array<u32, { MAX_MEMBERS as usize }> = Array::new();
 
 /// What schedulers remember, by service id.
 #[btf_map]
-pub(crate) static SCHEDULERS: Array<SchedulerState, { MAX_SERVICES as usize }> = Array::new();
+pub(crate) static SCHEDULERS: Array<SchedulerState, SERVICES> = Array::new();
 
-/// Persistence templates.
+/// Local addresses of full NAT: runs that services point at.
 #[btf_map]
-pub(crate) static TEMPLATES4: HashMap<
-    TemplateKey4,
-    Template4,
-    { MAX_TEMPLATES as usize },
-    NO_PREALLOC,
-> = HashMap::new();
+pub(crate) static LOCALS: Array<[u8; 16], { MAX_LOCALS as usize }> = Array::new();
+
+/// Ports that full NAT can take, host order.
+#[btf_map]
+pub(crate) static PORTS: Array<u16, { MAX_PORTS as usize }> = Array::new();
+
+/// What holds for all services.
+#[btf_map]
+pub(crate) static SETTINGS: Array<Settings, 1> = Array::new();
+
+/// One bit for each virtual service and real server, by a hash.
+#[btf_map]
+pub(crate) static FILTER: Array<[u64; FILTER_WORDS], 1> = Array::new();
 
 /// Connections, packets and bytes by server id and CPU.
 #[btf_map]
@@ -57,7 +138,62 @@ pub(crate) static COUNTERS: PerCpuArray<u64, { Counter::ALL.len() }> = PerCpuArr
 #[btf_map]
 pub(crate) static INTERFACES: HashMap<u32, Interface, { MAX_INTERFACES as usize }> = HashMap::new();
 
-/// Neighbours in use, for the controller to have them resolved or confirmed.
+/// What a CPU keeps from one stage to the next, and from one packet to the next.
 #[btf_map]
-pub(crate) static NEIGHBOURS4: HashMap<Neighbour4, u32, { MAX_NEIGHBOURS as usize }, NO_PREALLOC> =
-    HashMap::new();
+pub(crate) static NOTES: PerCpuArray<Notes, 1> = PerCpuArray::new();
+
+/// 64-bit words in the query of a route.
+pub(crate) const ROUTE_WORDS: usize = size_of::<bpf_fib_lookup>() / size_of::<u64>();
+
+/// The element of [`NOTES`].
+#[repr(C)]
+pub(crate) struct Notes {
+    /// The second in which ICMP errors were sent last.
+    pub(crate) second: u64,
+    /// How many in that second.
+    pub(crate) errors: u32,
+    /// The fault that the next stage is to report.
+    pub(crate) fault: u32,
+    /// The query of a route, too much for the stack of some stages; in words of eight bytes, because for bytes LLVM would
+    /// call a loop.
+    pub(crate) route: [u64; ROUTE_WORDS],
+    /// What is to be traced once the packet's fate is decided.
+    pub(crate) trace: Trace,
+}
+
+/// A decision on its way to the log: it is written down where it is made, and told by a program of its own, because
+/// formatting takes more of the stack than the stages leave.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Trace {
+    /// Whether there is one, and of which kind: see [`crate::trace`].
+    pub(crate) kind: u32,
+    /// A state, a counter or a server.
+    pub(crate) number: u32,
+    /// The client and the service, IPv4 in the first four bytes; and, of a new connection, what the server sees as
+    /// the client, and the server.
+    pub(crate) addresses: [[u8; 16]; 4],
+    /// Their ports, host order.
+    pub(crate) ports: [u16; 4],
+    /// 4 or 6.
+    pub(crate) version: u32,
+    /// What the traced program would have returned.
+    pub(crate) action: i32,
+    /// Where to redirect to, or 0.
+    pub(crate) interface: u32,
+    /// Always zero.
+    pub(crate) reserved: u32,
+}
+
+/// The slot behind those of the stages, for the program that tells what is traced.
+pub(crate) const TRACE_SLOT: u32 = Stage::ALL.len() as u32;
+
+const SLOTS: usize = Stage::ALL.len() + 1;
+
+/// The programs of the stages, for XDP.
+#[btf_map]
+pub(crate) static STAGES: ProgramArray<SLOTS> = ProgramArray::new();
+
+/// The programs of the stages, for TC.
+#[btf_map]
+pub(crate) static STAGES_TC: ProgramArray<SLOTS> = ProgramArray::new();

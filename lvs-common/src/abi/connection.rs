@@ -1,22 +1,50 @@
-//! The connection table `CONNECTIONS4`: two entries per connection, one for each direction, each
-//! keyed by the tuple that this direction's packets carry and holding all that they need.
+//! The connection tables `CONNECTIONS4` and `CONNECTIONS6`: two entries per connection, one for each
+//! direction, each keyed by the tuple that this direction's packets carry and holding all that they need.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// The 5-tuple of one direction over IPv4: the key of `CONNECTIONS4`. 16 bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+use super::address::{Address, V4, V6};
+use crate::connection::ticks;
+
+/// The 5-tuple of one direction: the key of the connection tables. 16 bytes for IPv4, 40 for IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(C, align(4))]
-pub struct Tuple4 {
+pub struct Tuple<A> {
     /// Source address as on the wire.
-    pub source: [u8; 4],
+    pub source: A,
     /// Destination address as on the wire.
-    pub destination: [u8; 4],
+    pub destination: A,
     /// Source port, host order.
     pub source_port: u16,
     /// Destination port, host order.
     pub destination_port: u16,
-    /// IP protocol number, 6 for TCP. A whole word: padding would have to be zeroed for each packet.
+    /// IP protocol number, 6 for TCP, 17 for UDP. A whole word: padding would have to be zeroed for each
+    /// packet.
     pub protocol: u32,
+}
+
+impl<A: Address> Tuple<A> {
+    /// All zeros: a free slot among the half-open connections.
+    pub const NONE: Self = Self {
+        source: A::UNSPECIFIED,
+        destination: A::UNSPECIFIED,
+        source_port: 0,
+        destination_port: 0,
+        protocol: 0,
+    };
+
+    /// The tuple of a packet that goes the other way.
+    #[inline(always)]
+    #[must_use]
+    pub const fn turned(&self) -> Self {
+        Self {
+            source: self.destination,
+            destination: self.source,
+            source_port: self.destination_port,
+            destination_port: self.source_port,
+            protocol: self.protocol,
+        }
+    }
 }
 
 /// Where a packet leaves: interface and both MAC addresses in the order of the Ethernet header.
@@ -36,10 +64,15 @@ impl NextHop {
     pub const NONE: Self = Self { interface: 0, destination_mac: [0; 6], source_mac: [0; 6] };
 }
 
-/// Bits of [`Flow4::flags`].
+/// Bits of [`Head::flags`].
 pub mod flow_flags {
     /// A persistence template chose the server, so a new SYN on a closed connection keeps it.
     pub const CONTROLLED: u8 = 1;
+    /// One-packet scheduling: there is no entry for the client's direction and nothing to count.
+    pub const ONE_PACKET: u8 = 2;
+    /// Full NAT: the client's address was replaced too, so that towards the server this host's stack cannot
+    /// help (the packet's source is one of its own addresses).
+    pub const FULL_NAT: u8 = 4;
 }
 
 /// Which way the packets of a flow go.
@@ -52,35 +85,13 @@ pub enum Direction {
     ToClient = 1,
 }
 
-/// One direction of a connection: the value of `CONNECTIONS4`. 64 bytes, one cache line.
+/// The word of a flow that changes by compare-and-swap: a state change happens once, whichever CPUs see the
+/// packets. The entry of the client's direction decides; the other one holds a copy for the fast path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, align(8))]
-pub struct Flow4 {
-    /// Source address after the rewrite, as on the wire.
-    pub source: [u8; 4],
-    /// Destination address after the rewrite, as on the wire.
-    pub destination: [u8; 4],
-    /// Source port after the rewrite, host order.
-    pub source_port: u16,
-    /// Destination port after the rewrite, host order.
-    pub destination_port: u16,
-    /// What the new addresses add to the sums of the IPv4 and the TCP header (memory order).
-    pub address_difference: u16,
-    /// What the new ports add to the sum of the TCP checksum, beside the addresses (memory order).
-    pub port_difference: u16,
-    /// The next hop, valid for a second after `hop_checked`.
-    pub hop: NextHop,
-    /// When the next hop was last looked up, in ns; 0 for never.
-    pub hop_checked: u64,
-    /// When the last packet of this direction passed, in ns.
-    pub seen: u64,
-    /// How long the entry lives after `seen`, in seconds: the time-out of its state.
-    pub timeout: u32,
-    /// Index of the real server in `SERVERS` and `STATISTICS`.
-    pub server: u32,
-    /// [`Service::id`](super::Service::id) of the virtual service.
-    pub service: u32,
-    /// TCP state as [`TcpState`](crate::tcp::TcpState) numbers it.
+#[repr(C, align(4))]
+pub struct Head {
+    /// A number of [`TcpState`](crate::tcp::TcpState), [`UDP`](crate::connection::UDP) or
+    /// [`ENDED`](crate::connection::ENDED).
     pub state: u8,
     /// [`Direction`] of the packets that match the key.
     pub direction: u8,
@@ -90,13 +101,55 @@ pub struct Flow4 {
     pub reserved: u8,
 }
 
-impl Flow4 {
+/// [`Flow::half_open`] of a connection that has no slot.
+pub const NO_SLOT: u32 = u32::MAX;
+
+/// One direction of a connection: the value of the connection tables. 56 bytes for IPv4, with which a table entry takes
+/// 128 bytes of memory, the kernel's own part included; 80 for IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, align(4))]
+pub struct Flow<A> {
+    /// Source address after the rewrite, as on the wire.
+    pub source: A,
+    /// Destination address after the rewrite, as on the wire.
+    pub destination: A,
+    /// Source port after the rewrite, host order.
+    pub source_port: u16,
+    /// Destination port after the rewrite, host order.
+    pub destination_port: u16,
+    /// What the new addresses add to the sums of the IPv4 and the transport header (memory order).
+    pub address_difference: u16,
+    /// What the new ports add to the sum of the transport checksum, beside the addresses (memory order).
+    pub port_difference: u16,
+    /// The next hop, valid for a second after `hop_checked`.
+    pub hop: NextHop,
+    /// When the last packet of this direction passed, in [ticks](crate::connection::ticks) of 2^20 ns of the monotonic
+    /// clock, modulo 2^32.
+    pub seen: u32,
+    /// When the next hop was last looked up, in ticks; 0 for never.
+    pub hop_checked: u32,
+    /// How long the entry lives after `seen`, in seconds: the time-out of its state.
+    pub timeout: u32,
+    /// The slot of a half-open connection in `HALF_OPEN4` or `HALF_OPEN6`, or [`NO_SLOT`].
+    pub half_open: u32,
+    /// Index of the real server in `SERVERS`, `LOADS` and `STATISTICS`.
+    pub server: u16,
+    /// The largest IP packet that the next hop takes, in bytes.
+    pub mtu: u16,
+    /// State, direction and flags.
+    pub head: Head,
+}
+
+/// Ticks in a second, rounded up: 10^9 / 2^20.
+const TICKS_PER_SECOND: u32 = 954;
+
+impl<A: Address> Flow<A> {
     /// The tuple that packets of this flow carry once rewritten, turned round: the key of the
     /// other direction.
     #[inline(always)]
     #[must_use]
-    pub const fn reverse_key(&self, protocol: u32) -> Tuple4 {
-        Tuple4 {
+    pub const fn reverse_key(&self, protocol: u32) -> Tuple<A> {
+        Tuple {
             source: self.destination,
             destination: self.source,
             source_port: self.destination_port,
@@ -109,16 +162,21 @@ impl Flow4 {
     #[inline(always)]
     #[must_use]
     pub const fn ended(&self, now: u64) -> bool {
-        now.saturating_sub(self.seen) > self.timeout as u64 * 1_000_000_000
+        let idle = ticks(now).wrapping_sub(self.seen);
+        // Another CPU's clock may be a tick ahead.
+        idle > self.timeout.wrapping_mul(TICKS_PER_SECOND) && idle < u32::MAX - 16
     }
 
     /// Whether the packets of this flow go to the real server.
     #[inline(always)]
     #[must_use]
     pub const fn to_server(&self) -> bool {
-        self.direction == Direction::ToServer as u8
+        self.head.direction == Direction::ToServer as u8
     }
 }
 
-const _: () = assert!(size_of::<Tuple4>() == 16);
-const _: () = assert!(size_of::<Flow4>() == 64);
+// No padding anywhere: the fields' sizes add up.
+const _: () = assert!(size_of::<Tuple<V4>>() == 2 * 4 + 8);
+const _: () = assert!(size_of::<Tuple<V6>>() == 2 * 16 + 8);
+const _: () = assert!(size_of::<Flow<V4>>() == 2 * 4 + 8 + 16 + 16 + 4 + 4);
+const _: () = assert!(size_of::<Flow<V6>>() == 2 * 16 + 8 + 16 + 16 + 4 + 4);

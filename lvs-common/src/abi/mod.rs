@@ -1,24 +1,36 @@
 //! What lies in the BPF maps, byte for byte: the contract between controller and data path.
 //!
-//! Every type is `repr(C)` without implicit padding, which zerocopy's derives prove at compile time.
-//! A change of any layout here raises [`ABI_VERSION`], and with it the directory of the pins.
+//! Every type is `repr(C)` without padding, which zerocopy's derives prove at compile time, or for the types that
+//! are generic over the address family an assertion on their size. A change of any layout here raises
+//! [`ABI_VERSION`], and with it the directory of the pins. A map for IPv4 has a name that ends in `4`, its twin for
+//! IPv6 one that ends in `6`.
 
+mod address;
 mod connection;
 mod counter;
+mod filter;
+mod fragment;
+mod interface;
 mod server;
 mod service;
+mod settings;
+mod stage;
 mod template;
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+pub use address::{Address, V4, V6, words};
+pub use connection::{Direction, Flow, Head, NO_SLOT, NextHop, Tuple, flow_flags};
+pub use counter::{Counter, Fate};
+pub use filter::{FILTER_WORDS, Mark};
+pub use fragment::{Fragment, FragmentKey};
+pub use interface::{Interface, Neighbour, neighbour_state};
+pub use server::{Load, Server, Statistics, server_flags};
+pub use service::{SchedulerState, Service, ServiceKey, forwarding, scheduler, service_flags};
+pub use settings::{Settings, settings_flags};
+pub use stage::Stage;
+pub use template::{Template, TemplateKey};
 
-pub use connection::{Direction, Flow4, NextHop, Tuple4, flow_flags};
-pub use counter::Counter;
-pub use server::{Server, Statistics, server_flags};
-pub use service::{SchedulerState, Service, ServiceKey4, forwarding, scheduler};
-pub use template::{Template4, TemplateKey4};
-
-/// Version of all layouts and map names in this module; part of the pin directory's path (`v1`).
-pub const ABI_VERSION: u32 = 1;
+/// Version of all layouts and map names in this module; part of the pin directory's path (`v2`).
+pub const ABI_VERSION: u32 = 2;
 
 /// Virtual services that fit, also the bound of [`Service::id`].
 pub const MAX_SERVICES: u32 = 4096;
@@ -29,70 +41,67 @@ pub const MAX_SERVERS: u32 = 65_536;
 /// Slots for member lists: twice the servers, so that a new list never overwrites the one in use.
 pub const MAX_MEMBERS: u32 = 2 * MAX_SERVERS;
 
+/// Slots for the local addresses of full NAT.
+pub const MAX_LOCALS: u32 = 16_384;
+
+/// Ports that full NAT can take: all from 1,024 on.
+pub const MAX_PORTS: u32 = 65_536 - 1024;
+
 /// Interfaces that can be attached at a time.
 pub const MAX_INTERFACES: u32 = 64;
 
-/// Entries in the connection table: two for each of 1,000,000 connections.
-pub const MAX_FLOWS: u32 = 2_000_000;
+/// Connections of each family that fit unless the controller is told otherwise. Each has two entries.
+pub const DEFAULT_CONNECTIONS: u32 = 1_000_000;
 
-/// Persistence templates that fit.
+/// Persistence templates of each family that fit.
 pub const MAX_TEMPLATES: u32 = 1_000_000;
+
+/// Datagrams of each family whose fragments are followed at a time.
+pub const MAX_FRAGMENTS: u32 = 16_384;
 
 /// Neighbours in use that the controller can be told of.
 pub const MAX_NEIGHBOURS: u32 = 16_384;
 
-/// Values in `NEIGHBOURS4`.
-pub mod neighbour_state {
-    /// In use; the kernel should confirm from time to time that it is still there.
-    pub const IN_USE: u32 = 0;
-    /// Wanted, and not resolved.
-    pub const UNRESOLVED: u32 = 1;
-}
-
-/// A neighbour that the data path sends to: the key of `NEIGHBOURS4`. The value is a number of
-/// [`neighbour_state`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, align(4))]
-pub struct Neighbour4 {
-    /// Its address, as on the wire.
-    pub address: [u8; 4],
-    /// The interface on whose link it is.
-    pub interface: u32,
-}
-
-/// An attached interface: the value of `INTERFACES`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, align(4))]
-pub struct Interface {
-    /// Its MAC address.
-    pub mac: [u8; 6],
-    /// Always zero.
-    pub reserved: u16,
+/// How many of so many connections may be half open: a quarter.
+#[must_use]
+pub const fn half_open_slots(connections: u32) -> u32 {
+    if connections < 4 { 1 } else { connections / 4 }
 }
 
 /// Implements aya's marker for each type that userspace reads or writes in a map.
 #[cfg(feature = "aya")]
 mod pod {
     macro_rules! pod {
-        ($($name:ident),+ $(,)?) => {
+        ($($name:ty),+ $(,)?) => {
             $(
                 // SAFETY: the type is `repr(C)`, has no padding and accepts every bit pattern, which
-                // its zerocopy derives check at compile time.
-                unsafe impl aya::Pod for super::$name {}
+                // its zerocopy derives or the assertions on its size check at compile time.
+                unsafe impl aya::Pod for $name {}
             )+
         };
     }
+    use super::*;
     pod!(
-        Flow4,
+        Flow<V4>,
+        Flow<V6>,
+        Fragment,
+        FragmentKey<V4>,
+        FragmentKey<V6>,
         Interface,
-        Neighbour4,
+        Load,
+        Neighbour<V4>,
+        Neighbour<V6>,
         SchedulerState,
         Server,
         Service,
-        ServiceKey4,
+        ServiceKey<V4>,
+        ServiceKey<V6>,
+        Settings,
         Statistics,
-        Template4,
-        TemplateKey4,
-        Tuple4,
+        Template,
+        TemplateKey<V4>,
+        TemplateKey<V6>,
+        Tuple<V4>,
+        Tuple<V6>,
     );
 }

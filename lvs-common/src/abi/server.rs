@@ -1,4 +1,5 @@
-//! Real servers (`SERVERS`) and their counts (`STATISTICS`); both indexed by the server's id.
+//! Real servers (`SERVERS`), their connections (`LOADS`) and counts (`STATISTICS`), all indexed by the server's
+//! id.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -6,14 +7,16 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub mod server_flags {
     /// The slot is in use; without it the server has been removed.
     pub const AVAILABLE: u16 = 1;
+    /// The address is IPv6.
+    pub const IPV6: u16 = 2;
 }
 
 /// A real server of one service: an element of `SERVERS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(4))]
 pub struct Server {
-    /// Address, as on the wire.
-    pub address: [u8; 4],
+    /// Address, as on the wire; IPv4 in the first four bytes.
+    pub address: [u8; 16],
     /// Port, host order.
     pub port: u16,
     /// Bits of [`server_flags`].
@@ -24,8 +27,30 @@ pub struct Server {
     pub service: u32,
 }
 
+/// The connections of a server, shared by all CPUs: an element of `LOADS`. The first two fields change by one
+/// atomic addition to the 64 bits that they are, so that a connection is never counted in neither or both.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C, align(8))]
+pub struct Load {
+    /// Connections in the other states, and all of UDP (ipvsadm's `InActConn`).
+    pub inactive: u32,
+    /// Connections in `ESTABLISHED`, `SYN_SENT`, `SYN_RECV` and `SYNACK` (ipvsadm's `ActiveConn`).
+    pub active: u32,
+    /// Full NAT: how many source ports have been asked for; the next search starts there.
+    pub port_cursor: u64,
+}
+
+impl Load {
+    /// What one inactive connection adds to the 64 bits.
+    pub const INACTIVE: u64 = 1;
+    /// What one active connection adds.
+    pub const ACTIVE: u64 = 1 << 32;
+}
+
 /// What one CPU has counted for a server: an element of the per-CPU array `STATISTICS`. Bytes are
-/// those of the IP packets, as in IPVS.
+/// those of the IP packets, as in IPVS. A service's counts are the sums over its servers.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]

@@ -1,13 +1,15 @@
-//! Virtual services (`SERVICES4`) and what their schedulers remember (`SCHEDULERS`).
+//! Virtual services (`SERVICES4`, `SERVICES6`) and what their schedulers remember (`SCHEDULERS`).
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// What a packet must be addressed to: the key of `SERVICES4`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+use super::address::{V4, V6};
+
+/// What a packet must be addressed to: the key of the service tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(C, align(4))]
-pub struct ServiceKey4 {
+pub struct ServiceKey<A> {
     /// The virtual address, as on the wire.
-    pub address: [u8; 4],
+    pub address: A,
     /// The virtual port, host order.
     pub port: u16,
     /// IP protocol number.
@@ -24,9 +26,17 @@ pub mod scheduler {
 pub mod forwarding {
     /// Masquerading: the balancer is the real servers' gateway.
     pub const NAT: u8 = 0;
+    /// Full NAT: the servers see an address of the balancer.
+    pub const FULL_NAT: u8 = 1;
 }
 
-/// A virtual service: the value of `SERVICES4`. One update of it switches to a new member list, so
+/// Bits of [`Service::flags`].
+pub mod service_flags {
+    /// One-packet scheduling (UDP).
+    pub const ONE_PACKET: u8 = 1;
+}
+
+/// A virtual service: the value of the service tables. One update of it switches to a new member list, so
 /// that a service is never seen half configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(4))]
@@ -39,12 +49,18 @@ pub struct Service {
     pub members: u32,
     /// Persistence time-out in seconds; 0 without persistence.
     pub persistence: u32,
+    /// Full NAT: first slot of the local addresses in `LOCALS`.
+    pub first_local: u32,
+    /// Full NAT: how many local addresses; 0 for the address of the interface towards the server.
+    pub locals: u32,
     /// A number of [`scheduler`].
     pub scheduler: u8,
     /// A number of [`forwarding`].
     pub forwarding: u8,
+    /// Bits of [`service_flags`].
+    pub flags: u8,
     /// Always zero.
-    pub reserved: u16,
+    pub reserved: u8,
 }
 
 /// What a scheduler remembers from one connection to the next, shared by all CPUs. A cache line of
@@ -62,3 +78,6 @@ impl SchedulerState {
     /// As at the start of a service.
     pub const START: Self = Self { turn: 0, reserved: [0; 7] };
 }
+
+const _: () = assert!(size_of::<ServiceKey<V4>>() == 8);
+const _: () = assert!(size_of::<ServiceKey<V6>>() == 20);

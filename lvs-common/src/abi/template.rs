@@ -1,21 +1,23 @@
-//! Persistence templates (`TEMPLATES4`): which server a client must stay with, and until when.
+//! Persistence templates (`TEMPLATES4`, `TEMPLATES6`): which server a client must stay with, and until when.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// A client of a persistent service: the key of `TEMPLATES4`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+use super::address::{V4, V6};
+
+/// A client of a persistent service: the key of the template tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(C, align(4))]
-pub struct TemplateKey4 {
+pub struct TemplateKey<A> {
     /// The client's address, as on the wire.
-    pub client: [u8; 4],
+    pub client: A,
     /// [`Service::id`](super::Service::id) of the service.
     pub service: u32,
 }
 
-/// A persistence template: the value of `TEMPLATES4`.
+/// A persistence template: the value of the template tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
-pub struct Template4 {
+pub struct Template {
     /// When it ends, in ns of the monotonic clock.
     pub expires: u64,
     /// Index of the real server in `SERVERS`.
@@ -23,3 +25,6 @@ pub struct Template4 {
     /// Always zero.
     pub reserved: u32,
 }
+
+const _: () = assert!(size_of::<TemplateKey<V4>>() == 8);
+const _: () = assert!(size_of::<TemplateKey<V6>>() == 20);

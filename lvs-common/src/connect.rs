@@ -1,0 +1,103 @@
+//! New connections, the last part: for full NAT the source port, and both entries.
+
+use crate::{
+    abi::{Counter, Flow, Tuple, flow_flags},
+    connection,
+    env::{Decision, Draft, Env, FlowHandle, InsertError, Tables},
+    forward::{self, Way},
+    ip::Ip,
+    open::{self, Stop},
+    packet::Packet,
+    parse::{self, Fragments, Segment},
+    pipeline::Verdict,
+    snat, tcp,
+};
+
+/// The stage.
+#[inline(always)]
+pub fn connect<P: Packet, A: Ip, E: Env + Tables<A>>(packet: &P, env: &E) -> Verdict {
+    let mut segment = match parse::ethernet(packet)
+        .and_then(|ethernet| parse::segment::<P, A>(packet, ethernet, Fragments::First))
+    {
+        Ok(segment) => segment,
+        Err(verdict) => return verdict,
+    };
+    env.draft(|draft| {
+        let result = complete(packet, env, &mut segment, draft);
+        open::finish(env, &segment, draft, result)
+    })
+    .unwrap_or(Verdict::Drop(Counter::Internal))
+}
+
+/// Inserts both entries and sends the segment on.
+#[inline(always)]
+fn complete<P: Packet, A: Ip, E: Env + Tables<A>>(
+    packet: &P,
+    env: &E,
+    segment: &mut Segment<P, A>,
+    draft: &mut Draft<A>,
+) -> Result<Verdict, Stop> {
+    let now = env.now();
+    // The entry of the replies first: once the client's packet is out, the reply must find it.
+    if draft.forth.head.flags & flow_flags::FULL_NAT != 0 {
+        snat::insert_reply(env, draft, now)?;
+    } else {
+        draft.reply_key = draft.forth.reverse_key(draft.key.protocol);
+        insert_reply(env, &draft.reply_key, &draft.back, now)?;
+    }
+    if draft.forth.head.flags & flow_flags::ONE_PACKET == 0 {
+        insert_forth(env, draft)?;
+    }
+    env.count_connection(draft.forth.server.into());
+    let decision = Decision::Opened { server: draft.forth.server.into(), reply: draft.reply_key };
+    env.trace(&draft.key, decision);
+    let (hop, mtu) = (draft.forth.hop, draft.forth.mtu);
+    let way = if hop.interface == 0 { Way::Stack } else { Way::Via { hop, mtu, sure: true } };
+    Ok(forward::send(env, packet, segment, &draft.forth, &way))
+}
+
+/// Inserts the entry of the client's packets and counts the connection; takes the replies' back if that fails.
+#[inline(always)]
+fn insert_forth<A: Ip, E: Env + Tables<A>>(env: &E, draft: &mut Draft<A>) -> Result<(), Counter> {
+    let Draft { forth, back: _, key, reply_key, first_local: _, locals: _ } = draft;
+    let state = forth.head.state;
+    env.add_load(forth.server.into(), connection::load(state));
+    let Err(error) = env.insert_flow(key, forth) else { return Ok(()) };
+    env.remove_flow(reply_key);
+    env.add_load(forth.server.into(), 0_u64.wrapping_sub(connection::load(state)));
+    Err(refused(error))
+}
+
+#[inline(always)]
+pub(crate) const fn refused(error: InsertError) -> Counter {
+    match error {
+        InsertError::Full => Counter::TableFull,
+        InsertError::Exists => Counter::TupleInUse,
+    }
+}
+
+/// Inserts the entry of the replies. Another connection may hold the key: the same client port, to
+/// another virtual service with the same real server. It gives way once it is over.
+#[inline(always)]
+fn insert_reply<A: Ip, E: Env + Tables<A>>(
+    env: &E,
+    key: &Tuple<A>,
+    flow: &Flow<A>,
+    now: u64,
+) -> Result<(), Counter> {
+    if let Some(handle) = env.flow(key) {
+        let (head, server) = handle.get(|holder| (holder.head, holder.server));
+        let one_packet = flow.head.flags & head.flags & flow_flags::ONE_PACKET != 0;
+        if one_packet && server == flow.server {
+            connection::touch::<A, E>(&handle, now);
+            return Ok(());
+        }
+        if !tcp::is_closed(head.state)
+            && !handle.get(|holder| connection::over(env, key, holder, now))
+        {
+            return Err(Counter::TupleInUse);
+        }
+        connection::end(env, key, &handle).map_err(|_| Counter::TupleInUse)?;
+    }
+    env.insert_flow(key, flow).map_err(refused)
+}

@@ -1,0 +1,14 @@
+//! Telling in a few instructions that a packet is not ours.
+
+use crate::{
+    abi::{Mark, Tuple},
+    env::Env,
+    ip::Ip,
+};
+
+/// Whether the packet may be one of ours: a request to a virtual service or a reply of a real server.
+#[inline(always)]
+pub fn may_be_ours<A: Ip, E: Env>(env: &E, tuple: &Tuple<A>) -> bool {
+    env.marked(Mark::new(tuple.destination, tuple.destination_port, tuple.protocol))
+        || env.marked(Mark::new(tuple.source, tuple.source_port, tuple.protocol))
+}

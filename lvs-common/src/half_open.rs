@@ -1,0 +1,46 @@
+//! The bounded space of half-open connections: a ring of slots, each with the key of one. A new connection takes the
+//! next free slot; where the next ones are all taken, the oldest half-open connection gives way. So a flood of SYNs
+//! costs half-open connections only, and never more entries of the connection table than there are slots.
+
+use crate::{
+    abi::{Counter, NO_SLOT, Tuple},
+    connection,
+    env::{Env, FlowHandle, Tables},
+    ip::Ip,
+    tcp,
+};
+
+/// How many slots are looked at for a free one.
+const TRIES: usize = 4;
+
+/// Takes a slot for the connection that will be under `key`.
+#[inline(always)]
+pub fn take_slot<A: Ip, E: Env + Tables<A>>(env: &E, key: &Tuple<A>) -> u32 {
+    let Some(mut slot) = Tables::<A>::next_half_open(env) else { return NO_SLOT };
+    let mut holder = Tables::<A>::half_open(env, slot).unwrap_or(Tuple::NONE);
+    for _ in 1..TRIES {
+        if holder.protocol == 0 {
+            break;
+        }
+        let Some(next) = Tables::<A>::next_half_open(env) else { break };
+        slot = next;
+        holder = Tables::<A>::half_open(env, slot).unwrap_or(Tuple::NONE);
+    }
+    if holder.protocol != 0 {
+        evict(env, &holder, slot);
+    }
+    env.set_half_open(slot, key);
+    slot
+}
+
+#[inline(always)]
+fn evict<A: Ip, E: Env + Tables<A>>(env: &E, holder: &Tuple<A>, slot: u32) {
+    let Some(handle) = env.flow(holder) else { return };
+    // Another connection may have come under the same key since, with a slot of its own.
+    if handle.get(|flow| flow.half_open == slot && flow.to_server())
+        && tcp::is_half_open(handle.get(|flow| flow.head.state))
+        && connection::end(env, holder, &handle).is_ok()
+    {
+        env.count(Counter::HalfOpenEvicted);
+    }
+}

@@ -1,0 +1,85 @@
+//! Full NAT: the source address and port towards the real server.
+//!
+//! A port is free if no live connection has the key of its replies: (server, port, local address, local port,
+//! protocol). The ports are tried in turn, which finds those first that were given back the longest ago; if the next
+//! one is taken, a few at random. The controller lists the ports, apart from those that the host itself uses.
+
+use crate::{
+    abi::{Counter, Tuple},
+    checksum::Sum,
+    connect::refused,
+    connection,
+    env::{Draft, Env, FlowHandle, InsertError, Tables},
+    ip::Ip,
+};
+
+/// How many ports are tried. With 9 of 10 taken by long-lived connections, one in six finds none.
+const TRIES: u32 = 16;
+
+/// Finds a free source for a new connection, writes it into both entries, and inserts that of the replies.
+#[inline(always)]
+pub fn insert_reply<A: Ip, E: Env + Tables<A>>(
+    env: &E,
+    draft: &mut Draft<A>,
+    now: u64,
+) -> Result<(), Counter> {
+    let Draft { forth: flow, back, key, reply_key, first_local, locals } = draft;
+    let (client, client_port) = (flow.source, flow.source_port);
+    let addresses = Sum::default().add(back.address_difference);
+    let ports_difference = Sum::default().add(back.port_difference);
+    let ports = env.ports();
+    let own = if *locals == 0 {
+        env.interface(flow.hop.interface, A::of_interface).ok_or(Counter::NotAttached)?
+    } else {
+        A::UNSPECIFIED
+    };
+    if *locals == 0 && own.is_unspecified() {
+        return Err(Counter::NoLocalAddress);
+    }
+    if ports == 0 {
+        return Err(Counter::NoPort);
+    }
+    let turn = env.take_port_turn(flow.server.into()).ok_or(Counter::Internal)?;
+    let count = if *locals == 0 { 1 } else { *locals };
+    // Each turn is another pair of address and port; the addresses take turns first.
+    let mut index = (turn % (u64::from(ports) * u64::from(count))) as u32;
+    for _ in 0..TRIES {
+        let local = if *locals == 0 {
+            own
+        } else {
+            let slot = *first_local + index % count;
+            A::narrow(env.local(slot).ok_or(Counter::Internal)?)
+        };
+        let port = env.port(index / count % ports).ok_or(Counter::Internal)?;
+        *reply_key = Tuple {
+            source: flow.destination,
+            destination: local,
+            source_port: flow.destination_port,
+            destination_port: port,
+            protocol: key.protocol,
+        };
+        if let Some(handle) = env.flow(reply_key) {
+            if !handle.get(|holder| connection::over(env, reply_key, holder, now))
+                || connection::end(env, reply_key, &handle).is_err()
+            {
+                index = env.random();
+                continue;
+            }
+        }
+        back.address_difference = local.replaced_by(client, addresses).fold();
+        back.port_difference = ports_difference.replace(port.to_be(), client_port.to_be()).fold();
+        match env.insert_flow(reply_key, back) {
+            Ok(()) => {
+                let there = Sum::default().add(flow.address_difference);
+                flow.address_difference = client.replaced_by(local, there).fold();
+                let there = Sum::default().add(flow.port_difference);
+                flow.port_difference = there.replace(client_port.to_be(), port.to_be()).fold();
+                (flow.source, flow.source_port) = (local, port);
+                return Ok(());
+            }
+            Err(InsertError::Exists) => index = env.random(),
+            Err(error) => return Err(refused(error)),
+        }
+    }
+    Err(Counter::NoPort)
+}
