@@ -83,9 +83,9 @@ codes! {
     MissingArgument = "XLVS040" Error,
     /// An argument too many.
     ExtraArgument = "XLVS041" Error,
-    /// Not an IPv4 address that a server can have.
+    /// Not an address that a server can have.
     BadAddress = "XLVS042" Error,
-    /// Not a TCP port.
+    /// Not a port.
     BadPort = "XLVS043" Error,
     /// Not a number, or one outside its range.
     BadNumber = "XLVS044" Error,
@@ -101,6 +101,8 @@ codes! {
     DuplicateService = "XLVS053" Error,
     /// More services or real servers than the tables hold.
     TooMany = "XLVS054" Error,
+    /// An address of the other family than its service's.
+    WrongFamily = "XLVS058" Error,
     /// A second real server with the same address and port.
     DuplicateRealServer = "XLVS060" Warning,
     /// A keyword given twice.

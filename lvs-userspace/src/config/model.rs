@@ -2,7 +2,7 @@
 //!
 //! Everything here has been checked: addresses and ports can be used as they are, defaults are filled in.
 
-use std::{fmt, net::Ipv4Addr, time::Duration};
+use std::{fmt, net::IpAddr, time::Duration};
 
 /// All of a configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VirtualServer {
     /// The address that clients use.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// The port that clients use, never 0.
     pub port: u16,
     /// The transport protocol.
@@ -28,7 +28,7 @@ pub struct VirtualServer {
     pub persistence: Option<Duration>,
     /// The time between two health checks.
     pub delay_loop: Duration,
-    /// In the order of the file, at least one; no two have the same address and port.
+    /// In the order of the file, at least one, of the service's address family; no two have the same address and port.
     pub real_servers: Vec<RealServer>,
     /// The line in the file, counted from 1.
     pub line: usize,
@@ -38,7 +38,7 @@ pub struct VirtualServer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RealServer {
     /// The server's own address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// The port it listens on, never 0.
     pub port: u16,
     /// Its share of the connections; 0 takes no new ones. At most 2147483647.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    net::Ipv4Addr,
+    net::IpAddr,
     time::Duration,
 };
 
@@ -58,7 +58,7 @@ static PROTOCOL: Choice<Protocol> = Choice {
 /// What could be read of a service.
 pub(super) struct Read {
     /// Known even if the rest is wrong, so that duplicates are found.
-    pub(super) endpoint: Option<(Ipv4Addr, u16)>,
+    pub(super) endpoint: Option<(IpAddr, u16)>,
     /// How many real servers were written down.
     pub(super) real_servers: usize,
     pub(super) service: Option<VirtualServer>,
@@ -67,20 +67,25 @@ pub(super) struct Read {
 /// The block's content as far as it has been read.
 #[derive(Default)]
 struct Draft {
+    /// The service's own, if it could be read, and where it stands.
+    address: Option<(IpAddr, Span)>,
     scheduler: Setting<Scheduler>,
     forwarding: Setting<Forwarding>,
     persistence: Setting<Duration>,
     protocol: Setting<Protocol>,
     delay_loop: Setting<Duration>,
     real_servers: Vec<RealServer>,
-    heads: HashMap<(Ipv4Addr, u16), Span>,
+    heads: HashMap<(IpAddr, u16), Span>,
     written: usize,
 }
 
 /// Reads a service; the whole block, even if its address is wrong.
 pub(super) fn lower(directive: &Directive<'_>, context: &mut Context<'_>) -> Read {
     let endpoint = value::endpoint(directive, context.sink);
-    let mut draft = Draft::default();
+    let mut draft = Draft {
+        address: endpoint.map(|(address, _)| (address, directive.head())),
+        ..Draft::default()
+    };
     for child in directive.block.iter().flat_map(|block| &block.children) {
         draft.read(child, context);
     }
@@ -151,6 +156,14 @@ impl Draft {
             );
         }
         let Some(server) = real_server::lower(child, context) else { return };
+        if let Some((address, head)) = self.address
+            && address.is_ipv4() != server.address.is_ipv4()
+        {
+            let what = format!("the real server {}", server.address);
+            let report = value::wrong_family(child.head(), &what, server.address, address);
+            context.sink.push(report.also(head, "the service"));
+            return;
+        }
         match self.heads.entry((server.address, server.port)) {
             Entry::Vacant(free) => {
                 free.insert(child.head());
@@ -175,7 +188,7 @@ impl Draft {
     fn finish(
         self,
         directive: &Directive<'_>,
-        endpoint: Option<(Ipv4Addr, u16)>,
+        endpoint: Option<(IpAddr, u16)>,
         context: &mut Context<'_>,
     ) -> Option<VirtualServer> {
         let head = directive.head();

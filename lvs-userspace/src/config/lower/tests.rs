@@ -1,6 +1,6 @@
 //! What files mean, and which diagnostics they get. The texts of the diagnostics are in `tests/ui/`.
 
-use std::{fmt::Write as _, net::Ipv4Addr, time::Duration};
+use std::{fmt::Write as _, net::IpAddr, time::Duration};
 
 use super::super::{
     Config, Failure, Forwarding, Protocol, RealServer, Report, Scheduler, VirtualServer, parse,
@@ -53,13 +53,13 @@ virtual_server 10.64.1.2 10000 {
 fn the_guides_file_loads_with_two_notices() {
     let (config, codes) = read(GUIDE);
     let real = |last: u8, port, line| RealServer {
-        address: Ipv4Addr::new(192, 168, 1, last),
+        address: IpAddr::from([192, 168, 1, last]),
         port,
         weight: 1,
         line,
     };
     let service = VirtualServer {
-        address: Ipv4Addr::new(10, 64, 1, 2),
+        address: IpAddr::from([10, 64, 1, 2]),
         port: 10000,
         protocol: Protocol::Tcp,
         scheduler: Scheduler::RoundRobin,
@@ -142,7 +142,9 @@ fn each_mistake_gets_its_code_and_no_other() {
         ("real_server 1.2.3.4 80 { TCP_CHECK { connect_timeout 3\n} }", "XLVS032"),
         ("real_server 1.2.3.4 { }", "XLVS033"),
         ("real_server 1.2.3.4 0 { }", "XLVS033"),
-        ("real_server ::1 80 { }", "XLVS033"),
+        ("real_server 2001:db8::1 80 { }", "XLVS058"),
+        ("real_server 2001:db8::1 0 { }", "XLVS033"),
+        ("real_server 2001:db8::g 80 { }", "XLVS042"),
         ("real_server 1.2.3.4 65536 { }", "XLVS043"),
         ("real_server 1.2.3.4 http { }", "XLVS043"),
         ("real_server 1.2.3.04 80 { }", "XLVS042"),
@@ -168,7 +170,6 @@ fn what_keepalived_knows_is_not_called_unknown() {
         ("lb_kind NAT", "lb_kind FNAT"),
         ("protocol TCP", "protocol udp"),
         ("protocol TCP", "protocol SCTP"),
-        ("10.0.0.1 80", "2001:db8::1 80"),
         ("10.0.0.1 80", "fwmark 7"),
         ("10.0.0.1 80", "group web"),
         ("10.0.0.1 80", "10.0.0.1"),
@@ -176,6 +177,46 @@ fn what_keepalived_knows_is_not_called_unknown() {
     ] {
         let text = with_server("").replacen(from, to, 1);
         assert_eq!(read(&text), (None, vec!["XLVS033"]), "{to}");
+    }
+}
+
+const IPV6: &str = "virtual_server 2001:db8::1 80 {\nlb_algo rr\nlb_kind NAT\nprotocol TCP\n\
+                    real_server fd00::1 80 {\n}\n}";
+
+#[test]
+fn ipv6_services_have_ipv6_servers() {
+    let service = first(IPV6);
+    assert_eq!(service.address, "2001:db8::1".parse::<IpAddr>().unwrap());
+    assert_eq!(service.real_servers[0].address, "fd00::1".parse::<IpAddr>().unwrap());
+    assert_eq!(read(&IPV6.replace("fd00::1", "10.1.0.1")), (None, vec!["XLVS058"]));
+    // The same address in another spelling.
+    assert_eq!(
+        read(&format!("{IPV6}\n{}", IPV6.replace("db8::1", "DB8:0:0::0001"))),
+        (None, vec!["XLVS053"])
+    );
+}
+
+#[test]
+fn addresses_that_no_host_can_have_are_refused() {
+    for address in [
+        "::",
+        "ff02::1",
+        "fe80::1",
+        "fe80::1%eth0",
+        "::ffff:10.0.0.1",
+        "2001:db8::/64",
+        "2001:db8::1-2",
+        "[2001:db8::1]",
+        "2001:db8:::1",
+        "2001:db8",
+        "12345::",
+        ":",
+        "%",
+        "-",
+    ] {
+        for from in ["2001:db8::1", "fd00::1"] {
+            assert_eq!(read(&IPV6.replace(from, address)), (None, vec!["XLVS042"]), "{address}");
+        }
     }
 }
 
