@@ -1,7 +1,7 @@
 //! The diagnostics' codes. A code is stable: people search for it, scripts filter by it.
 //!
-//! 0xx files and words, 02x braces, 03x keywords, 04x arguments, 05x services that cannot work, 06x warnings,
-//! 07x notices. Some file in `tests/ui/` provokes each.
+//! 0xx files and words, 02x braces, 03x keywords, 04x arguments, 05x services that cannot work as they are,
+//! 06x warnings, 07x notices. Some file in `tests/ui/` provokes each.
 
 /// How bad a diagnostic is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,11 +93,11 @@ codes! {
     BadChoice = "XLVS045" Error,
     /// A service that would get keepalived's default scheduler, which is not there yet.
     NoScheduler = "XLVS050" Error,
-    /// A service that would get keepalived's default protocol, which is not there yet.
-    NoProtocol = "XLVS051" Error,
+    /// A service without `protocol` gets UDP, which is seldom meant.
+    NoProtocol = "XLVS051" Warning,
     /// A service without real servers.
     NoRealServers = "XLVS052" Error,
-    /// A second service with the same address and port.
+    /// A second service with the same address, port and protocol.
     DuplicateService = "XLVS053" Error,
     /// More services or real servers than the tables hold.
     TooMany = "XLVS054" Error,
@@ -111,6 +111,8 @@ codes! {
     AllWeightsZero = "XLVS062" Warning,
     /// A file without any service.
     NoServices = "XLVS063" Warning,
+    /// `ops` on a service that is not UDP.
+    OpsNeedsUdp = "XLVS064" Warning,
     /// `delay_loop` has no effect yet.
     NoHealthChecks = "XLVS070" Notice,
     /// `persistent_timeout`, one vendor's spelling.

@@ -24,6 +24,8 @@ pub struct VirtualServer {
     pub scheduler: Scheduler,
     /// How packets reach the real servers.
     pub forwarding: Forwarding,
+    /// `ops`: each packet is scheduled by itself; with UDP only.
+    pub one_packet: bool,
     /// For how long a client stays with its real server; absent if it does not.
     pub persistence: Option<Duration>,
     /// The time between two health checks.
@@ -52,6 +54,8 @@ pub struct RealServer {
 pub enum Protocol {
     /// TCP.
     Tcp,
+    /// UDP.
+    Udp,
 }
 
 /// A way to choose the real server of a new connection.
@@ -72,6 +76,7 @@ impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Tcp => "TCP",
+            Self::Udp => "UDP",
         })
     }
 }

@@ -38,6 +38,7 @@ pub(crate) enum Keyword {
     /// `persistent_timeout`, an alias that keepalived does not have.
     PersistenceAlias,
     Protocol,
+    OnePacket,
     RealServer,
     Weight,
 }
@@ -83,13 +84,14 @@ static TABLES: [Table; 5] = [
             ("persistence_timeout", Keyword::Persistence),
             ("persistent_timeout", Keyword::PersistenceAlias),
             ("protocol", Keyword::Protocol),
+            ("ops", Keyword::OnePacket),
             ("real_server", Keyword::RealServer),
         ],
         #[rustfmt::skip]
         not_yet: &[
             "alpha", "connect_timeout", "delay_before_retry", "flag-1", "flag-2", "flag-3", "ha_suspend", "hashed",
             "hysteresis", "inhibit_on_failure", "ip_family", "laddr_group_name", "mh-fallback", "mh-port", "omega",
-            "ops", "persistence_engine", "persistence_granularity", "quorum", "quorum_down", "quorum_up", "retry",
+            "persistence_engine", "persistence_granularity", "quorum", "quorum_down", "quorum_up", "retry",
             "sh-fallback", "sh-port", "smtp_alert", "snmp_name", "sorry_server", "sorry_server_inhibit",
             "sorry_server_lvs_method", "virtualhost", "warmup", "weight",
         ],

@@ -53,8 +53,9 @@ pub(crate) fn lower(source: &Source, root: &[Directive<'_>], sink: &mut Sink) ->
         }
         let read = service::lower(directive, &mut context);
         count.add(directive, read.real_servers, context.sink);
-        if let Some((address, port)) = read.endpoint {
-            match heads.entry((address, port)) {
+        if let Some(key) = read.key {
+            let (address, port, protocol) = key;
+            match heads.entry(key) {
                 Entry::Vacant(free) => {
                     free.insert(directive.head());
                 }
@@ -64,7 +65,7 @@ pub(crate) fn lower(source: &Source, root: &[Directive<'_>], sink: &mut Sink) ->
                         Diagnostic::new(
                             Code::DuplicateService,
                             directive.head(),
-                            format!("the virtual server {address} port {port} is there already"),
+                            format!("the virtual server {address} port {port} {protocol} is there already"),
                         )
                         .also(*first.get(), "first here")
                         .help(format!(

@@ -50,15 +50,15 @@ static FORWARDING: Choice<Forwarding> = Choice {
 
 static PROTOCOL: Choice<Protocol> = Choice {
     what: "protocol",
-    understood: &[("TCP", Protocol::Tcp)],
-    not_yet: &["UDP", "SCTP"],
+    understood: &[("TCP", Protocol::Tcp), ("UDP", Protocol::Udp)],
+    not_yet: &["SCTP"],
     any_case: true,
 };
 
 /// What could be read of a service.
 pub(super) struct Read {
-    /// Known even if the rest is wrong, so that duplicates are found.
-    pub(super) endpoint: Option<(IpAddr, u16)>,
+    /// Address, port and protocol, known even if the rest is wrong, so that duplicates are found.
+    pub(super) key: Option<(IpAddr, u16, Protocol)>,
     /// How many real servers were written down.
     pub(super) real_servers: usize,
     pub(super) service: Option<VirtualServer>,
@@ -73,6 +73,7 @@ struct Draft {
     forwarding: Setting<Forwarding>,
     persistence: Setting<Duration>,
     protocol: Setting<Protocol>,
+    one_packet: Setting<()>,
     delay_loop: Setting<Duration>,
     real_servers: Vec<RealServer>,
     heads: HashMap<(IpAddr, u16), Span>,
@@ -90,9 +91,11 @@ pub(super) fn lower(directive: &Directive<'_>, context: &mut Context<'_>) -> Rea
         draft.read(child, context);
     }
     let real_servers = draft.written;
+    let key =
+        endpoint.zip(draft.protocol()).map(|((address, port), protocol)| (address, port, protocol));
     // Without a block, that is the error, and it has been reported.
     let service = directive.block.as_ref().and_then(|_| draft.finish(directive, endpoint, context));
-    Read { endpoint, real_servers, service }
+    Read { key, real_servers, service }
 }
 
 impl Draft {
@@ -124,9 +127,13 @@ impl Draft {
                 self.forwarding.set(child, forwarding(child, sink), sink);
             }
             Keyword::Protocol => {
-                let word = value::args(child, 1..=1, "protocol TCP", sink);
+                let word = value::args(child, 1..=1, "protocol TCP|UDP", sink);
                 let value = word.and_then(|args| PROTOCOL.pick(args.first()?, sink));
                 self.protocol.set(child, value, sink);
+            }
+            Keyword::OnePacket => {
+                let flag = value::args(child, 0..=0, "ops", sink).map(|_| ());
+                self.one_packet.set(child, flag, sink);
             }
             Keyword::Persistence => self.persistence.set(child, persistence(child, sink), sink),
             Keyword::PersistenceAlias => {
@@ -194,6 +201,19 @@ impl Draft {
         let head = directive.head();
         let sink = &mut *context.sink;
         self.check_presence(head, sink);
+        let protocol = self.protocol();
+        if protocol == Some(Protocol::Tcp)
+            && let Some(flag) = self.one_packet.head()
+        {
+            sink.push(
+                Diagnostic::new(
+                    Code::OpsNeedsUdp,
+                    flag,
+                    "`ops` is for UDP; on this TCP service it is ignored, as in keepalived",
+                )
+                .help("delete it"),
+            );
+        }
         if !self.real_servers.is_empty()
             && self.real_servers.iter().all(|server| server.weight == 0)
         {
@@ -206,9 +226,7 @@ impl Draft {
                 .help("every new connection will be dropped; give one of them a weight"),
             );
         }
-        let forwarding = if self.forwarding.is_set() {
-            self.forwarding.value()
-        } else {
+        if !self.forwarding.is_set() {
             sink.push(
                 Diagnostic::new(
                     Code::DefaultForwarding,
@@ -217,20 +235,25 @@ impl Draft {
                 )
                 .help("write `lb_kind NAT` to say so"),
             );
-            Some(Forwarding::Nat)
-        };
+        }
         let (address, port) = endpoint?;
         Some(VirtualServer {
             address,
             port,
-            protocol: self.protocol.value()?,
+            protocol: protocol?,
             scheduler: self.scheduler.value()?,
-            forwarding: forwarding?,
+            forwarding: self.forwarding.or(Forwarding::Nat)?,
+            one_packet: self.one_packet.is_set() && protocol == Some(Protocol::Udp),
             persistence: self.persistence.value(),
             delay_loop: self.delay_loop.value().unwrap_or(DELAY_LOOP),
             real_servers: self.real_servers,
             line: context.line(directive.keyword.span),
         })
+    }
+
+    /// The protocol, keepalived's default if none is set.
+    fn protocol(&self) -> Option<Protocol> {
+        self.protocol.or(Protocol::Udp)
     }
 
     fn check_presence(&self, head: Span, sink: &mut Sink) {
@@ -249,9 +272,9 @@ impl Draft {
                 Diagnostic::new(
                     Code::NoProtocol,
                     head,
-                    "no `protocol` here; keepalived would take UDP, which this version of xlvs does not have yet",
+                    "no `protocol` here, so it is UDP, as in keepalived",
                 )
-                .help("add `protocol TCP`"),
+                .help("write `protocol TCP` if that is not meant, `protocol UDP` if it is"),
             );
         }
         if self.written == 0 {

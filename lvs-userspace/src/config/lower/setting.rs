@@ -40,6 +40,19 @@ impl<T> Setting<T> {
         self.head.is_some()
     }
 
+    /// Where the last value was set.
+    pub(super) const fn head(&self) -> Option<Span> {
+        self.head
+    }
+
+    /// The value, the default if nothing was set, nothing if that was wrong.
+    pub(super) fn or(&self, default: T) -> Option<T>
+    where
+        T: Copy,
+    {
+        if self.is_set() { self.value } else { Some(default) }
+    }
+
     pub(super) fn value(self) -> Option<T> {
         self.value
     }

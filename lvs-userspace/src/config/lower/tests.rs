@@ -64,6 +64,7 @@ fn the_guides_file_loads_with_two_notices() {
         protocol: Protocol::Tcp,
         scheduler: Scheduler::RoundRobin,
         forwarding: Forwarding::Nat,
+        one_packet: false,
         persistence: Some(Duration::from_secs(10)),
         delay_loop: Duration::from_secs(20),
         real_servers: vec![real(100, 8089, 7), real(101, 18089, 10)],
@@ -83,11 +84,12 @@ fn line_ends_and_layout_make_no_difference() {
 
 #[test]
 fn defaults_are_keepaliveds() {
-    let text =
-        "virtual_server 10.0.0.1 80 { lvs_sched rr\nprotocol tcp\nreal_server 10.1.0.1 81 { } }";
+    let text = "virtual_server 10.0.0.1 80 { lvs_sched rr\nreal_server 10.1.0.1 81 { } }";
     let (_, codes) = read(text);
-    assert_eq!(codes, ["XLVS072"]);
+    assert_eq!(codes, ["XLVS051", "XLVS072"]);
     let service = first(text);
+    assert_eq!(service.protocol, Protocol::Udp);
+    assert!(!service.one_packet);
     assert_eq!(service.forwarding, Forwarding::Nat);
     assert_eq!(service.persistence, None);
     assert_eq!(service.delay_loop, Duration::from_secs(60));
@@ -168,7 +170,6 @@ fn what_keepalived_knows_is_not_called_unknown() {
         ("lb_kind NAT", "lb_kind DR"),
         ("lb_kind NAT", "lb_kind TUN type gue port 6080 csum"),
         ("lb_kind NAT", "lb_kind FNAT"),
-        ("protocol TCP", "protocol udp"),
         ("protocol TCP", "protocol SCTP"),
         ("10.0.0.1 80", "fwmark 7"),
         ("10.0.0.1 80", "group web"),
@@ -194,6 +195,33 @@ fn ipv6_services_have_ipv6_servers() {
         read(&format!("{IPV6}\n{}", IPV6.replace("db8::1", "DB8:0:0::0001"))),
         (None, vec!["XLVS053"])
     );
+}
+
+#[test]
+fn a_port_has_one_service_for_each_protocol() {
+    let tcp = with_server("");
+    let udp = tcp.replace("TCP", "udp");
+    let (config, codes) = read(&format!("{tcp}{udp}"));
+    assert_eq!(codes, Vec::<&str>::new());
+    let protocols: Vec<_> = config.unwrap().services.iter().map(|s| s.protocol).collect();
+    assert_eq!(protocols, [Protocol::Tcp, Protocol::Udp]);
+    assert_eq!(read(&format!("{tcp}{udp}{udp}")), (None, vec!["XLVS053"]));
+    // Without one it is UDP; with a wrong one nobody knows.
+    let without = udp.replace("protocol udp\n", "");
+    assert_eq!(read(&format!("{udp}{without}")), (None, vec!["XLVS051", "XLVS053"]));
+    let wrong = tcp.replace("TCP", "TPC");
+    assert_eq!(read(&format!("{tcp}{wrong}{wrong}")), (None, vec!["XLVS045", "XLVS045"]));
+}
+
+#[test]
+fn ops_is_for_udp() {
+    let udp = with_server("ops").replace("TCP", "UDP");
+    assert!(first(&udp).one_packet);
+    assert_eq!(read(&udp).1, Vec::<&str>::new());
+    assert!(first(&udp.replace("protocol UDP\n", "")).one_packet);
+    assert!(!first(&with_server("ops")).one_packet);
+    assert_eq!(read(&with_server("ops")).1, ["XLVS064"]);
+    assert_eq!(read(&udp.replace("ops", "ops yes")), (None, vec!["XLVS041"]));
 }
 
 #[test]
