@@ -9,6 +9,19 @@ use std::{fmt, net::IpAddr, time::Duration};
 pub struct Config {
     /// In the order of the file; no two have the same address, port and protocol.
     pub services: Vec<VirtualServer>,
+    /// `lvs_timeouts`.
+    pub timeouts: Timeouts,
+}
+
+/// For how many seconds a connection lives without a packet; absent means the default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// An established TCP connection, 900 by default.
+    pub tcp: Option<u32>,
+    /// A TCP connection that is being closed, 120 by default.
+    pub tcp_fin: Option<u32>,
+    /// UDP, 300 by default.
+    pub udp: Option<u32>,
 }
 
 /// A virtual service.

@@ -30,6 +30,8 @@ impl Place {
 /// A keyword that this version acts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keyword {
+    GlobalDefs,
+    Timeouts,
     VirtualServer,
     DelayLoop,
     Scheduler,
@@ -63,10 +65,13 @@ struct Table {
 static TABLES: [Table; 5] = [
     Table {
         place: Place::Top,
-        understood: &[("virtual_server", Keyword::VirtualServer)],
+        understood: &[
+            ("virtual_server", Keyword::VirtualServer),
+            ("global_defs", Keyword::GlobalDefs),
+        ],
         #[rustfmt::skip]
         not_yet: &[
-            "SSL", "bfd_instance", "child_wait_time", "garp_group", "global_defs", "instance",
+            "SSL", "bfd_instance", "child_wait_time", "garp_group", "instance",
             "interface_up_down_delays", "linkbeat_interfaces", "linkbeat_use_polling", "local_address_group",
             "namespace_with_ipsets", "net_namespace", "net_namespace_ipvs", "static_ipaddress", "static_routes",
             "static_rules", "track_file", "track_group", "use_pid_dir", "virtual_server_group", "vrrp_instance",
@@ -122,7 +127,7 @@ static TABLES: [Table; 5] = [
     },
     Table {
         place: Place::GlobalDefs,
-        understood: &[],
+        understood: &[("lvs_timeouts", Keyword::Timeouts)],
         #[rustfmt::skip]
         not_yet: &[
             "checker_cpu_affinity", "checker_log_all_failures", "checker_no_swap", "checker_priority",
@@ -131,7 +136,7 @@ static TABLES: [Table; 5] = [
             "include_check", "json_dump_file", "json_version", "lvs_flush", "lvs_flush_on_stop",
             "lvs_flush_onstop", "lvs_netlink_cmd_rcv_bufs", "lvs_netlink_cmd_rcv_bufs_force",
             "lvs_netlink_monitor_rcv_bufs", "lvs_netlink_monitor_rcv_bufs_force", "lvs_notify_fifo",
-            "lvs_notify_fifo_script", "lvs_process_name", "lvs_sync_daemon", "lvs_timeouts", "nftables_counters",
+            "lvs_notify_fifo_script", "lvs_process_name", "lvs_sync_daemon", "nftables_counters",
             "nftables_ipvs", "nftables_ipvs_priority", "nftables_ipvs_start_fwmark", "no_checker_emails",
             "no_email_faults", "notification_email", "notification_email_from", "notify_fifo",
             "notify_fifo_script", "random_seed", "reload_check_config", "reload_file", "reload_repeat",
@@ -192,9 +197,14 @@ pub(crate) fn begins_at_top(word: &str) -> bool {
     )
 }
 
-/// Keywords that mean nothing without their block.
-pub(crate) fn needs_block(word: &str) -> bool {
-    matches!(word, "virtual_server" | "real_server")
+/// The block that a keyword begins, if it means nothing without one.
+pub(crate) fn needs_block(word: &str) -> Option<Place> {
+    match word {
+        "virtual_server" => Some(Place::VirtualServer),
+        "real_server" => Some(Place::RealServer),
+        "global_defs" => Some(Place::GlobalDefs),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

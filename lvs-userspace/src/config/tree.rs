@@ -130,7 +130,7 @@ impl<'s> Builder<'s, '_> {
     fn plain(&mut self, directive: Directive<'s>, ahead: Option<&Token<'s>>) {
         self.repair_before(&directive);
         let open_follows = matches!(ahead, Some(Token::Open(_)));
-        if !open_follows && schema::needs_block(&directive.keyword.text) {
+        if !open_follows && let Some(place) = schema::needs_block(&directive.keyword.text) {
             let head = directive.head();
             let end = Span::new(head.end, head.end);
             self.sink.push(
@@ -141,7 +141,7 @@ impl<'s> Builder<'s, '_> {
                 )
                 .help("put ` {` at the end of this line, and `}` on a line of its own after the block"),
             );
-            if self.block_follows(&directive, ahead) {
+            if self.block_follows(&directive, place, ahead) {
                 self.push_frame(Some(directive), end);
                 return;
             }
@@ -150,7 +150,12 @@ impl<'s> Builder<'s, '_> {
     }
 
     /// Whether what comes next reads like the block of a directive that lacks its `{`.
-    fn block_follows(&self, directive: &Directive<'_>, ahead: Option<&Token<'_>>) -> bool {
+    fn block_follows(
+        &self,
+        directive: &Directive<'_>,
+        inner: Place,
+        ahead: Option<&Token<'_>>,
+    ) -> bool {
         let Some(token) = ahead else { return false };
         let own = self.source.indentation(directive.keyword.span.start);
         let next = self.source.indentation(token.span().start);
@@ -158,11 +163,6 @@ impl<'s> Builder<'s, '_> {
             Token::Close(_) => true,
             Token::Open(_) => false,
             Token::Word(word) => {
-                let inner = if directive.keyword.text == "real_server" {
-                    Place::RealServer
-                } else {
-                    Place::VirtualServer
-                };
                 matches!(schema::meaning(inner, &word.text), Meaning::Keyword(_))
             }
         };

@@ -3,6 +3,7 @@
 //! A directive that is wrong is reported and left out, its neighbours and its block are still read, so that one run
 //! shows everything. Whoever calls this must not use the result if there were errors.
 
+mod global_defs;
 mod keyword;
 mod real_server;
 mod service;
@@ -47,9 +48,15 @@ pub(crate) fn lower(source: &Source, root: &[Directive<'_>], sink: &mut Sink) ->
     let mut config = Config::default();
     let mut heads = HashMap::new();
     let mut count = Count::default();
+    let mut global = global_defs::Draft::default();
     for directive in root {
-        if keyword::visit(directive, Place::Top, context.sink) != Some(Keyword::VirtualServer) {
-            continue;
+        match keyword::visit(directive, Place::Top, context.sink) {
+            Some(Keyword::VirtualServer) => {}
+            Some(Keyword::GlobalDefs) => {
+                global.read(directive, context.sink);
+                continue;
+            }
+            _ => continue,
         }
         let read = service::lower(directive, &mut context);
         count.add(directive, read.real_servers, context.sink);
@@ -78,7 +85,8 @@ pub(crate) fn lower(source: &Source, root: &[Directive<'_>], sink: &mut Sink) ->
         }
         config.services.extend(read.service);
     }
-    if root.is_empty() && context.sink.errors() == 0 {
+    config.timeouts = global.finish();
+    if count.services == 0 && context.sink.errors() == 0 {
         context.sink.push(
             Diagnostic::new(Code::NoServices, Span::new(0, 0), "no `virtual_server` in this file")
                 .help("nothing will be balanced; is this the right file?"),

@@ -29,9 +29,6 @@ const DELAY_LOOP: Duration = Duration::from_secs(60);
 /// The kernel's `IPVS_SVC_PERSISTENT_TIMEOUT`, for the keyword without a number.
 const PERSISTENCE: u32 = 360;
 
-/// keepalived's `LVS_MAX_TIMEOUT`: 31 days.
-const PERSISTENCE_LIMIT: u32 = 31 * 24 * 60 * 60;
-
 static SCHEDULER: Choice<Scheduler> = Choice {
     what: "scheduler",
     understood: &[("rr", Scheduler::RoundRobin)],
@@ -148,7 +145,11 @@ impl Draft {
                 self.persistence.set(child, persistence(child, sink), sink);
             }
             // These belong in other blocks, which `visit` has checked.
-            Keyword::RealServer | Keyword::VirtualServer | Keyword::Weight => {}
+            Keyword::GlobalDefs
+            | Keyword::RealServer
+            | Keyword::Timeouts
+            | Keyword::VirtualServer
+            | Keyword::Weight => {}
         }
     }
 
@@ -315,7 +316,7 @@ fn forwarding(child: &Directive<'_>, sink: &mut Sink) -> Option<Forwarding> {
 fn persistence(child: &Directive<'_>, sink: &mut Sink) -> Option<Duration> {
     let args = value::args(child, 0..=1, "persistence_timeout SECONDS", sink)?;
     let seconds = match args.first() {
-        Some(word) => value::number(child, word, 1..=PERSISTENCE_LIMIT, sink)?,
+        Some(word) => value::number(child, word, 1..=value::TIMEOUT_LIMIT, sink)?,
         None => PERSISTENCE,
     };
     Some(Duration::from_secs(seconds.into()))

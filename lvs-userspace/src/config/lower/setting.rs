@@ -22,9 +22,13 @@ impl<T> Default for Setting<T> {
 impl<T> Setting<T> {
     /// Takes a value. As in keepalived, the last one of several stays.
     pub(super) fn set(&mut self, directive: &Directive<'_>, value: Option<T>, sink: &mut Sink) {
-        let head = directive.head();
+        self.set_as(&directive.keyword.text, directive.head(), value, sink);
+    }
+
+    /// The same for a value that is not all of a line.
+    pub(super) fn set_as(&mut self, name: &str, head: Span, value: Option<T>, sink: &mut Sink) {
         if let Some(first) = self.head {
-            let word = quoted(&directive.keyword.text);
+            let word = quoted(name);
             sink.push(
                 Diagnostic::new(Code::Repeated, head, format!("{word} is set a second time"))
                     .label("this one counts")

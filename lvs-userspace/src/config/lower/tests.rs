@@ -3,7 +3,8 @@
 use std::{fmt::Write as _, net::IpAddr, time::Duration};
 
 use super::super::{
-    Config, Failure, Forwarding, Protocol, RealServer, Report, Scheduler, VirtualServer, parse,
+    Config, Failure, Forwarding, Protocol, RealServer, Report, Scheduler, Timeouts, VirtualServer,
+    parse,
 };
 
 /// A service that is all right, with further lines in its block.
@@ -70,7 +71,7 @@ fn the_guides_file_loads_with_two_notices() {
         real_servers: vec![real(100, 8089, 7), real(101, 18089, 10)],
         line: 1,
     };
-    assert_eq!(config, Some(Config { services: vec![service] }));
+    assert_eq!(config, Some(Config { services: vec![service], timeouts: Timeouts::default() }));
     assert_eq!(codes, ["XLVS070", "XLVS071"]);
 }
 
@@ -222,6 +223,40 @@ fn ops_is_for_udp() {
     assert!(!first(&with_server("ops")).one_packet);
     assert_eq!(read(&with_server("ops")).1, ["XLVS064"]);
     assert_eq!(read(&udp.replace("ops", "ops yes")), (None, vec!["XLVS041"]));
+}
+
+#[test]
+fn timeouts_are_read_and_0_is_the_default() {
+    let timeouts = |lines: &str| {
+        let (config, codes) = read(&format!("global_defs {{\n{lines}\n}}\n{}", with_server("")));
+        (config.map(|config| config.timeouts), codes)
+    };
+    let of = |tcp, tcp_fin, udp| Some(Timeouts { tcp, tcp_fin, udp });
+    for (lines, expected, codes) in [
+        ("", of(None, None, None), vec![]),
+        ("lvs_timeouts tcp 1 tcpfin 2 udp 2678400", of(Some(1), Some(2), Some(2_678_400)), vec![]),
+        ("lvs_timeouts udp 0 tcp 3", of(Some(3), None, None), vec![]),
+        ("lvs_timeouts udp 1\nlvs_timeouts tcp 3", of(Some(3), None, Some(1)), vec![]),
+        ("lvs_timeouts tcp 1 tcp 0", of(None, None, None), vec!["XLVS061"]),
+        ("lvs_timeouts tcp 1\nlvs_timeouts tcp 2", of(Some(2), None, None), vec!["XLVS061"]),
+        ("lvs_timeouts", None, vec!["XLVS040"]),
+        ("lvs_timeouts tcp 1 udp", None, vec!["XLVS040"]),
+        ("lvs_timeouts tcp udp 1", None, vec!["XLVS044", "XLVS045"]),
+        ("lvs_timeouts tcp 2678401", None, vec!["XLVS044"]),
+        ("lvs_timeouts tcp -1", None, vec!["XLVS044"]),
+        ("lvs_timeouts 900 120 300", None, vec!["XLVS045"]),
+        ("lvs_timeouts TCP 900", None, vec!["XLVS045"]),
+        ("lvs_timeouts tcp $X", None, vec!["XLVS034"]),
+        ("lvs_timeouts tcp 1 { }", None, vec!["XLVS023"]),
+        ("lvs_flush", None, vec!["XLVS032"]),
+        ("lb_algo rr", None, vec!["XLVS031"]),
+        ("lvs_timeout tcp 1", None, vec!["XLVS030"]),
+    ] {
+        assert_eq!(timeouts(lines), (expected, codes), "{lines}");
+    }
+    assert_eq!(read("global_defs x {\n}").1, ["XLVS041"]);
+    assert_eq!(read("global_defs {\n}").1, ["XLVS063"]);
+    assert_eq!(read("global_defs\nlvs_timeouts tcp 1\n}").1, ["XLVS022"]);
 }
 
 #[test]

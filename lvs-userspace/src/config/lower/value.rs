@@ -21,6 +21,9 @@ use super::{
 /// keepalived counts microseconds in 64 bits.
 const MICROSECONDS: u64 = 1_000_000;
 
+/// keepalived's `LVS_MAX_TIMEOUT` in seconds: 31 days.
+pub(super) const TIMEOUT_LIMIT: u32 = 31 * 24 * 60 * 60;
+
 /// The arguments, if there are as many as there should be and none needs the preprocessor.
 pub(super) fn args<'d, 's>(
     directive: &'d Directive<'s>,
@@ -39,14 +42,7 @@ pub(super) fn args<'d, 's>(
     let name = quoted(&directive.keyword.text);
     if args.len() < *count.start() {
         let end = directive.head().end;
-        sink.push(
-            Diagnostic::new(
-                Code::MissingArgument,
-                Span::new(end, end),
-                format!("{name} lacks an argument"),
-            )
-            .help(format!("write `{usage}`")),
-        );
+        sink.push(missing_argument(&directive.keyword.text, end, usage));
         return None;
     }
     if let Some([first, .., last] | [first @ last]) = args.get(*count.end()..) {
@@ -61,6 +57,13 @@ pub(super) fn args<'d, 's>(
         return None;
     }
     Some(args)
+}
+
+/// Says that a word lacks what should follow it.
+pub(super) fn missing_argument(word: &str, end: usize, usage: &str) -> Diagnostic {
+    let message = format!("{} lacks an argument", quoted(word));
+    Diagnostic::new(Code::MissingArgument, Span::new(end, end), message)
+        .help(format!("write `{usage}`"))
 }
 
 /// The address and port of a `virtual_server` or `real_server`.
