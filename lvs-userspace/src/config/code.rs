@@ -91,6 +91,8 @@ codes! {
     BadNumber = "XLVS044" Error,
     /// Not one of the words that a keyword takes.
     BadChoice = "XLVS045" Error,
+    /// Not a range of addresses.
+    BadRange = "XLVS046" Error,
     /// A service that would get keepalived's default scheduler, which is not there yet.
     NoScheduler = "XLVS050" Error,
     /// A service without `protocol` gets UDP, which is seldom meant.
@@ -101,8 +103,16 @@ codes! {
     DuplicateService = "XLVS053" Error,
     /// More services or real servers than the tables hold.
     TooMany = "XLVS054" Error,
+    /// A `laddr_group_name` that names no group.
+    UnknownGroup = "XLVS055" Error,
+    /// A `local_address_group` without addresses.
+    EmptyGroup = "XLVS056" Error,
+    /// A second `local_address_group` of the same name.
+    DuplicateGroup = "XLVS057" Error,
     /// An address of the other family than its service's.
     WrongFamily = "XLVS058" Error,
+    /// More local addresses than a service can have.
+    TooManyLocalAddresses = "XLVS059" Error,
     /// A second real server with the same address and port.
     DuplicateRealServer = "XLVS060" Warning,
     /// A keyword given twice.
@@ -113,6 +123,10 @@ codes! {
     NoServices = "XLVS063" Warning,
     /// `ops` on a service that is not UDP.
     OpsNeedsUdp = "XLVS064" Warning,
+    /// `laddr_group_name` on a service without full NAT.
+    LocalAddressesNeedFullNat = "XLVS065" Warning,
+    /// An address that a `local_address_group` has already.
+    DuplicateLocalAddress = "XLVS066" Warning,
     /// `delay_loop` has no effect yet.
     NoHealthChecks = "XLVS070" Notice,
     /// `persistent_timeout`, one vendor's spelling.

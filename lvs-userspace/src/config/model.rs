@@ -37,6 +37,9 @@ pub struct VirtualServer {
     pub scheduler: Scheduler,
     /// How packets reach the real servers.
     pub forwarding: Forwarding,
+    /// Where full NAT lets connections to the servers come from: at most 256 addresses of the service's family, each
+    /// once. Empty without full NAT, and if it is to take the address of the interface towards the server.
+    pub local_addresses: Vec<IpAddr>,
     /// `ops`: each packet is scheduled by itself; with UDP only.
     pub one_packet: bool,
     /// For how long a client stays with its real server; absent if it does not.
@@ -83,6 +86,8 @@ pub enum Scheduler {
 pub enum Forwarding {
     /// `NAT`: the destination is rewritten, and the answers pass here again.
     Nat,
+    /// `FNAT`: the source is rewritten too, so that the server answers to this host by itself.
+    FullNat,
 }
 
 impl fmt::Display for Protocol {
@@ -106,6 +111,7 @@ impl fmt::Display for Forwarding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Nat => "NAT",
+            Self::FullNat => "FNAT",
         })
     }
 }

@@ -1,5 +1,5 @@
 //! Which keyword belongs in which block: what this version acts on, and what keepalived 2.4.3
-//! (for full NAT: DPVS) knows besides.
+//! knows besides. The keywords of full NAT are those of DPVS.
 //!
 //! The second kind matters because such a line is no typing error: its author is told that this version lacks the
 //! feature. The tables also say where a misplaced keyword belongs, and are what suggestions are taken from.
@@ -12,6 +12,8 @@ pub(crate) enum Place {
     RealServer,
     Checker,
     GlobalDefs,
+    /// Its lines begin with addresses, not with keywords.
+    LocalAddressGroup,
 }
 
 impl Place {
@@ -23,6 +25,7 @@ impl Place {
             Self::RealServer => "a `real_server` block",
             Self::Checker => "a health check's block",
             Self::GlobalDefs => "a `global_defs` block",
+            Self::LocalAddressGroup => "a `local_address_group` block",
         }
     }
 }
@@ -32,10 +35,12 @@ impl Place {
 pub(crate) enum Keyword {
     GlobalDefs,
     Timeouts,
+    LocalAddressGroup,
     VirtualServer,
     DelayLoop,
     Scheduler,
     Forwarding,
+    LocalAddresses,
     Persistence,
     /// `persistent_timeout`, an alias that keepalived does not have.
     PersistenceAlias,
@@ -68,11 +73,12 @@ static TABLES: [Table; 5] = [
         understood: &[
             ("virtual_server", Keyword::VirtualServer),
             ("global_defs", Keyword::GlobalDefs),
+            ("local_address_group", Keyword::LocalAddressGroup),
         ],
         #[rustfmt::skip]
         not_yet: &[
             "SSL", "bfd_instance", "child_wait_time", "garp_group", "instance",
-            "interface_up_down_delays", "linkbeat_interfaces", "linkbeat_use_polling", "local_address_group",
+            "interface_up_down_delays", "linkbeat_interfaces", "linkbeat_use_polling",
             "namespace_with_ipsets", "net_namespace", "net_namespace_ipvs", "static_ipaddress", "static_routes",
             "static_rules", "track_file", "track_group", "use_pid_dir", "virtual_server_group", "vrrp_instance",
             "vrrp_script", "vrrp_sync_group", "vrrp_track_file", "vrrp_track_process",
@@ -86,6 +92,7 @@ static TABLES: [Table; 5] = [
             ("lvs_sched", Keyword::Scheduler),
             ("lb_kind", Keyword::Forwarding),
             ("lvs_method", Keyword::Forwarding),
+            ("laddr_group_name", Keyword::LocalAddresses),
             ("persistence_timeout", Keyword::Persistence),
             ("persistent_timeout", Keyword::PersistenceAlias),
             ("protocol", Keyword::Protocol),
@@ -95,7 +102,7 @@ static TABLES: [Table; 5] = [
         #[rustfmt::skip]
         not_yet: &[
             "alpha", "connect_timeout", "delay_before_retry", "flag-1", "flag-2", "flag-3", "ha_suspend", "hashed",
-            "hysteresis", "inhibit_on_failure", "ip_family", "laddr_group_name", "mh-fallback", "mh-port", "omega",
+            "hysteresis", "inhibit_on_failure", "ip_family", "mh-fallback", "mh-port", "omega",
             "persistence_engine", "persistence_granularity", "quorum", "quorum_down", "quorum_up", "retry",
             "sh-fallback", "sh-port", "smtp_alert", "snmp_name", "sorry_server", "sorry_server_inhibit",
             "sorry_server_lvs_method", "virtualhost", "warmup", "weight",
@@ -171,6 +178,17 @@ pub(crate) fn meaning(place: Place, word: &str) -> Meaning {
     .unwrap_or(Meaning::Unknown)
 }
 
+/// Whether a line that begins with this word can stand in a block.
+pub(crate) fn fits(place: Place, word: &str) -> bool {
+    match place {
+        Place::LocalAddressGroup => {
+            word.contains(['.', ':'])
+                && word.starts_with(|c: char| c.is_ascii_hexdigit() || c == ':')
+        }
+        _ => matches!(meaning(place, word), Meaning::Keyword(_)),
+    }
+}
+
 /// The keywords of a block that this version acts on.
 pub(crate) fn understood(place: Place) -> Vec<&'static str> {
     let tables = TABLES.iter().filter(|table| table.place == place);
@@ -191,6 +209,7 @@ pub(crate) fn begins_at_top(word: &str) -> bool {
         "virtual_server"
             | "virtual_server_group"
             | "global_defs"
+            | "local_address_group"
             | "vrrp_instance"
             | "vrrp_script"
             | "vrrp_sync_group"
@@ -203,6 +222,7 @@ pub(crate) fn needs_block(word: &str) -> Option<Place> {
         "virtual_server" => Some(Place::VirtualServer),
         "real_server" => Some(Place::RealServer),
         "global_defs" => Some(Place::GlobalDefs),
+        "local_address_group" => Some(Place::LocalAddressGroup),
         _ => None,
     }
 }

@@ -162,9 +162,7 @@ impl<'s> Builder<'s, '_> {
         let fits = match token {
             Token::Close(_) => true,
             Token::Open(_) => false,
-            Token::Word(word) => {
-                matches!(schema::meaning(inner, &word.text), Meaning::Keyword(_))
-            }
+            Token::Word(word) => schema::fits(inner, &word.text),
         };
         next > own || (next == own && fits)
     }
@@ -250,13 +248,13 @@ impl<'s> Builder<'s, '_> {
             self.root.iter().rposition(|directive| schema::begins_at_top(&directive.keyword.text));
         if let Some(last) = last {
             let tail = self.root.split_off(last + 1);
-            let belongs = tail.iter().all(|directive| {
-                matches!(
-                    schema::meaning(Place::Top, &directive.keyword.text),
-                    Meaning::Elsewhere(_)
-                )
-            });
             let directive = self.root.last_mut();
+            let inner = directive.as_ref().and_then(|last| schema::needs_block(&last.keyword.text));
+            let belongs = tail.iter().all(|directive| {
+                let word = &directive.keyword.text;
+                matches!(schema::meaning(Place::Top, word), Meaning::Elsewhere(_))
+                    || inner.is_some_and(|inner| schema::fits(inner, word))
+            });
             if let Some((head, block)) =
                 directive.and_then(|last| Some((last.head(), last.block.as_mut()?)))
             {

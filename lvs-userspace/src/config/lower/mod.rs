@@ -5,6 +5,8 @@
 
 mod global_defs;
 mod keyword;
+mod local_address;
+mod range;
 mod real_server;
 mod service;
 mod setting;
@@ -49,16 +51,19 @@ pub(crate) fn lower(source: &Source, root: &[Directive<'_>], sink: &mut Sink) ->
     let mut heads = HashMap::new();
     let mut count = Count::default();
     let mut global = global_defs::Draft::default();
+    let mut groups = local_address::Groups::default();
+    let mut services = Vec::new();
     for directive in root {
         match keyword::visit(directive, Place::Top, context.sink) {
-            Some(Keyword::VirtualServer) => {}
-            Some(Keyword::GlobalDefs) => {
-                global.read(directive, context.sink);
-                continue;
-            }
-            _ => continue,
+            Some(Keyword::VirtualServer) => services.push(directive),
+            Some(Keyword::GlobalDefs) => global.read(directive, context.sink),
+            Some(Keyword::LocalAddressGroup) => groups.read(directive, context.sink),
+            _ => {}
         }
-        let read = service::lower(directive, &mut context);
+    }
+    // After all groups: they may stand behind the services that use them.
+    for directive in services {
+        let read = service::lower(directive, &groups, &mut context);
         count.add(directive, read.real_servers, context.sink);
         if let Some(key) = read.key {
             let (address, port, protocol) = key;

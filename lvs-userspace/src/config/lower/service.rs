@@ -15,7 +15,9 @@ use super::{
         source::Span,
         tree::Directive,
     },
-    Context, keyword, real_server,
+    Context, keyword,
+    local_address::{Groups, Named},
+    real_server,
     setting::Setting,
     value::{self, Choice},
 };
@@ -40,8 +42,8 @@ static SCHEDULER: Choice<Scheduler> = Choice {
 
 static FORWARDING: Choice<Forwarding> = Choice {
     what: "forwarding method",
-    understood: &[("NAT", Forwarding::Nat)],
-    not_yet: &["DR", "TUN", "FNAT"],
+    understood: &[("NAT", Forwarding::Nat), ("FNAT", Forwarding::FullNat)],
+    not_yet: &["DR", "TUN"],
     any_case: false,
 };
 
@@ -68,6 +70,7 @@ struct Draft {
     address: Option<(IpAddr, Span)>,
     scheduler: Setting<Scheduler>,
     forwarding: Setting<Forwarding>,
+    local_addresses: Setting<Named>,
     persistence: Setting<Duration>,
     protocol: Setting<Protocol>,
     one_packet: Setting<()>,
@@ -78,7 +81,7 @@ struct Draft {
 }
 
 /// Reads a service; the whole block, even if its address is wrong.
-pub(super) fn lower(directive: &Directive<'_>, context: &mut Context<'_>) -> Read {
+pub(super) fn lower(directive: &Directive<'_>, groups: &Groups, context: &mut Context<'_>) -> Read {
     let endpoint = value::endpoint(directive, context.sink);
     let mut draft = Draft {
         address: endpoint.map(|(address, _)| (address, directive.head())),
@@ -91,7 +94,8 @@ pub(super) fn lower(directive: &Directive<'_>, context: &mut Context<'_>) -> Rea
     let key =
         endpoint.zip(draft.protocol()).map(|((address, port), protocol)| (address, port, protocol));
     // Without a block, that is the error, and it has been reported.
-    let service = directive.block.as_ref().and_then(|_| draft.finish(directive, endpoint, context));
+    let service =
+        directive.block.as_ref().and_then(|_| draft.finish(directive, endpoint, groups, context));
     Read { key, real_servers, service }
 }
 
@@ -123,6 +127,11 @@ impl Draft {
             Keyword::Forwarding => {
                 self.forwarding.set(child, forwarding(child, sink), sink);
             }
+            Keyword::LocalAddresses => {
+                let args = value::args(child, 1..=1, "laddr_group_name NAME", sink);
+                let name = args.and_then(|args| args.first()).map(Named::new);
+                self.local_addresses.set(child, name, sink);
+            }
             Keyword::Protocol => {
                 let word = value::args(child, 1..=1, "protocol TCP|UDP", sink);
                 let value = word.and_then(|args| PROTOCOL.pick(args.first()?, sink));
@@ -146,6 +155,7 @@ impl Draft {
             }
             // These belong in other blocks, which `visit` has checked.
             Keyword::GlobalDefs
+            | Keyword::LocalAddressGroup
             | Keyword::RealServer
             | Keyword::Timeouts
             | Keyword::VirtualServer
@@ -197,6 +207,7 @@ impl Draft {
         self,
         directive: &Directive<'_>,
         endpoint: Option<(IpAddr, u16)>,
+        groups: &Groups,
         context: &mut Context<'_>,
     ) -> Option<VirtualServer> {
         let head = directive.head();
@@ -237,6 +248,7 @@ impl Draft {
                 .help("write `lb_kind NAT` to say so"),
             );
         }
+        let local_addresses = self.local_addresses(groups, sink);
         let (address, port) = endpoint?;
         Some(VirtualServer {
             address,
@@ -244,12 +256,34 @@ impl Draft {
             protocol: protocol?,
             scheduler: self.scheduler.value()?,
             forwarding: self.forwarding.or(Forwarding::Nat)?,
+            local_addresses,
             one_packet: self.one_packet.is_set() && protocol == Some(Protocol::Udp),
             persistence: self.persistence.value(),
             delay_loop: self.delay_loop.value().unwrap_or(DELAY_LOOP),
             real_servers: self.real_servers,
             line: context.line(directive.keyword.span),
         })
+    }
+
+    fn local_addresses(&self, groups: &Groups, sink: &mut Sink) -> Vec<IpAddr> {
+        match (self.forwarding.or(Forwarding::Nat), self.local_addresses.head()) {
+            (Some(Forwarding::FullNat), _) => {
+                let named = self.local_addresses.get();
+                named.map(|named| groups.of(named, self.address, sink)).unwrap_or_default()
+            }
+            (Some(Forwarding::Nat), Some(head)) => {
+                sink.push(
+                    Diagnostic::new(
+                        Code::LocalAddressesNeedFullNat,
+                        head,
+                        "`laddr_group_name` is for full NAT; on this NAT service it is ignored",
+                    )
+                    .help("write `lb_kind FNAT`, or delete it"),
+                );
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// The protocol, keepalived's default if none is set.
@@ -309,7 +343,7 @@ fn forwarding(child: &Directive<'_>, sink: &mut Sink) -> Option<Forwarding> {
         Some(word) if word.text == "TUN" => usize::MAX,
         _ => 1,
     };
-    let args = value::args(child, 1..=most, "lb_kind NAT", sink)?;
+    let args = value::args(child, 1..=most, "lb_kind NAT|FNAT", sink)?;
     FORWARDING.pick(args.first()?, sink)
 }
 

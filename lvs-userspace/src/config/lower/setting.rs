@@ -57,6 +57,10 @@ impl<T> Setting<T> {
         if self.is_set() { self.value } else { Some(default) }
     }
 
+    pub(super) const fn get(&self) -> Option<&T> {
+        self.value.as_ref()
+    }
+
     pub(super) fn value(self) -> Option<T> {
         self.value
     }

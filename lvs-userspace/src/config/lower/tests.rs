@@ -1,5 +1,7 @@
 //! What files mean, and which diagnostics they get. The texts of the diagnostics are in `tests/ui/`.
 
+mod full_nat;
+
 use std::{fmt::Write as _, net::IpAddr, time::Duration};
 
 use super::super::{
@@ -65,6 +67,7 @@ fn the_guides_file_loads_with_two_notices() {
         protocol: Protocol::Tcp,
         scheduler: Scheduler::RoundRobin,
         forwarding: Forwarding::Nat,
+        local_addresses: vec![],
         one_packet: false,
         persistence: Some(Duration::from_secs(10)),
         delay_loop: Duration::from_secs(20),
@@ -170,7 +173,6 @@ fn what_keepalived_knows_is_not_called_unknown() {
         ("lb_algo rr", "lb_algo mh"),
         ("lb_kind NAT", "lb_kind DR"),
         ("lb_kind NAT", "lb_kind TUN type gue port 6080 csum"),
-        ("lb_kind NAT", "lb_kind FNAT"),
         ("protocol TCP", "protocol SCTP"),
         ("10.0.0.1 80", "fwmark 7"),
         ("10.0.0.1 80", "group web"),
@@ -288,6 +290,7 @@ fn other_words_for_the_right_one_are_wrong() {
     for (from, to) in [
         ("lb_algo rr", "lb_algo RR"),
         ("lb_kind NAT", "lb_kind nat"),
+        ("lb_kind NAT", "lb_kind fnat"),
         ("protocol TCP", "protocol TPC"),
     ] {
         let text = with_server("").replacen(from, to, 1);

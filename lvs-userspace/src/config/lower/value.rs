@@ -223,7 +223,7 @@ fn bad_number(directive: &Directive<'_>, word: &Word<'_>, expected: &str) -> Dia
 }
 
 /// A decimal number without a sign, which `parse` alone would accept.
-fn digits(text: &str) -> Option<u64> {
+pub(super) fn digits(text: &str) -> Option<u64> {
     let plain = !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
     plain.then(|| text.parse().ok()).flatten()
 }
@@ -249,7 +249,7 @@ impl<T: Copy> Choice<T> {
         let understood = names.join("`, `");
         if self.not_yet.iter().any(|name| is(name)) {
             let form = format!("the {} {}", self.what, quoted(&word.text));
-            let message = keyword::not_yet(&word.text, &form);
+            let message = keyword::not_yet(&form);
             sink.push(
                 Diagnostic::new(Code::ValueNotYet, word.span, message)
                     .help(format!("this version has `{understood}`")),
@@ -275,5 +275,5 @@ impl<T: Copy> Choice<T> {
 }
 
 fn not_yet(span: Span, form: &str) -> Diagnostic {
-    Diagnostic::new(Code::ValueNotYet, span, keyword::not_yet("", form))
+    Diagnostic::new(Code::ValueNotYet, span, keyword::not_yet(form))
 }
