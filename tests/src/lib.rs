@@ -10,6 +10,7 @@ pub mod command;
 pub mod config;
 pub mod counts;
 pub mod echo;
+pub mod family;
 pub mod http;
 pub mod netns;
 pub mod payload;

@@ -39,6 +39,8 @@ impl Bed {
             runtime_dir: self.scratch.path("run"),
             log: self.scratch.path("xlvs.log"),
             mode,
+            interfaces: self.topology.plan.interfaces(),
+            extra: Vec::new(),
         })
     }
 
