@@ -36,31 +36,26 @@ impl Topology {
         Ok(())
     }
 
-    /// Puts a narrow link behind the routers of a side, in both directions.
+    /// Puts a narrow link behind the routers of a side, for packets that go away from the balancer: of the
+    /// others' size the balancer has nothing to tell.
     ///
     /// All interfaces keep their MTU, and the routers' routes get a smaller one: the link is somewhere that
     /// no host can see, and TCP does not avoid it by the segment size that it announces.
     pub fn narrow(&self, side: Side, mtu: u16) -> Result<()> {
-        let plan = self.plan;
         for family in Family::here() {
             let (option, prefix) = (family.option(), family.host_prefix());
-            let (routers, hosts, out): (_, Vec<IpAddr>, _) = match side {
-                Side::Client => (
-                    self.client_router.as_slice(),
-                    vec![plan.client(*family)],
-                    plan.balancer(*family),
-                ),
+            let (routers, hosts) = match side {
+                Side::Client => (&self.client_router, vec![self.plan.client(*family)]),
                 Side::Servers => {
-                    let servers = plan.servers(*family).map(|server| server.ip()).to_vec();
-                    (self.server_routers.as_slice(), servers, family.of(plan.way_out()))
+                    let servers = self.plan.servers(*family);
+                    (&self.server_routers, servers.map(|server| server.ip()).to_vec())
                 }
             };
             for router in routers {
-                let inwards = hosts.iter().map(|host| {
+                let narrow = |host: &IpAddr| {
                     format!("{option} route replace {host}/{prefix} dev far0 mtu {mtu}")
-                });
-                let outwards = format!("{option} route replace default via {out} mtu {mtu}");
-                routes(router, inwards.chain([outwards]))?;
+                };
+                routes(router, hosts.iter().map(narrow))?;
             }
         }
         Ok(())
