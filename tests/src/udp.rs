@@ -95,16 +95,22 @@ fn answer(socket: &UdpSocket, record: &Mutex<Record>, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         // An error is the end of the wait, or an ICMP message to an earlier answer.
         let Ok((len, peer)) = socket.recv_from(&mut buffer) else { continue };
+        change(record, |record| {
+            record.datagrams += 1;
+            record.bytes += len as u64;
+            record.clients.insert(peer.ip());
+        });
         // What an ICMP message has left on the socket would be taken for this answer's failure.
         let earlier = socket.take_error().ok().flatten();
         let sent = socket.send_to(buffer.get(..len).unwrap_or_default(), peer);
-        let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
-        record.datagrams += 1;
-        record.bytes += len as u64;
         let errors = earlier.into_iter().chain(sent.err());
-        record.too_large += errors.filter(pathmtu::is_too_large).count() as u64;
-        record.clients.insert(peer.ip());
+        let too_large = errors.filter(pathmtu::is_too_large).count() as u64;
+        change(record, |record| record.too_large += too_large);
     }
+}
+
+fn change(record: &Mutex<Record>, by: impl FnOnce(&mut Record)) {
+    by(&mut record.lock().unwrap_or_else(PoisonError::into_inner));
 }
 
 /// What became of a series of datagrams.

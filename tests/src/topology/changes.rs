@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::wiring::{self, routes};
 use super::{Arms, Distance, Plan, SERVER_ROUTERS, Topology};
@@ -51,12 +51,40 @@ impl Topology {
                     (&self.server_routers, servers.map(|server| server.ip()).to_vec())
                 }
             };
+            ensure!(!routers.is_empty(), "there is no router on that side");
             for router in routers {
                 let narrow = |host: &IpAddr| {
                     format!("{option} route replace {host}/{prefix} dev far0 mtu {mtu}")
                 };
                 routes(router, hosts.iter().map(narrow))?;
             }
+        }
+        Ok(())
+    }
+
+    /// Makes the balancer's own links of a side narrow, in the same way: by its routes.
+    pub fn narrow_own_link(&self, side: Side, mtu: u16) -> Result<()> {
+        let plan = self.plan;
+        for family in Family::here() {
+            let (distance, interface, router, hosts) = match side {
+                Side::Client => {
+                    let hosts = vec![plan.client(*family)];
+                    (plan.client, plan.client_side(), plan.client_router(), hosts)
+                }
+                Side::Servers => {
+                    let hosts = plan.servers(*family).map(|server| server.ip()).to_vec();
+                    (plan.servers, plan.server_side(), SERVER_ROUTERS[0].0, hosts)
+                }
+            };
+            let via = match distance {
+                Distance::Neighbour => String::new(),
+                Distance::BehindRouter => format!("via {} ", family.of(router)),
+            };
+            let (option, prefix) = (family.option(), family.host_prefix());
+            let narrow = |host: &IpAddr| {
+                format!("{option} route replace {host}/{prefix} {via}dev {interface} mtu {mtu}")
+            };
+            routes(&self.lb, hosts.iter().map(narrow))?;
         }
         Ok(())
     }
@@ -78,11 +106,8 @@ impl Topology {
 
     /// The servers are reached by the second of their routers from now on, and the first one is dead.
     pub fn move_servers_to_the_other_router(&self) -> Result<()> {
-        let [first, second] = self.server_routers.as_slice() else {
-            anyhow::bail!("the servers are behind no router");
-        };
+        let first = self.server_routers.first().context("the servers are behind no router")?;
         first.ip(&["link set near0 down", "link set far0 down"])?;
-        second.ip(&["link show near0"])?;
         wiring::route(&self.lb, Ipv4Addr::new(192, 168, 2, 0), SERVER_ROUTERS[1].0)?;
         for server in &self.servers {
             wiring::default_route(server, SERVER_ROUTERS[1].1)?;
