@@ -86,9 +86,11 @@ fn sequence(case: Case, close: Close) -> Result<()> {
     ));
     ensure!(outcome.good == count, "{case}: connection {}: {:?}", outcome.good, outcome.failed);
     ensure!(outcome.slow == 0, "{case}: {} connections lost their SYN", outcome.slow);
-    for acceptor in &acceptors {
-        assert_eq!(acceptor.accepted(), count / 2, "{case}: the servers' shares");
-    }
+    let shares = acceptors.each_ref().map(Acceptor::accepted);
+    assert_eq!(shares.iter().sum::<u64>(), count, "{case}: {shares:?}");
+    // Not exactly: a port that comes round again may find its old connection, and so its old server.
+    let even = shares.iter().all(|share| *share * 10 > count * 4);
+    ensure!(even, "{case}: the servers' shares are {shares:?}");
     session.send("still there\n")?;
     drop(session);
     match close {
