@@ -38,6 +38,25 @@ struct Server {
     flags: u16,
 }
 
+/// How many connections a real server has at this moment.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Load {
+    /// Established ones.
+    pub active: u64,
+    /// Those that begin or end.
+    pub inactive: u64,
+}
+
+/// The loads of the first `servers` real servers of a running instance, in the order of their ids.
+pub fn loads(setup: &Setup, servers: u32) -> Result<Vec<Load>> {
+    let load = |id| {
+        let load = bpftool::lookup(&setup.map("LOADS"), id)?;
+        let [active, inactive] = ["active", "inactive"].map(|field| bpftool::total(&load, field));
+        Ok(Load { active, inactive })
+    };
+    (0..servers).map(load).collect()
+}
+
 /// The counts of all real servers of a running instance.
 pub fn read(setup: &Setup) -> Result<Vec<Counts>> {
     let mut counts = Vec::new();

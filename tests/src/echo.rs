@@ -2,7 +2,7 @@
 //! segments in turn on a connection that stays open.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -13,7 +13,10 @@ use crate::netns::Netns;
 /// threads wait in system calls and cost nothing.
 pub fn serve(netns: &Netns, port: u16) -> Result<()> {
     let listener = netns.run(|| {
-        TcpListener::bind(("0.0.0.0", port)).with_context(|| format!("the echo on port {port}"))
+        // The IPv6 socket takes IPv4 too, but a kernel may have no IPv6.
+        TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))
+            .or_else(|_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)))
+            .with_context(|| format!("the echo on port {port}"))
     })?;
     std::thread::Builder::new().name("echo".to_owned()).spawn(move || {
         for stream in listener.incoming().flatten() {

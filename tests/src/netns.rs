@@ -29,19 +29,37 @@ impl Netns {
     /// Creates a namespace with its loopback interface up and without IPv6, whose router and
     /// neighbour discovery would only be noise on the test's links.
     pub fn new(name: impl Into<String>) -> Result<Self> {
-        let name = name.into();
+        Self::create(name.into(), &[("disable_ipv6", "1")])
+    }
+
+    /// Creates a namespace with its loopback interface up and with IPv6, if the kernel has it: addresses
+    /// can be used at once, and routers are not asked for.
+    pub fn dual_stack(name: impl Into<String>) -> Result<Self> {
+        let settings = [
+            ("disable_ipv6", "0"),
+            ("accept_dad", "0"),
+            ("dad_transmits", "0"),
+            ("accept_ra", "0"),
+            ("router_solicitations", "0"),
+        ];
+        Self::create(name.into(), &settings)
+    }
+
+    fn create(name: String, ipv6: &[(&str, &str)]) -> Result<Self> {
         command::run(Command::new("ip").args(["netns", "add", &name]))?;
         let netns = Self { name, keep: false };
-        netns.ip(&["link set lo up"])?;
         netns.run(|| {
             for scope in ["all", "default"] {
-                let knob = PathBuf::from(format!("/proc/sys/net/ipv6/conf/{scope}/disable_ipv6"));
-                if knob.exists() {
-                    std::fs::write(&knob, "1").with_context(|| knob.display().to_string())?;
+                for (knob, value) in ipv6 {
+                    let knob = PathBuf::from(format!("/proc/sys/net/ipv6/conf/{scope}/{knob}"));
+                    if knob.exists() {
+                        std::fs::write(&knob, value).with_context(|| knob.display().to_string())?;
+                    }
                 }
             }
             Ok(())
         })?;
+        netns.ip(&["link set lo up"])?;
         Ok(netns)
     }
 
@@ -147,6 +165,38 @@ pub fn names() -> Vec<String> {
 /// or that another sweep deletes in the same moment, is as good as deleted.
 pub fn delete(name: &str) {
     command::run(Command::new("ip").args(["netns", "delete", name])).ok();
+}
+
+/// What the TCP of a namespace has counted, over IPv4 and IPv6.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Segments {
+    /// Segments that came, bad ones included.
+    pub received: u64,
+    /// Segments that were sent, those that were sent again not included.
+    pub sent: u64,
+    /// Segments whose checksum was wrong.
+    pub bad_checksums: u64,
+}
+
+/// Reads the counts of a namespace's TCP.
+pub fn tcp_segments(netns: &Netns) -> Result<Segments> {
+    // `/proc/net` is the namespace of the process, this that of the thread.
+    let text = netns.run(|| Ok(std::fs::read_to_string("/proc/thread-self/net/snmp")?))?;
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("Tcp: "));
+    let (names, values) = lines.next().zip(lines.next()).context("no counts of TCP")?;
+    let count = |name: &str| {
+        let place = names.split(' ').position(|other| other == name);
+        let value = values.split(' ').nth(place?)?;
+        value.parse().ok()
+    };
+    let segments = || {
+        Some(Segments {
+            received: count("InSegs")?,
+            sent: count("OutSegs")?,
+            bad_checksums: count("InCsumErrors")?,
+        })
+    };
+    segments().with_context(|| format!("counts of TCP are missing in {names}"))
 }
 
 /// A runtime for one thread: its sockets belong to the namespace that the thread is in.

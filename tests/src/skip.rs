@@ -6,8 +6,9 @@ use std::io::Write as _;
 
 use crate::command;
 
-/// The commands that every test in namespaces needs.
-pub const COMMANDS: [&str; 5] = ["ip", "nsenter", "setpriv", "ethtool", "bpftool"];
+/// The commands that the tests in namespaces need.
+pub const COMMANDS: [&str; 8] =
+    ["ip", "nsenter", "setpriv", "ethtool", "bpftool", "iperf3", "ping", "tracepath"];
 
 /// Why tests in namespaces cannot run here, if they cannot.
 #[must_use]

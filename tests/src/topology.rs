@@ -1,4 +1,6 @@
-//! The standard picture: a client, the balancer, and real servers that share one network.
+//! The pictures: a client, the balancer, and real servers that share one network.
+//!
+//! The standard one ([`Plan::TWO_ARMED`]):
 //!
 //! ```text
 //!  client            lb                         switch              web1, web2, …
@@ -7,21 +9,49 @@
 //!                 10.64.1.2/32 (the VIP)
 //! ```
 //!
+//! A router on either side ([`Plan::ROUTED`]; [`Plan::ROUTED_SERVERS`] has only those of the servers, where the
+//! second router is there to move to):
+//!
+//! ```text
+//!  client          router            lb                br0   router1, router2        br1   web1, web2
+//!  client0 ── far0   near0 ── xlvs-c   xlvs-s ── lb0 ──┬── near0       far0 ──────────┬── eth0
+//!  10.64.2.1  .254  10.64.1.253                        ├── 192.168.1.251  192.168.2.251├── 192.168.2.100
+//!                                                      └── 192.168.1.252  192.168.2.252└── 192.168.2.101
+//! ```
+//!
+//! And everything behind one interface ([`Plan::ONE_ARMED`]; in [`Plan::ONE_NETWORK`] the client is
+//! 192.168.1.50 on `br0` itself):
+//!
+//! ```text
+//!  client          router                     br0     lb
+//!  client0 ── far0   near0 ────────────────────┬── lb0 ── xlvs-s 192.168.1.1, 192.168.1.2/32 (the VIP)
+//!  10.64.2.1  .254  192.168.1.253              ├── web1 ── eth0 192.168.1.100
+//!                                              └── web2 ── eth0 192.168.1.101
+//! ```
+//!
+//! Everybody has an IPv6 address too, with the same digits: [`crate::family`].
+//!
 //! Two settings stand in for what real network cards do by themselves. The ends that face the
 //! balancer have GRO on, because native XDP hands a frame to a veth only if the other end polls
 //! (NAPI), and drops it without a word otherwise. And they have transmit checksums off, because a
 //! veth passes on packets whose checksum is still to be filled in by hardware that does not exist,
 //! which no XDP program can finish; this also cuts segments to the size that a wire would carry.
 
+mod changes;
+mod plan;
+mod wiring;
+
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use crate::command;
+pub use self::changes::Side;
+pub use self::plan::{Arms, Distance, Plan};
+use self::wiring::{End, plug, veth};
+use crate::family::Family;
 use crate::netns::Netns;
 
-/// The client's address.
+/// The client's address in the standard picture.
 pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 64, 1, 1);
 /// The virtual service of the example file.
 pub const VIRTUAL: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 64, 1, 2), 10000);
@@ -37,30 +67,54 @@ pub const SERVERS: [SocketAddrV4; 2] = [
 /// The balancer's interfaces: towards the client, towards the servers.
 pub const INTERFACES: [&str; 2] = ["xlvs-c", "xlvs-s"];
 
-/// The namespaces of the picture; dropping it removes them with all their interfaces.
+/// What a router in front of the client is called by the client.
+const CLIENTS_GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 64, 2, 254);
+/// The routers in front of the servers: towards the balancer, towards the servers.
+const SERVER_ROUTERS: [(Ipv4Addr, Ipv4Addr); 2] = [
+    (Ipv4Addr::new(192, 168, 1, 251), Ipv4Addr::new(192, 168, 2, 251)),
+    (Ipv4Addr::new(192, 168, 1, 252), Ipv4Addr::new(192, 168, 2, 252)),
+];
+
+/// The namespaces of a picture; dropping it removes them with all their interfaces.
 #[derive(Debug)]
 pub struct Topology {
     /// Where requests come from.
     pub client: Netns,
     /// Where `xlvs run` belongs.
     pub lb: Netns,
-    /// The bridge that makes the servers neighbours of each other and of the balancer.
+    /// The bridges that make the servers neighbours of each other and of the balancer or the routers.
     pub switch: Netns,
     /// The real servers, in the order of [`SERVERS`].
     pub servers: Vec<Netns>,
+    /// The router in front of the client, if there is one.
+    pub client_router: Vec<Netns>,
+    /// The routers in front of the servers, if they are behind routers: the one in use, and another.
+    pub server_routers: Vec<Netns>,
+    /// What this is a picture of, and who has which address.
+    pub plan: Plan,
 }
 
 impl Topology {
-    /// Builds the picture; all namespaces get names that begin with `prefix` and a dash.
+    /// Builds the standard picture; all namespaces get names that begin with `prefix` and a dash.
     pub fn new(prefix: &str) -> Result<Self> {
-        let [client, lb, switch] =
-            ["client", "lb", "switch"].map(|role| Netns::new(format!("{prefix}-{role}")));
-        let servers = (1..=SERVERS.len()).map(|n| Netns::new(format!("{prefix}-web{n}")));
+        Self::of(prefix, Plan::TWO_ARMED)
+    }
+
+    /// Builds a picture.
+    pub fn of(prefix: &str, plan: Plan) -> Result<Self> {
+        let one = |role: &str| Netns::dual_stack(format!("{prefix}-{role}"));
+        let some = |role: &str, count: usize| {
+            (1..=count).map(|number| one(&format!("{role}{number}"))).collect::<Result<Vec<_>>>()
+        };
+        let routers = |distance, count| if distance == Distance::BehindRouter { count } else { 0 };
         let topology = Self {
-            client: client?,
-            lb: lb?,
-            switch: switch?,
-            servers: servers.collect::<Result<_>>()?,
+            client: one("client")?,
+            lb: one("lb")?,
+            switch: one("switch")?,
+            servers: some("web", SERVERS.len())?,
+            client_router: some("gateway", routers(plan.client, 1))?,
+            server_routers: some("router", routers(plan.servers, SERVER_ROUTERS.len()))?,
+            plan,
         };
         topology.connect().context("the test network could not be built")?;
         Ok(topology)
@@ -68,68 +122,101 @@ impl Topology {
 
     /// Every namespace of the picture.
     pub fn namespaces(&self) -> impl Iterator<Item = &Netns> {
-        let Self { client, lb, switch, servers } = self;
-        [client, lb, switch].into_iter().chain(servers)
+        let Self { client, lb, switch, servers, client_router, server_routers, plan: _ } = self;
+        [client, lb, switch].into_iter().chain(servers).chain(client_router).chain(server_routers)
     }
 
     /// Leaves everything standing when this value is dropped.
     pub fn keep(&mut self) {
-        let Self { client, lb, switch, servers } = self;
-        [client, lb, switch].into_iter().chain(servers).for_each(Netns::keep);
+        let Self { client, lb, switch, servers, client_router, server_routers, plan: _ } = self;
+        let all = [client, lb, switch].into_iter().chain(servers);
+        all.chain(client_router).chain(server_routers).for_each(Netns::keep);
     }
 
     fn connect(&self) -> Result<()> {
-        let Self { client, lb, switch, servers } = self;
-        let [client_side, server_side] = INTERFACES;
-
-        switch.ip(&["link add br0 type bridge stp_state 0 forward_delay 0", "link set br0 up"])?;
-        veth((client, "client0"), (lb, client_side))?;
-        veth((switch, "lb0"), (lb, server_side))?;
-        switch.ip(&["link set lb0 master br0"])?;
-
-        client.ip(&[
-            format!("addr add {CLIENT}/24 dev client0"),
-            format!("route add default via {BALANCER}"),
-        ])?;
-        lb.ip(&[
-            format!("addr add {BALANCER}/24 dev {client_side}"),
-            format!("addr add {}/32 dev {client_side}", VIRTUAL.ip()),
-            format!("addr add {GATEWAY}/24 dev {server_side}"),
-        ])?;
-        lb.set("ipv4/ip_forward", "1")?;
-
-        for (number, (server, address)) in (1..).zip(servers.iter().zip(SERVERS)) {
-            let port = format!("web{number}");
-            veth((server, "eth0"), (switch, &port))?;
-            switch.ip(&[format!("link set {port} master br0")])?;
-            server.ip(&[
-                format!("addr add {}/24 dev eth0", address.ip()),
-                format!("route add default via {GATEWAY}"),
+        for bridge in ["br0", "br1"] {
+            self.switch.ip(&[
+                format!(
+                    "link add {bridge} type bridge stp_state 0 forward_delay 0 mcast_snooping 0"
+                ),
+                format!("link set {bridge} up"),
             ])?;
         }
+        self.connect_balancer()?;
+        self.connect_client()?;
+        self.connect_servers()?;
         self.set_offloads(["gro", "on", "tx", "off"])
     }
 
-    /// Gives the ends that face the balancer the offloads that a veth has by itself, with which XDP does not
-    /// work: no GRO, checksums left open, segments joined.
-    pub fn use_default_offloads(&self) -> Result<()> {
-        self.set_offloads(["gro", "off", "tx", "on"])
+    fn connect_balancer(&self) -> Result<()> {
+        let Self { lb, switch, plan, .. } = self;
+        plug((lb, plan.server_side()), switch, "br0", "lb0")?;
+        wiring::address((lb, plan.server_side()), GATEWAY)?;
+        if plan.arms == Arms::Two {
+            veth(self.client_side_peer(), (lb, plan.client_side()))?;
+            wiring::address((lb, plan.client_side()), BALANCER)?;
+        }
+        wiring::host_address((lb, plan.client_side()), plan.virtual4())?;
+        wiring::forward(lb)
     }
 
-    fn set_offloads(&self, settings: [&str; 4]) -> Result<()> {
-        for (netns, interface) in [(&self.client, "client0"), (&self.switch, "lb0")] {
-            command::run(netns.command("ethtool").args(["-K", interface]).args(settings))?;
+    fn connect_client(&self) -> Result<()> {
+        let Self { client, lb, switch, plan, .. } = self;
+        let outermost = self.client_side_peer();
+        if plan.arms == Arms::One {
+            plug(outermost, switch, "br0", "client")?;
+        }
+        let Some(router) = self.client_router.first() else {
+            wiring::address(outermost, plan.client4())?;
+            return wiring::default_route(client, plan.balancer4());
+        };
+        veth((router, "far0"), (client, "client0"))?;
+        wiring::address(outermost, plan.client_router())?;
+        wiring::address((router, "far0"), CLIENTS_GATEWAY)?;
+        wiring::address((client, "client0"), plan.client4())?;
+        wiring::forward(router)?;
+        wiring::default_route(router, plan.balancer4())?;
+        wiring::default_route(client, CLIENTS_GATEWAY)?;
+        wiring::route(lb, plan.client4(), plan.client_router())
+    }
+
+    fn connect_servers(&self) -> Result<()> {
+        let Self { lb, switch, plan, .. } = self;
+        for (number, (router, (near, far))) in
+            (1..).zip(self.server_routers.iter().zip(SERVER_ROUTERS))
+        {
+            plug((router, "near0"), switch, "br0", &format!("near{number}"))?;
+            plug((router, "far0"), switch, "br1", &format!("far{number}"))?;
+            wiring::address((router, "near0"), near)?;
+            wiring::address((router, "far0"), far)?;
+            wiring::forward(router)?;
+            wiring::default_route(router, plan.way_out())?;
+        }
+        let (bridge, gateway) = match plan.servers {
+            Distance::Neighbour => ("br0", plan.way_out()),
+            Distance::BehindRouter => ("br1", SERVER_ROUTERS[0].1),
+        };
+        for (number, (server, address)) in (1..).zip(self.servers.iter().zip(plan.servers4())) {
+            plug((server, "eth0"), switch, bridge, &format!("web{number}"))?;
+            // So that a new MAC address is told to the neighbours.
+            server.set("ipv4/conf/all/arp_notify", "1")?;
+            if Family::here().contains(&Family::V6) {
+                server.set("ipv6/conf/all/ndisc_notify", "1")?;
+            }
+            wiring::address((server, "eth0"), *address.ip())?;
+            wiring::default_route(server, gateway)?;
+            if plan.servers == Distance::BehindRouter {
+                wiring::route(lb, *address.ip(), SERVER_ROUTERS[0].0)?;
+            }
         }
         Ok(())
     }
-}
 
-fn veth(one: (&Netns, &str), other: (&Netns, &str)) -> Result<()> {
-    let link = ["link", "add", one.1, "netns", one.0.name(), "type", "veth"];
-    let peer = ["peer", "name", other.1, "netns", other.0.name()];
-    command::run(Command::new("ip").args(link).args(peer))?;
-    for (netns, interface) in [one, other] {
-        netns.ip(&[format!("link set {interface} up")])?;
+    /// The interface through which the client's packets come to the balancer's network.
+    fn client_side_peer(&self) -> End<'_> {
+        match self.client_router.first() {
+            Some(router) => (router, "near0"),
+            None => (&self.client, "client0"),
+        }
     }
-    Ok(())
 }

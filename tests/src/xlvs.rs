@@ -11,7 +11,6 @@ use nix::sys::signal::Signal;
 
 use crate::netns::Netns;
 use crate::process::{Background, Lifetime, POLL};
-use crate::topology::INTERFACES;
 
 /// Loading and verifying the programs takes well under a second on an idle machine.
 const READY: Duration = Duration::from_secs(30);
@@ -30,27 +29,32 @@ pub struct Setup {
     pub log: PathBuf,
     /// `--mode`, if it is to be given.
     pub mode: Option<&'static str>,
+    /// The interfaces to attach to.
+    pub interfaces: Vec<String>,
+    /// Further arguments.
+    pub extra: Vec<String>,
 }
 
 impl Setup {
     /// The arguments of the command line, which is to be run inside the balancer's namespace.
     #[must_use]
     pub fn arguments(&self) -> Vec<String> {
-        let Self { config, pin_dir, runtime_dir, log: _, mode } = self;
+        let Self { config, pin_dir, runtime_dir, log: _, mode, interfaces, extra } = self;
         let mut arguments = vec!["run".to_owned()];
         let mut option = |name: &str, value: String| {
             arguments.push(format!("--{name}"));
             arguments.push(value);
         };
         option("config", config.display().to_string());
-        for interface in INTERFACES {
-            option("interface", interface.to_owned());
+        for interface in interfaces {
+            option("interface", interface.clone());
         }
         if let Some(mode) = mode {
             option("mode", (*mode).to_owned());
         }
         option("pin-dir", pin_dir.display().to_string());
         option("runtime-dir", runtime_dir.display().to_string());
+        arguments.extend_from_slice(extra);
         arguments
     }
 

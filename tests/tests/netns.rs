@@ -2,25 +2,41 @@
 //!
 //! Needs root and the binary (`cargo xtask test` builds it first); `XLVS_BIN` names another one.
 
+#[path = "netns/datagrams.rs"]
+mod datagrams;
+#[path = "netns/floods.rs"]
+mod floods;
 #[path = "netns/harness.rs"]
 mod harness;
+#[path = "netns/lab.rs"]
+mod lab;
 #[path = "netns/lifecycle.rs"]
 mod lifecycle;
 #[path = "netns/maps.rs"]
 mod maps;
 #[path = "netns/modes.rs"]
 mod modes;
+#[path = "netns/moves.rs"]
+mod moves;
 #[path = "netns/neighbours.rs"]
 mod neighbours;
 #[path = "netns/other_traffic.rs"]
 mod other_traffic;
+#[path = "netns/path_mtu.rs"]
+mod path_mtu;
 #[path = "netns/refusals.rs"]
 mod refusals;
 #[path = "netns/requests.rs"]
 mod requests;
+#[path = "netns/sequences.rs"]
+mod sequences;
+#[path = "netns/shapes.rs"]
+mod shapes;
 #[path = "netns/shutdown.rs"]
 mod shutdown;
 #[path = "netns/support.rs"]
 mod support;
+#[path = "netns/throughput.rs"]
+mod throughput;
 #[path = "netns/transfers.rs"]
 mod transfers;

@@ -14,13 +14,16 @@ use crate::shell::{self, Seconds, run, run_last, say};
 use crate::workspace::Workspace;
 
 /// What the tests in namespaces call.
-const PACKAGES: [Package; 6] = [
+const PACKAGES: [Package; 9] = [
     Package::command("bpftool", "bpftool"),
     Package::command("ethtool", "ethtool"),
     Package::command("iproute2", "ip"),
     Package::command("util-linux", "nsenter"),
     Package::command("procps", "sysctl"),
     Package::command("curl", "curl"),
+    Package::command("iperf3", "iperf3"),
+    Package::command("iputils-ping", "ping"),
+    Package::command("iputils-tracepath", "tracepath"),
 ];
 
 /// The whole task.

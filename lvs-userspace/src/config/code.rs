@@ -1,7 +1,7 @@
 //! The diagnostics' codes. A code is stable: people search for it, scripts filter by it.
 //!
-//! 0xx files and words, 02x braces, 03x keywords, 04x arguments, 05x services that cannot work, 06x warnings,
-//! 07x notices. Some file in `tests/ui/` provokes each.
+//! 0xx files and words, 02x braces, 03x keywords, 04x arguments, 05x services that cannot work as they are,
+//! 06x warnings, 07x notices. Some file in `tests/ui/` provokes each.
 
 /// How bad a diagnostic is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,24 +83,36 @@ codes! {
     MissingArgument = "XLVS040" Error,
     /// An argument too many.
     ExtraArgument = "XLVS041" Error,
-    /// Not an IPv4 address that a server can have.
+    /// Not an address that a server can have.
     BadAddress = "XLVS042" Error,
-    /// Not a TCP port.
+    /// Not a port.
     BadPort = "XLVS043" Error,
     /// Not a number, or one outside its range.
     BadNumber = "XLVS044" Error,
     /// Not one of the words that a keyword takes.
     BadChoice = "XLVS045" Error,
+    /// Not a range of addresses.
+    BadRange = "XLVS046" Error,
     /// A service that would get keepalived's default scheduler, which is not there yet.
     NoScheduler = "XLVS050" Error,
-    /// A service that would get keepalived's default protocol, which is not there yet.
-    NoProtocol = "XLVS051" Error,
+    /// A service without `protocol` gets UDP, which is seldom meant.
+    NoProtocol = "XLVS051" Warning,
     /// A service without real servers.
     NoRealServers = "XLVS052" Error,
-    /// A second service with the same address and port.
+    /// A second service with the same address, port and protocol.
     DuplicateService = "XLVS053" Error,
     /// More services or real servers than the tables hold.
     TooMany = "XLVS054" Error,
+    /// A `laddr_group_name` that names no group.
+    UnknownGroup = "XLVS055" Error,
+    /// A `local_address_group` without addresses.
+    EmptyGroup = "XLVS056" Error,
+    /// A second `local_address_group` of the same name.
+    DuplicateGroup = "XLVS057" Error,
+    /// An address of the other family than its service's.
+    WrongFamily = "XLVS058" Error,
+    /// More local addresses than a service can have.
+    TooManyLocalAddresses = "XLVS059" Error,
     /// A second real server with the same address and port.
     DuplicateRealServer = "XLVS060" Warning,
     /// A keyword given twice.
@@ -109,6 +121,12 @@ codes! {
     AllWeightsZero = "XLVS062" Warning,
     /// A file without any service.
     NoServices = "XLVS063" Warning,
+    /// `ops` on a service that is not UDP.
+    OpsNeedsUdp = "XLVS064" Warning,
+    /// `laddr_group_name` on a service without full NAT.
+    LocalAddressesNeedFullNat = "XLVS065" Warning,
+    /// An address that a `local_address_group` has already.
+    DuplicateLocalAddress = "XLVS066" Warning,
     /// `delay_loop` has no effect yet.
     NoHealthChecks = "XLVS070" Notice,
     /// `persistent_timeout`, one vendor's spelling.

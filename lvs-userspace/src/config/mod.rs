@@ -34,7 +34,7 @@ use self::{
 };
 pub use self::{
     code::Severity,
-    model::{Config, Forwarding, Protocol, RealServer, Scheduler, VirtualServer},
+    model::{Config, Forwarding, Protocol, RealServer, Scheduler, Timeouts, VirtualServer},
     report::Report,
 };
 

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::{Failure, Report, parse};
 
-const VALID: &str = include_str!("../../tests/ui/guide.conf");
+const VALID: [&str; 2] =
+    [include_str!("../../tests/ui/guide.conf"), include_str!("../../tests/ui/full-nat.conf")];
 
 /// Pieces that a configuration is made of, right and wrong ones.
 const PIECES: &[&str] = &[
@@ -23,6 +24,14 @@ const PIECES: &[&str] = &[
     "rr",
     "lb_kind",
     "NAT",
+    "FNAT",
+    "local_address_group",
+    "laddr_group_name",
+    "10.0.0.1-200",
+    "fd00::1-ffff",
+    "ops",
+    "lvs_timeouts",
+    "tcp",
     "protocol",
     "TCP",
     "weight",
@@ -96,12 +105,13 @@ proptest! {
 
     #[test]
     fn mutated_files(
+        valid in prop::sample::select(&VALID[..]),
         edits in prop::collection::vec(
             (any::<prop::sample::Index>(), 0_usize..20, prop::sample::select(PIECES)),
             1..6,
         )
     ) {
-        let mut text: Vec<char> = VALID.chars().collect();
+        let mut text: Vec<char> = valid.chars().collect();
         for (at, length, piece) in edits {
             let at = at.index(text.len() + 1);
             let end = (at + length).min(text.len());

@@ -1,5 +1,5 @@
 //! Which keyword belongs in which block: what this version acts on, and what keepalived 2.4.3
-//! (for full NAT: DPVS) knows besides.
+//! knows besides. The keywords of full NAT are those of DPVS.
 //!
 //! The second kind matters because such a line is no typing error: its author is told that this version lacks the
 //! feature. The tables also say where a misplaced keyword belongs, and are what suggestions are taken from.
@@ -12,6 +12,8 @@ pub(crate) enum Place {
     RealServer,
     Checker,
     GlobalDefs,
+    /// Its lines begin with addresses, not with keywords.
+    LocalAddressGroup,
 }
 
 impl Place {
@@ -23,6 +25,7 @@ impl Place {
             Self::RealServer => "a `real_server` block",
             Self::Checker => "a health check's block",
             Self::GlobalDefs => "a `global_defs` block",
+            Self::LocalAddressGroup => "a `local_address_group` block",
         }
     }
 }
@@ -30,14 +33,19 @@ impl Place {
 /// A keyword that this version acts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keyword {
+    GlobalDefs,
+    Timeouts,
+    LocalAddressGroup,
     VirtualServer,
     DelayLoop,
     Scheduler,
     Forwarding,
+    LocalAddresses,
     Persistence,
     /// `persistent_timeout`, an alias that keepalived does not have.
     PersistenceAlias,
     Protocol,
+    OnePacket,
     RealServer,
     Weight,
 }
@@ -62,11 +70,15 @@ struct Table {
 static TABLES: [Table; 5] = [
     Table {
         place: Place::Top,
-        understood: &[("virtual_server", Keyword::VirtualServer)],
+        understood: &[
+            ("virtual_server", Keyword::VirtualServer),
+            ("global_defs", Keyword::GlobalDefs),
+            ("local_address_group", Keyword::LocalAddressGroup),
+        ],
         #[rustfmt::skip]
         not_yet: &[
-            "SSL", "bfd_instance", "child_wait_time", "garp_group", "global_defs", "instance",
-            "interface_up_down_delays", "linkbeat_interfaces", "linkbeat_use_polling", "local_address_group",
+            "SSL", "bfd_instance", "child_wait_time", "garp_group", "instance",
+            "interface_up_down_delays", "linkbeat_interfaces", "linkbeat_use_polling",
             "namespace_with_ipsets", "net_namespace", "net_namespace_ipvs", "static_ipaddress", "static_routes",
             "static_rules", "track_file", "track_group", "use_pid_dir", "virtual_server_group", "vrrp_instance",
             "vrrp_script", "vrrp_sync_group", "vrrp_track_file", "vrrp_track_process",
@@ -80,16 +92,18 @@ static TABLES: [Table; 5] = [
             ("lvs_sched", Keyword::Scheduler),
             ("lb_kind", Keyword::Forwarding),
             ("lvs_method", Keyword::Forwarding),
+            ("laddr_group_name", Keyword::LocalAddresses),
             ("persistence_timeout", Keyword::Persistence),
             ("persistent_timeout", Keyword::PersistenceAlias),
             ("protocol", Keyword::Protocol),
+            ("ops", Keyword::OnePacket),
             ("real_server", Keyword::RealServer),
         ],
         #[rustfmt::skip]
         not_yet: &[
             "alpha", "connect_timeout", "delay_before_retry", "flag-1", "flag-2", "flag-3", "ha_suspend", "hashed",
-            "hysteresis", "inhibit_on_failure", "ip_family", "laddr_group_name", "mh-fallback", "mh-port", "omega",
-            "ops", "persistence_engine", "persistence_granularity", "quorum", "quorum_down", "quorum_up", "retry",
+            "hysteresis", "inhibit_on_failure", "ip_family", "mh-fallback", "mh-port", "omega",
+            "persistence_engine", "persistence_granularity", "quorum", "quorum_down", "quorum_up", "retry",
             "sh-fallback", "sh-port", "smtp_alert", "snmp_name", "sorry_server", "sorry_server_inhibit",
             "sorry_server_lvs_method", "virtualhost", "warmup", "weight",
         ],
@@ -120,7 +134,7 @@ static TABLES: [Table; 5] = [
     },
     Table {
         place: Place::GlobalDefs,
-        understood: &[],
+        understood: &[("lvs_timeouts", Keyword::Timeouts)],
         #[rustfmt::skip]
         not_yet: &[
             "checker_cpu_affinity", "checker_log_all_failures", "checker_no_swap", "checker_priority",
@@ -129,7 +143,7 @@ static TABLES: [Table; 5] = [
             "include_check", "json_dump_file", "json_version", "lvs_flush", "lvs_flush_on_stop",
             "lvs_flush_onstop", "lvs_netlink_cmd_rcv_bufs", "lvs_netlink_cmd_rcv_bufs_force",
             "lvs_netlink_monitor_rcv_bufs", "lvs_netlink_monitor_rcv_bufs_force", "lvs_notify_fifo",
-            "lvs_notify_fifo_script", "lvs_process_name", "lvs_sync_daemon", "lvs_timeouts", "nftables_counters",
+            "lvs_notify_fifo_script", "lvs_process_name", "lvs_sync_daemon", "nftables_counters",
             "nftables_ipvs", "nftables_ipvs_priority", "nftables_ipvs_start_fwmark", "no_checker_emails",
             "no_email_faults", "notification_email", "notification_email_from", "notify_fifo",
             "notify_fifo_script", "random_seed", "reload_check_config", "reload_file", "reload_repeat",
@@ -164,6 +178,17 @@ pub(crate) fn meaning(place: Place, word: &str) -> Meaning {
     .unwrap_or(Meaning::Unknown)
 }
 
+/// Whether a line that begins with this word can stand in a block.
+pub(crate) fn fits(place: Place, word: &str) -> bool {
+    match place {
+        Place::LocalAddressGroup => {
+            word.contains(['.', ':'])
+                && word.starts_with(|c: char| c.is_ascii_hexdigit() || c == ':')
+        }
+        _ => matches!(meaning(place, word), Meaning::Keyword(_)),
+    }
+}
+
 /// The keywords of a block that this version acts on.
 pub(crate) fn understood(place: Place) -> Vec<&'static str> {
     let tables = TABLES.iter().filter(|table| table.place == place);
@@ -184,15 +209,22 @@ pub(crate) fn begins_at_top(word: &str) -> bool {
         "virtual_server"
             | "virtual_server_group"
             | "global_defs"
+            | "local_address_group"
             | "vrrp_instance"
             | "vrrp_script"
             | "vrrp_sync_group"
     )
 }
 
-/// Keywords that mean nothing without their block.
-pub(crate) fn needs_block(word: &str) -> bool {
-    matches!(word, "virtual_server" | "real_server")
+/// The block that a keyword begins, if it means nothing without one.
+pub(crate) fn needs_block(word: &str) -> Option<Place> {
+    match word {
+        "virtual_server" => Some(Place::VirtualServer),
+        "real_server" => Some(Place::RealServer),
+        "global_defs" => Some(Place::GlobalDefs),
+        "local_address_group" => Some(Place::LocalAddressGroup),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

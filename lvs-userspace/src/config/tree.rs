@@ -130,7 +130,7 @@ impl<'s> Builder<'s, '_> {
     fn plain(&mut self, directive: Directive<'s>, ahead: Option<&Token<'s>>) {
         self.repair_before(&directive);
         let open_follows = matches!(ahead, Some(Token::Open(_)));
-        if !open_follows && schema::needs_block(&directive.keyword.text) {
+        if !open_follows && let Some(place) = schema::needs_block(&directive.keyword.text) {
             let head = directive.head();
             let end = Span::new(head.end, head.end);
             self.sink.push(
@@ -141,7 +141,7 @@ impl<'s> Builder<'s, '_> {
                 )
                 .help("put ` {` at the end of this line, and `}` on a line of its own after the block"),
             );
-            if self.block_follows(&directive, ahead) {
+            if self.block_follows(&directive, place, ahead) {
                 self.push_frame(Some(directive), end);
                 return;
             }
@@ -150,21 +150,19 @@ impl<'s> Builder<'s, '_> {
     }
 
     /// Whether what comes next reads like the block of a directive that lacks its `{`.
-    fn block_follows(&self, directive: &Directive<'_>, ahead: Option<&Token<'_>>) -> bool {
+    fn block_follows(
+        &self,
+        directive: &Directive<'_>,
+        inner: Place,
+        ahead: Option<&Token<'_>>,
+    ) -> bool {
         let Some(token) = ahead else { return false };
         let own = self.source.indentation(directive.keyword.span.start);
         let next = self.source.indentation(token.span().start);
         let fits = match token {
             Token::Close(_) => true,
             Token::Open(_) => false,
-            Token::Word(word) => {
-                let inner = if directive.keyword.text == "real_server" {
-                    Place::RealServer
-                } else {
-                    Place::VirtualServer
-                };
-                matches!(schema::meaning(inner, &word.text), Meaning::Keyword(_))
-            }
+            Token::Word(word) => schema::fits(inner, &word.text),
         };
         next > own || (next == own && fits)
     }
@@ -250,13 +248,13 @@ impl<'s> Builder<'s, '_> {
             self.root.iter().rposition(|directive| schema::begins_at_top(&directive.keyword.text));
         if let Some(last) = last {
             let tail = self.root.split_off(last + 1);
-            let belongs = tail.iter().all(|directive| {
-                matches!(
-                    schema::meaning(Place::Top, &directive.keyword.text),
-                    Meaning::Elsewhere(_)
-                )
-            });
             let directive = self.root.last_mut();
+            let inner = directive.as_ref().and_then(|last| schema::needs_block(&last.keyword.text));
+            let belongs = tail.iter().all(|directive| {
+                let word = &directive.keyword.text;
+                matches!(schema::meaning(Place::Top, word), Meaning::Elsewhere(_))
+                    || inner.is_some_and(|inner| schema::fits(inner, word))
+            });
             if let Some((head, block)) =
                 directive.and_then(|last| Some((last.head(), last.block.as_mut()?)))
             {

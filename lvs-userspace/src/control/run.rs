@@ -1,6 +1,6 @@
 //! `xlvs run`: from the configuration file to packets, and back to nothing at the end.
 
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use aya_log::EbpfLogger;
@@ -162,7 +162,15 @@ fn advise(interfaces: &[Interface]) {
 /// Says which virtual addresses nobody will answer ARP requests for.
 async fn advise_on_addresses(config: &Config, netlink: &rtnetlink::Handle) -> anyhow::Result<()> {
     let local = net::local_ipv4(netlink).await.context("cannot list this host's addresses")?;
-    let addresses: BTreeSet<_> = config.services.iter().map(|service| service.address).collect();
+    // IPv6 addresses of this host are not listed yet.
+    let addresses: BTreeSet<_> = config
+        .services
+        .iter()
+        .filter_map(|service| match service.address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        })
+        .collect();
     for address in addresses.into_iter().filter(|address| !local.contains(address)) {
         warn!(
             "the virtual address {address} is not on this host, so that clients find nobody under it; \

@@ -1,5 +1,7 @@
 //! From the configuration to the contents of the maps.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use lvs_common::abi::{
     SchedulerState, Server, Service, ServiceKey4, forwarding, scheduler, server_flags,
 };
@@ -26,9 +28,18 @@ impl Tables {
     pub fn new(config: &Config) -> Self {
         let mut tables = Self::default();
         for (id, service) in (0_u32..).zip(&config.services) {
+            let (IpAddr::V4(address), Forwarding::Nat, Protocol::Tcp) =
+                (service.address, service.forwarding, service.protocol)
+            else {
+                tracing::error!(
+                    "the tables cannot hold line {} yet, so that it is not balanced",
+                    service.line
+                );
+                continue;
+            };
             let first_server = tables.servers.len() as u32;
             tables.servers.extend(service.real_servers.iter().map(|server| Server {
-                address: server.address.octets(),
+                address: octets(server.address),
                 port: server.port,
                 flags: server_flags::AVAILABLE,
                 weight: server.weight,
@@ -43,11 +54,9 @@ impl Tables {
             tables.members.extend(usable.collect::<Vec<_>>().into_iter().rev());
             tables.services.push((
                 ServiceKey4 {
-                    address: service.address.octets(),
+                    address: address.octets(),
                     port: service.port,
-                    protocol: match service.protocol {
-                        Protocol::Tcp => u16::from(lvs_common::wire::PROTOCOL_TCP),
-                    },
+                    protocol: u16::from(lvs_common::wire::PROTOCOL_TCP),
                 },
                 Service {
                     id,
@@ -59,9 +68,7 @@ impl Tables {
                     scheduler: match service.scheduler {
                         Scheduler::RoundRobin => scheduler::ROUND_ROBIN,
                     },
-                    forwarding: match service.forwarding {
-                        Forwarding::Nat => forwarding::NAT,
-                    },
+                    forwarding: forwarding::NAT,
                     reserved: 0,
                 },
             ));
@@ -90,6 +97,14 @@ impl Tables {
                 .map_err(|source| Error::Map { map: "SERVICES4", source })?;
         }
         Ok(())
+    }
+}
+
+/// A service's real servers have its address family.
+const fn octets(address: IpAddr) -> [u8; 4] {
+    match address {
+        IpAddr::V4(address) => address.octets(),
+        IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED.octets(),
     }
 }
 

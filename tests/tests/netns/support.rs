@@ -1,6 +1,8 @@
 //! What every test here begins with: the standard picture with its two HTTP servers, and `xlvs`.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context as _, Result, ensure};
@@ -39,6 +41,8 @@ impl Bed {
             runtime_dir: self.scratch.path("run"),
             log: self.scratch.path("xlvs.log"),
             mode,
+            interfaces: self.topology.plan.interfaces(),
+            extra: Vec::new(),
         })
     }
 
@@ -96,4 +100,9 @@ pub(crate) fn from_environment(name: &str, default: u64) -> Result<u64> {
         Ok(value) => value.parse().with_context(|| format!("{name}={value} is not a number")),
         Err(_) => Ok(default),
     }
+}
+
+/// A figure for the person who runs the tests, who sees it if `.config/nextest.toml` says so.
+pub(crate) fn say(figure: fmt::Arguments<'_>) {
+    writeln!(std::io::stderr(), "{figure}").ok();
 }

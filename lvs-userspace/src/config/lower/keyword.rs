@@ -18,12 +18,10 @@ pub(super) fn visit(directive: &Directive<'_>, place: Place, sink: &mut Sink) ->
     }
     let diagnostic = match schema::meaning(place, &word.text) {
         Meaning::Keyword(keyword) => return Some(keyword),
-        Meaning::NotYet => Diagnostic::new(
-            Code::KeywordNotYet,
-            word.span,
-            not_yet(&word.text, &quoted(&word.text)),
-        )
-        .help("give xlvs a file of its own without it, and without its block if it has one"),
+        Meaning::NotYet => {
+            Diagnostic::new(Code::KeywordNotYet, word.span, not_yet(&quoted(&word.text)))
+                .help("give xlvs a file of its own without it, and without its block if it has one")
+        }
         Meaning::Elsewhere(home) => Diagnostic::new(
             Code::MisplacedKeyword,
             word.span,
@@ -37,6 +35,17 @@ pub(super) fn visit(directive: &Directive<'_>, place: Place, sink: &mut Sink) ->
     };
     sink.push(diagnostic);
     None
+}
+
+/// Whether a line may begin with a value; if it is a keyword of another block or the preprocessor's, that is reported.
+pub(super) fn allow_value(directive: &Directive<'_>, place: Place, sink: &mut Sink) -> bool {
+    let word = &directive.keyword;
+    if preprocessor(&word.text).is_none() && schema::meaning(place, &word.text) == Meaning::Unknown
+    {
+        return !refuse_preprocessor(word, sink);
+    }
+    visit(directive, place, sink);
+    false
 }
 
 fn unknown(word: &Word<'_>, place: Place, sink: &Sink) -> Diagnostic {
@@ -54,13 +63,9 @@ fn unknown(word: &Word<'_>, place: Place, sink: &Sink) -> Diagnostic {
     })
 }
 
-/// Says that a word or form is known elsewhere; full NAT came to LVS by other projects than keepalived.
-pub(super) fn not_yet(word: &str, form: &str) -> String {
-    let who = match word {
-        "FNAT" | "laddr_group_name" | "local_address_group" => "DPVS",
-        _ => "keepalived",
-    };
-    format!("{who} knows {form}, this version of xlvs does not yet")
+/// Says that keepalived has more.
+pub(super) fn not_yet(form: &str) -> String {
+    format!("keepalived knows {form}, this version of xlvs does not yet")
 }
 
 /// Reports a block on a keyword that takes none.
@@ -101,6 +106,6 @@ fn preprocessor(word: &str) -> Option<&'static str> {
 }
 
 fn preprocessor_not_yet(word: &Word<'_>, feature: &str) -> Diagnostic {
-    Diagnostic::new(Code::PreprocessorNotYet, word.span, not_yet(&word.text, feature))
+    Diagnostic::new(Code::PreprocessorNotYet, word.span, not_yet(feature))
         .help("write the text out in this file")
 }

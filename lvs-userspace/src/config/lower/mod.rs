@@ -3,7 +3,10 @@
 //! A directive that is wrong is reported and left out, its neighbours and its block are still read, so that one run
 //! shows everything. Whoever calls this must not use the result if there were errors.
 
+mod global_defs;
 mod keyword;
+mod local_address;
+mod range;
 mod real_server;
 mod service;
 mod setting;
@@ -47,14 +50,24 @@ pub(crate) fn lower(source: &Source, root: &[Directive<'_>], sink: &mut Sink) ->
     let mut config = Config::default();
     let mut heads = HashMap::new();
     let mut count = Count::default();
+    let mut global = global_defs::Draft::default();
+    let mut groups = local_address::Groups::default();
+    let mut services = Vec::new();
     for directive in root {
-        if keyword::visit(directive, Place::Top, context.sink) != Some(Keyword::VirtualServer) {
-            continue;
+        match keyword::visit(directive, Place::Top, context.sink) {
+            Some(Keyword::VirtualServer) => services.push(directive),
+            Some(Keyword::GlobalDefs) => global.read(directive, context.sink),
+            Some(Keyword::LocalAddressGroup) => groups.read(directive, context.sink),
+            _ => {}
         }
-        let read = service::lower(directive, &mut context);
+    }
+    // After all groups: they may stand behind the services that use them.
+    for directive in services {
+        let read = service::lower(directive, &groups, &mut context);
         count.add(directive, read.real_servers, context.sink);
-        if let Some((address, port)) = read.endpoint {
-            match heads.entry((address, port)) {
+        if let Some(key) = read.key {
+            let (address, port, protocol) = key;
+            match heads.entry(key) {
                 Entry::Vacant(free) => {
                     free.insert(directive.head());
                 }
@@ -64,7 +77,7 @@ pub(crate) fn lower(source: &Source, root: &[Directive<'_>], sink: &mut Sink) ->
                         Diagnostic::new(
                             Code::DuplicateService,
                             directive.head(),
-                            format!("the virtual server {address} port {port} is there already"),
+                            format!("the virtual server {address} port {port} {protocol} is there already"),
                         )
                         .also(*first.get(), "first here")
                         .help(format!(
@@ -77,7 +90,8 @@ pub(crate) fn lower(source: &Source, root: &[Directive<'_>], sink: &mut Sink) ->
         }
         config.services.extend(read.service);
     }
-    if root.is_empty() && context.sink.errors() == 0 {
+    config.timeouts = global.finish();
+    if count.services == 0 && context.sink.errors() == 0 {
         context.sink.push(
             Diagnostic::new(Code::NoServices, Span::new(0, 0), "no `virtual_server` in this file")
                 .help("nothing will be balanced; is this the right file?"),

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    net::Ipv4Addr,
+    net::IpAddr,
     time::Duration,
 };
 
@@ -15,7 +15,9 @@ use super::{
         source::Span,
         tree::Directive,
     },
-    Context, keyword, real_server,
+    Context, keyword,
+    local_address::{Groups, Named},
+    real_server,
     setting::Setting,
     value::{self, Choice},
 };
@@ -29,9 +31,6 @@ const DELAY_LOOP: Duration = Duration::from_secs(60);
 /// The kernel's `IPVS_SVC_PERSISTENT_TIMEOUT`, for the keyword without a number.
 const PERSISTENCE: u32 = 360;
 
-/// keepalived's `LVS_MAX_TIMEOUT`: 31 days.
-const PERSISTENCE_LIMIT: u32 = 31 * 24 * 60 * 60;
-
 static SCHEDULER: Choice<Scheduler> = Choice {
     what: "scheduler",
     understood: &[("rr", Scheduler::RoundRobin)],
@@ -43,22 +42,22 @@ static SCHEDULER: Choice<Scheduler> = Choice {
 
 static FORWARDING: Choice<Forwarding> = Choice {
     what: "forwarding method",
-    understood: &[("NAT", Forwarding::Nat)],
-    not_yet: &["DR", "TUN", "FNAT"],
+    understood: &[("NAT", Forwarding::Nat), ("FNAT", Forwarding::FullNat)],
+    not_yet: &["DR", "TUN"],
     any_case: false,
 };
 
 static PROTOCOL: Choice<Protocol> = Choice {
     what: "protocol",
-    understood: &[("TCP", Protocol::Tcp)],
-    not_yet: &["UDP", "SCTP"],
+    understood: &[("TCP", Protocol::Tcp), ("UDP", Protocol::Udp)],
+    not_yet: &["SCTP"],
     any_case: true,
 };
 
 /// What could be read of a service.
 pub(super) struct Read {
-    /// Known even if the rest is wrong, so that duplicates are found.
-    pub(super) endpoint: Option<(Ipv4Addr, u16)>,
+    /// Address, port and protocol, known even if the rest is wrong, so that duplicates are found.
+    pub(super) key: Option<(IpAddr, u16, Protocol)>,
     /// How many real servers were written down.
     pub(super) real_servers: usize,
     pub(super) service: Option<VirtualServer>,
@@ -67,27 +66,37 @@ pub(super) struct Read {
 /// The block's content as far as it has been read.
 #[derive(Default)]
 struct Draft {
+    /// The service's own, if it could be read, and where it stands.
+    address: Option<(IpAddr, Span)>,
     scheduler: Setting<Scheduler>,
     forwarding: Setting<Forwarding>,
+    local_addresses: Setting<Named>,
     persistence: Setting<Duration>,
     protocol: Setting<Protocol>,
+    one_packet: Setting<()>,
     delay_loop: Setting<Duration>,
     real_servers: Vec<RealServer>,
-    heads: HashMap<(Ipv4Addr, u16), Span>,
+    heads: HashMap<(IpAddr, u16), Span>,
     written: usize,
 }
 
 /// Reads a service; the whole block, even if its address is wrong.
-pub(super) fn lower(directive: &Directive<'_>, context: &mut Context<'_>) -> Read {
+pub(super) fn lower(directive: &Directive<'_>, groups: &Groups, context: &mut Context<'_>) -> Read {
     let endpoint = value::endpoint(directive, context.sink);
-    let mut draft = Draft::default();
+    let mut draft = Draft {
+        address: endpoint.map(|(address, _)| (address, directive.head())),
+        ..Draft::default()
+    };
     for child in directive.block.iter().flat_map(|block| &block.children) {
         draft.read(child, context);
     }
     let real_servers = draft.written;
+    let key =
+        endpoint.zip(draft.protocol()).map(|((address, port), protocol)| (address, port, protocol));
     // Without a block, that is the error, and it has been reported.
-    let service = directive.block.as_ref().and_then(|_| draft.finish(directive, endpoint, context));
-    Read { endpoint, real_servers, service }
+    let service =
+        directive.block.as_ref().and_then(|_| draft.finish(directive, endpoint, groups, context));
+    Read { key, real_servers, service }
 }
 
 impl Draft {
@@ -118,10 +127,19 @@ impl Draft {
             Keyword::Forwarding => {
                 self.forwarding.set(child, forwarding(child, sink), sink);
             }
+            Keyword::LocalAddresses => {
+                let args = value::args(child, 1..=1, "laddr_group_name NAME", sink);
+                let name = args.and_then(|args| args.first()).map(Named::new);
+                self.local_addresses.set(child, name, sink);
+            }
             Keyword::Protocol => {
-                let word = value::args(child, 1..=1, "protocol TCP", sink);
+                let word = value::args(child, 1..=1, "protocol TCP|UDP", sink);
                 let value = word.and_then(|args| PROTOCOL.pick(args.first()?, sink));
                 self.protocol.set(child, value, sink);
+            }
+            Keyword::OnePacket => {
+                let flag = value::args(child, 0..=0, "ops", sink).map(|_| ());
+                self.one_packet.set(child, flag, sink);
             }
             Keyword::Persistence => self.persistence.set(child, persistence(child, sink), sink),
             Keyword::PersistenceAlias => {
@@ -136,7 +154,12 @@ impl Draft {
                 self.persistence.set(child, persistence(child, sink), sink);
             }
             // These belong in other blocks, which `visit` has checked.
-            Keyword::RealServer | Keyword::VirtualServer | Keyword::Weight => {}
+            Keyword::GlobalDefs
+            | Keyword::LocalAddressGroup
+            | Keyword::RealServer
+            | Keyword::Timeouts
+            | Keyword::VirtualServer
+            | Keyword::Weight => {}
         }
     }
 
@@ -151,6 +174,14 @@ impl Draft {
             );
         }
         let Some(server) = real_server::lower(child, context) else { return };
+        if let Some((address, head)) = self.address
+            && address.is_ipv4() != server.address.is_ipv4()
+        {
+            let what = format!("the real server {}", server.address);
+            let report = value::wrong_family(child.head(), &what, server.address, address);
+            context.sink.push(report.also(head, "the service"));
+            return;
+        }
         match self.heads.entry((server.address, server.port)) {
             Entry::Vacant(free) => {
                 free.insert(child.head());
@@ -175,12 +206,26 @@ impl Draft {
     fn finish(
         self,
         directive: &Directive<'_>,
-        endpoint: Option<(Ipv4Addr, u16)>,
+        endpoint: Option<(IpAddr, u16)>,
+        groups: &Groups,
         context: &mut Context<'_>,
     ) -> Option<VirtualServer> {
         let head = directive.head();
         let sink = &mut *context.sink;
         self.check_presence(head, sink);
+        let protocol = self.protocol();
+        if protocol == Some(Protocol::Tcp)
+            && let Some(flag) = self.one_packet.head()
+        {
+            sink.push(
+                Diagnostic::new(
+                    Code::OpsNeedsUdp,
+                    flag,
+                    "`ops` is for UDP; on this TCP service it is ignored, as in keepalived",
+                )
+                .help("delete it"),
+            );
+        }
         if !self.real_servers.is_empty()
             && self.real_servers.iter().all(|server| server.weight == 0)
         {
@@ -193,9 +238,7 @@ impl Draft {
                 .help("every new connection will be dropped; give one of them a weight"),
             );
         }
-        let forwarding = if self.forwarding.is_set() {
-            self.forwarding.value()
-        } else {
+        if !self.forwarding.is_set() {
             sink.push(
                 Diagnostic::new(
                     Code::DefaultForwarding,
@@ -204,20 +247,48 @@ impl Draft {
                 )
                 .help("write `lb_kind NAT` to say so"),
             );
-            Some(Forwarding::Nat)
-        };
+        }
+        let local_addresses = self.local_addresses(groups, sink);
         let (address, port) = endpoint?;
         Some(VirtualServer {
             address,
             port,
-            protocol: self.protocol.value()?,
+            protocol: protocol?,
             scheduler: self.scheduler.value()?,
-            forwarding: forwarding?,
+            forwarding: self.forwarding.or(Forwarding::Nat)?,
+            local_addresses,
+            one_packet: self.one_packet.is_set() && protocol == Some(Protocol::Udp),
             persistence: self.persistence.value(),
             delay_loop: self.delay_loop.value().unwrap_or(DELAY_LOOP),
             real_servers: self.real_servers,
             line: context.line(directive.keyword.span),
         })
+    }
+
+    fn local_addresses(&self, groups: &Groups, sink: &mut Sink) -> Vec<IpAddr> {
+        match (self.forwarding.or(Forwarding::Nat), self.local_addresses.head()) {
+            (Some(Forwarding::FullNat), _) => {
+                let named = self.local_addresses.get();
+                named.map(|named| groups.of(named, self.address, sink)).unwrap_or_default()
+            }
+            (Some(Forwarding::Nat), Some(head)) => {
+                sink.push(
+                    Diagnostic::new(
+                        Code::LocalAddressesNeedFullNat,
+                        head,
+                        "`laddr_group_name` is for full NAT; on this NAT service it is ignored",
+                    )
+                    .help("write `lb_kind FNAT`, or delete it"),
+                );
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The protocol, keepalived's default if none is set.
+    fn protocol(&self) -> Option<Protocol> {
+        self.protocol.or(Protocol::Udp)
     }
 
     fn check_presence(&self, head: Span, sink: &mut Sink) {
@@ -236,9 +307,9 @@ impl Draft {
                 Diagnostic::new(
                     Code::NoProtocol,
                     head,
-                    "no `protocol` here; keepalived would take UDP, which this version of xlvs does not have yet",
+                    "no `protocol` here, so it is UDP, as in keepalived",
                 )
-                .help("add `protocol TCP`"),
+                .help("write `protocol TCP` if that is not meant, `protocol UDP` if it is"),
             );
         }
         if self.written == 0 {
@@ -272,14 +343,14 @@ fn forwarding(child: &Directive<'_>, sink: &mut Sink) -> Option<Forwarding> {
         Some(word) if word.text == "TUN" => usize::MAX,
         _ => 1,
     };
-    let args = value::args(child, 1..=most, "lb_kind NAT", sink)?;
+    let args = value::args(child, 1..=most, "lb_kind NAT|FNAT", sink)?;
     FORWARDING.pick(args.first()?, sink)
 }
 
 fn persistence(child: &Directive<'_>, sink: &mut Sink) -> Option<Duration> {
     let args = value::args(child, 0..=1, "persistence_timeout SECONDS", sink)?;
     let seconds = match args.first() {
-        Some(word) => value::number(child, word, 1..=PERSISTENCE_LIMIT, sink)?,
+        Some(word) => value::number(child, word, 1..=value::TIMEOUT_LIMIT, sink)?,
         None => PERSISTENCE,
     };
     Some(Duration::from_secs(seconds.into()))

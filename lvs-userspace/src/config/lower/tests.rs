@@ -1,9 +1,12 @@
 //! What files mean, and which diagnostics they get. The texts of the diagnostics are in `tests/ui/`.
 
-use std::{fmt::Write as _, net::Ipv4Addr, time::Duration};
+mod full_nat;
+
+use std::{fmt::Write as _, net::IpAddr, time::Duration};
 
 use super::super::{
-    Config, Failure, Forwarding, Protocol, RealServer, Report, Scheduler, VirtualServer, parse,
+    Config, Failure, Forwarding, Protocol, RealServer, Report, Scheduler, Timeouts, VirtualServer,
+    parse,
 };
 
 /// A service that is all right, with further lines in its block.
@@ -53,23 +56,25 @@ virtual_server 10.64.1.2 10000 {
 fn the_guides_file_loads_with_two_notices() {
     let (config, codes) = read(GUIDE);
     let real = |last: u8, port, line| RealServer {
-        address: Ipv4Addr::new(192, 168, 1, last),
+        address: IpAddr::from([192, 168, 1, last]),
         port,
         weight: 1,
         line,
     };
     let service = VirtualServer {
-        address: Ipv4Addr::new(10, 64, 1, 2),
+        address: IpAddr::from([10, 64, 1, 2]),
         port: 10000,
         protocol: Protocol::Tcp,
         scheduler: Scheduler::RoundRobin,
         forwarding: Forwarding::Nat,
+        local_addresses: vec![],
+        one_packet: false,
         persistence: Some(Duration::from_secs(10)),
         delay_loop: Duration::from_secs(20),
         real_servers: vec![real(100, 8089, 7), real(101, 18089, 10)],
         line: 1,
     };
-    assert_eq!(config, Some(Config { services: vec![service] }));
+    assert_eq!(config, Some(Config { services: vec![service], timeouts: Timeouts::default() }));
     assert_eq!(codes, ["XLVS070", "XLVS071"]);
 }
 
@@ -83,11 +88,12 @@ fn line_ends_and_layout_make_no_difference() {
 
 #[test]
 fn defaults_are_keepaliveds() {
-    let text =
-        "virtual_server 10.0.0.1 80 { lvs_sched rr\nprotocol tcp\nreal_server 10.1.0.1 81 { } }";
+    let text = "virtual_server 10.0.0.1 80 { lvs_sched rr\nreal_server 10.1.0.1 81 { } }";
     let (_, codes) = read(text);
-    assert_eq!(codes, ["XLVS072"]);
+    assert_eq!(codes, ["XLVS051", "XLVS072"]);
     let service = first(text);
+    assert_eq!(service.protocol, Protocol::Udp);
+    assert!(!service.one_packet);
     assert_eq!(service.forwarding, Forwarding::Nat);
     assert_eq!(service.persistence, None);
     assert_eq!(service.delay_loop, Duration::from_secs(60));
@@ -142,7 +148,9 @@ fn each_mistake_gets_its_code_and_no_other() {
         ("real_server 1.2.3.4 80 { TCP_CHECK { connect_timeout 3\n} }", "XLVS032"),
         ("real_server 1.2.3.4 { }", "XLVS033"),
         ("real_server 1.2.3.4 0 { }", "XLVS033"),
-        ("real_server ::1 80 { }", "XLVS033"),
+        ("real_server 2001:db8::1 80 { }", "XLVS058"),
+        ("real_server 2001:db8::1 0 { }", "XLVS033"),
+        ("real_server 2001:db8::g 80 { }", "XLVS042"),
         ("real_server 1.2.3.4 65536 { }", "XLVS043"),
         ("real_server 1.2.3.4 http { }", "XLVS043"),
         ("real_server 1.2.3.04 80 { }", "XLVS042"),
@@ -165,10 +173,7 @@ fn what_keepalived_knows_is_not_called_unknown() {
         ("lb_algo rr", "lb_algo mh"),
         ("lb_kind NAT", "lb_kind DR"),
         ("lb_kind NAT", "lb_kind TUN type gue port 6080 csum"),
-        ("lb_kind NAT", "lb_kind FNAT"),
-        ("protocol TCP", "protocol udp"),
         ("protocol TCP", "protocol SCTP"),
-        ("10.0.0.1 80", "2001:db8::1 80"),
         ("10.0.0.1 80", "fwmark 7"),
         ("10.0.0.1 80", "group web"),
         ("10.0.0.1 80", "10.0.0.1"),
@@ -179,11 +184,113 @@ fn what_keepalived_knows_is_not_called_unknown() {
     }
 }
 
+const IPV6: &str = "virtual_server 2001:db8::1 80 {\nlb_algo rr\nlb_kind NAT\nprotocol TCP\n\
+                    real_server fd00::1 80 {\n}\n}";
+
+#[test]
+fn ipv6_services_have_ipv6_servers() {
+    let service = first(IPV6);
+    assert_eq!(service.address, "2001:db8::1".parse::<IpAddr>().unwrap());
+    assert_eq!(service.real_servers[0].address, "fd00::1".parse::<IpAddr>().unwrap());
+    assert_eq!(read(&IPV6.replace("fd00::1", "10.1.0.1")), (None, vec!["XLVS058"]));
+    // The same address in another spelling.
+    assert_eq!(
+        read(&format!("{IPV6}\n{}", IPV6.replace("db8::1", "DB8:0:0::0001"))),
+        (None, vec!["XLVS053"])
+    );
+}
+
+#[test]
+fn a_port_has_one_service_for_each_protocol() {
+    let tcp = with_server("");
+    let udp = tcp.replace("TCP", "udp");
+    let (config, codes) = read(&format!("{tcp}{udp}"));
+    assert_eq!(codes, Vec::<&str>::new());
+    let protocols: Vec<_> = config.unwrap().services.iter().map(|s| s.protocol).collect();
+    assert_eq!(protocols, [Protocol::Tcp, Protocol::Udp]);
+    assert_eq!(read(&format!("{tcp}{udp}{udp}")), (None, vec!["XLVS053"]));
+    // Without one it is UDP; with a wrong one nobody knows.
+    let without = udp.replace("protocol udp\n", "");
+    assert_eq!(read(&format!("{udp}{without}")), (None, vec!["XLVS051", "XLVS053"]));
+    let wrong = tcp.replace("TCP", "TPC");
+    assert_eq!(read(&format!("{tcp}{wrong}{wrong}")), (None, vec!["XLVS045", "XLVS045"]));
+}
+
+#[test]
+fn ops_is_for_udp() {
+    let udp = with_server("ops").replace("TCP", "UDP");
+    assert!(first(&udp).one_packet);
+    assert_eq!(read(&udp).1, Vec::<&str>::new());
+    assert!(first(&udp.replace("protocol UDP\n", "")).one_packet);
+    assert!(!first(&with_server("ops")).one_packet);
+    assert_eq!(read(&with_server("ops")).1, ["XLVS064"]);
+    assert_eq!(read(&udp.replace("ops", "ops yes")), (None, vec!["XLVS041"]));
+}
+
+#[test]
+fn timeouts_are_read_and_0_is_the_default() {
+    let timeouts = |lines: &str| {
+        let (config, codes) = read(&format!("global_defs {{\n{lines}\n}}\n{}", with_server("")));
+        (config.map(|config| config.timeouts), codes)
+    };
+    let of = |tcp, tcp_fin, udp| Some(Timeouts { tcp, tcp_fin, udp });
+    for (lines, expected, codes) in [
+        ("", of(None, None, None), vec![]),
+        ("lvs_timeouts tcp 1 tcpfin 2 udp 2678400", of(Some(1), Some(2), Some(2_678_400)), vec![]),
+        ("lvs_timeouts udp 0 tcp 3", of(Some(3), None, None), vec![]),
+        ("lvs_timeouts udp 1\nlvs_timeouts tcp 3", of(Some(3), None, Some(1)), vec![]),
+        ("lvs_timeouts tcp 1 tcp 0", of(None, None, None), vec!["XLVS061"]),
+        ("lvs_timeouts tcp 1\nlvs_timeouts tcp 2", of(Some(2), None, None), vec!["XLVS061"]),
+        ("lvs_timeouts", None, vec!["XLVS040"]),
+        ("lvs_timeouts tcp 1 udp", None, vec!["XLVS040"]),
+        ("lvs_timeouts tcp udp 1", None, vec!["XLVS044", "XLVS045"]),
+        ("lvs_timeouts tcp 2678401", None, vec!["XLVS044"]),
+        ("lvs_timeouts tcp -1", None, vec!["XLVS044"]),
+        ("lvs_timeouts 900 120 300", None, vec!["XLVS045"]),
+        ("lvs_timeouts TCP 900", None, vec!["XLVS045"]),
+        ("lvs_timeouts tcp $X", None, vec!["XLVS034"]),
+        ("lvs_timeouts tcp 1 { }", None, vec!["XLVS023"]),
+        ("lvs_flush", None, vec!["XLVS032"]),
+        ("lb_algo rr", None, vec!["XLVS031"]),
+        ("lvs_timeout tcp 1", None, vec!["XLVS030"]),
+    ] {
+        assert_eq!(timeouts(lines), (expected, codes), "{lines}");
+    }
+    assert_eq!(read("global_defs x {\n}").1, ["XLVS041"]);
+    assert_eq!(read("global_defs {\n}").1, ["XLVS063"]);
+    assert_eq!(read("global_defs\nlvs_timeouts tcp 1\n}").1, ["XLVS022"]);
+}
+
+#[test]
+fn addresses_that_no_host_can_have_are_refused() {
+    for address in [
+        "::",
+        "ff02::1",
+        "fe80::1",
+        "fe80::1%eth0",
+        "::ffff:10.0.0.1",
+        "2001:db8::/64",
+        "2001:db8::1-2",
+        "[2001:db8::1]",
+        "2001:db8:::1",
+        "2001:db8",
+        "12345::",
+        ":",
+        "%",
+        "-",
+    ] {
+        for from in ["2001:db8::1", "fd00::1"] {
+            assert_eq!(read(&IPV6.replace(from, address)), (None, vec!["XLVS042"]), "{address}");
+        }
+    }
+}
+
 #[test]
 fn other_words_for_the_right_one_are_wrong() {
     for (from, to) in [
         ("lb_algo rr", "lb_algo RR"),
         ("lb_kind NAT", "lb_kind nat"),
+        ("lb_kind NAT", "lb_kind fnat"),
         ("protocol TCP", "protocol TPC"),
     ] {
         let text = with_server("").replacen(from, to, 1);

@@ -1,7 +1,7 @@
 //! Arguments to values. Each function reports what is wrong and then gives nothing.
 
 use std::{
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     ops::RangeInclusive,
     time::Duration,
 };
@@ -21,6 +21,9 @@ use super::{
 /// keepalived counts microseconds in 64 bits.
 const MICROSECONDS: u64 = 1_000_000;
 
+/// keepalived's `LVS_MAX_TIMEOUT` in seconds: 31 days.
+pub(super) const TIMEOUT_LIMIT: u32 = 31 * 24 * 60 * 60;
+
 /// The arguments, if there are as many as there should be and none needs the preprocessor.
 pub(super) fn args<'d, 's>(
     directive: &'d Directive<'s>,
@@ -39,14 +42,7 @@ pub(super) fn args<'d, 's>(
     let name = quoted(&directive.keyword.text);
     if args.len() < *count.start() {
         let end = directive.head().end;
-        sink.push(
-            Diagnostic::new(
-                Code::MissingArgument,
-                Span::new(end, end),
-                format!("{name} lacks an argument"),
-            )
-            .help(format!("write `{usage}`")),
-        );
+        sink.push(missing_argument(&directive.keyword.text, end, usage));
         return None;
     }
     if let Some([first, .., last] | [first @ last]) = args.get(*count.end()..) {
@@ -63,8 +59,15 @@ pub(super) fn args<'d, 's>(
     Some(args)
 }
 
+/// Says that a word lacks what should follow it.
+pub(super) fn missing_argument(word: &str, end: usize, usage: &str) -> Diagnostic {
+    let message = format!("{} lacks an argument", quoted(word));
+    Diagnostic::new(Code::MissingArgument, Span::new(end, end), message)
+        .help(format!("write `{usage}`"))
+}
+
 /// The address and port of a `virtual_server` or `real_server`.
-pub(super) fn endpoint(directive: &Directive<'_>, sink: &mut Sink) -> Option<(Ipv4Addr, u16)> {
+pub(super) fn endpoint(directive: &Directive<'_>, sink: &mut Sink) -> Option<(IpAddr, u16)> {
     let name = &directive.keyword.text;
     let usage = format!("{name} ADDRESS PORT {{");
     let args = args(directive, 1..=2, &usage, sink)?;
@@ -75,10 +78,10 @@ pub(super) fn endpoint(directive: &Directive<'_>, sink: &mut Sink) -> Option<(Ip
         _ => None,
     };
     if let Some(form) = refused {
-        sink.push(not_yet(first.span, form).help("name one IPv4 address and port"));
+        sink.push(not_yet(first.span, form).help("name one address and port"));
         return None;
     }
-    let address = address(first, sink);
+    let address = host(first, sink);
     let Some(port) = args.get(1) else {
         // With the address already refused, for instance as `1.2.3.4:80`, this would be a second error for one slip.
         if address.is_some() {
@@ -90,43 +93,68 @@ pub(super) fn endpoint(directive: &Directive<'_>, sink: &mut Sink) -> Option<(Ip
     Some((address, self::port(port, sink)?)).and_then(|(address, port)| Some((address?, port)))
 }
 
-fn address(word: &Word<'_>, sink: &mut Sink) -> Option<Ipv4Addr> {
-    let bad = match word.text.parse::<Ipv4Addr>() {
-        Ok(address) if address.is_unspecified() => "it stands for any address",
-        Ok(address) if address.is_broadcast() => "it is the broadcast address",
-        Ok(address) if address.is_multicast() => "it is a multicast address",
-        Ok(address) => return Some(address),
-        Err(_) if word.text.parse::<Ipv6Addr>().is_ok() => {
-            sink.push(not_yet(word.span, "IPv6 addresses").help("use an IPv4 address"));
-            return None;
-        }
+/// An address that one host can have.
+pub(super) fn host(word: &Word<'_>, sink: &mut Sink) -> Option<IpAddr> {
+    let bad = match word.text.parse::<IpAddr>() {
+        Ok(address) => match unfit(address) {
+            Some(reason) => reason,
+            None => return Some(address),
+        },
         Err(_) => shape(&word.text),
     };
-    sink.push(
-        Diagnostic::new(
-            Code::BadAddress,
-            word.span,
-            format!("{} is not the IPv4 address of a host", quoted(&word.text)),
-        )
-        .help(bad),
-    );
+    let message = format!("{} is not the address of a host", quoted(&word.text));
+    sink.push(Diagnostic::new(Code::BadAddress, word.span, message).help(bad));
     None
+}
+
+/// Why an address cannot be the one of a virtual server, a real server or for full NAT.
+pub(super) fn unfit(address: IpAddr) -> Option<&'static str> {
+    match address {
+        _ if address.is_unspecified() => Some("it stands for any address"),
+        _ if address.is_multicast() => Some("it is a multicast address"),
+        IpAddr::V4(v4) if v4.is_broadcast() => Some("it is the broadcast address"),
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
+            Some("it stands for an IPv4 address; write that one, without the `::ffff:`")
+        }
+        // Routers must not forward packets from or to these (RFC 4291, 2.5.6).
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => {
+            Some("it is valid on one link only, and no interface can be named here")
+        }
+        _ => None,
+    }
 }
 
 /// What is wrong with the shape of an address.
 fn shape(text: &str) -> &'static str {
     let octal = |part: &str| part.len() > 1 && part.starts_with('0');
+    let digit = text.starts_with(|c: char| c.is_ascii_digit());
+    let colons = text.matches(':').count() > 1;
     if text.rsplit_once(':').is_some_and(|(before, _)| before.parse::<Ipv4Addr>().is_ok()) {
         "address and port are two words: `192.0.2.1 80`"
-    } else if text.contains(['/', '-']) && text.starts_with(|c: char| c.is_ascii_digit()) {
+    } else if text.starts_with('[') {
+        "write it without brackets, the port as a word of its own: `2001:db8::1 80`"
+    } else if text.split_once('%').is_some_and(|(before, _)| before.parse::<Ipv6Addr>().is_ok()) {
+        "no interface can be named here, so that link-local addresses cannot be used"
+    } else if text.contains(['/', '-']) && (digit || colons) {
         "one address stands here, without a mask or range"
-    } else if text.starts_with(|c: char| c.is_ascii_digit()) && text.split('.').any(octal) {
+    } else if colons {
+        "write groups of up to four hexadecimal digits with colons between them; one `::` may stand for zeros"
+    } else if digit && text.split('.').any(octal) {
         "write its numbers without leading zeros, which some programs read as octal"
     } else if text.starts_with(|c: char| c.is_ascii_alphabetic()) {
         "host names are not looked up; write the address"
     } else {
         "write four numbers from 0 to 255 with dots between them"
     }
+}
+
+/// Says that an address cannot serve a service of the other family.
+pub(super) fn wrong_family(span: Span, what: &str, address: IpAddr, service: IpAddr) -> Diagnostic {
+    let family = |address: IpAddr| if address.is_ipv4() { "IPv4" } else { "IPv6" };
+    let message =
+        format!("{what} is {}, but the service {service} is {}", family(address), family(service));
+    Diagnostic::new(Code::WrongFamily, span, message)
+        .help("neither NAT nor FNAT translates between the two")
 }
 
 fn port(word: &Word<'_>, sink: &mut Sink) -> Option<u16> {
@@ -195,7 +223,7 @@ fn bad_number(directive: &Directive<'_>, word: &Word<'_>, expected: &str) -> Dia
 }
 
 /// A decimal number without a sign, which `parse` alone would accept.
-fn digits(text: &str) -> Option<u64> {
+pub(super) fn digits(text: &str) -> Option<u64> {
     let plain = !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
     plain.then(|| text.parse().ok()).flatten()
 }
@@ -221,7 +249,7 @@ impl<T: Copy> Choice<T> {
         let understood = names.join("`, `");
         if self.not_yet.iter().any(|name| is(name)) {
             let form = format!("the {} {}", self.what, quoted(&word.text));
-            let message = keyword::not_yet(&word.text, &form);
+            let message = keyword::not_yet(&form);
             sink.push(
                 Diagnostic::new(Code::ValueNotYet, word.span, message)
                     .help(format!("this version has `{understood}`")),
@@ -247,5 +275,5 @@ impl<T: Copy> Choice<T> {
 }
 
 fn not_yet(span: Span, form: &str) -> Diagnostic {
-    Diagnostic::new(Code::ValueNotYet, span, keyword::not_yet("", form))
+    Diagnostic::new(Code::ValueNotYet, span, keyword::not_yet(form))
 }

@@ -12,7 +12,7 @@ use lvs_tests::http::server::Record;
 use lvs_tests::netns::Netns;
 use lvs_tests::process::{Background, Lifetime};
 use lvs_tests::scratch;
-use lvs_tests::topology::{SERVERS, Topology, VIRTUAL};
+use lvs_tests::topology::{INTERFACES, SERVERS, Topology, VIRTUAL};
 use lvs_tests::xlvs::{Setup, Xlvs};
 
 use crate::interrupt::Interrupt;
@@ -108,7 +108,7 @@ impl Stage {
     }
 
     fn picture(&self) {
-        let Topology { client, lb, switch: _, servers: _ } = &self.topology;
+        let Topology { client, lb, .. } = &self.topology;
         let mut lines = vec![
             format!("  {:<18} 10.64.1.1            sends the requests", client.name()),
             format!("  {:<18} {VIRTUAL:<20} runs xlvs", lb.name()),
@@ -220,5 +220,7 @@ pub(crate) fn setup() -> Setup {
         log: folder.join("xlvs.log"),
         // The topology's interfaces are prepared for it; `auto` cannot know that and would take tc.
         mode: Some("native"),
+        interfaces: INTERFACES.map(str::to_owned).to_vec(),
+        extra: Vec::new(),
     }
 }
