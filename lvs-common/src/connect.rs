@@ -52,7 +52,7 @@ fn complete<P: Packet, A: Ip, E: Env + Tables<A>>(
     let decision = Decision::Opened { server: draft.forth.server.into(), reply: draft.reply_key };
     env.trace(&draft.key, decision);
     let (hop, mtu) = (draft.forth.hop, draft.forth.mtu);
-    let way = if hop.interface == 0 { Way::Stack } else { Way::Via { hop, mtu, sure: true } };
+    let way = if hop.interface == 0 { Way::STACK } else { Way::out(hop, mtu) };
     Ok(forward::send(env, packet, segment, &draft.forth, &way))
 }
 
@@ -92,9 +92,7 @@ fn insert_reply<A: Ip, E: Env + Tables<A>>(
             connection::touch::<A, E>(&handle, now);
             return Ok(());
         }
-        if !tcp::is_closed(head.state)
-            && !handle.get(|holder| connection::over(env, key, holder, now))
-        {
+        if !tcp::is_closed(head.state) && !connection::over(env, key, &handle, now) {
             return Err(Counter::TupleInUse);
         }
         connection::end(env, key, &handle).map_err(|_| Counter::TupleInUse)?;

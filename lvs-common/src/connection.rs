@@ -54,11 +54,15 @@ const TRIES: usize = 4;
 /// Whether the connection that this entry is one direction of has ended: its time is over, and that of the other
 /// direction as well, for traffic may flow in one direction only.
 #[inline(always)]
-pub fn over<A: Ip, E: Tables<A>>(env: &E, key: &Tuple<A>, flow: &Flow<A>, now: u64) -> bool {
-    flow.ended(now)
-        && !env
-            .flow(&flow.reverse_key(key.protocol))
-            .is_some_and(|other| !other.get(|flow| flow.ended(now)))
+pub fn over<A: Ip, E: Tables<A>>(env: &E, key: &Tuple<A>, handle: &E::Flow, now: u64) -> bool {
+    if !handle.get(|flow| flow.ended(now)) {
+        return false;
+    }
+    let reverse = handle.get(|flow| flow.reverse_key(key.protocol));
+    match env.flow(&reverse) {
+        Some(other) => other.get(|flow| flow.ended(now)),
+        None => true,
+    }
 }
 
 /// Whether this segment opens a new connection in the place of a closed one: a SYN from the client that
@@ -199,7 +203,7 @@ fn leave_count<A: Ip, E: Env + Tables<A>>(
 #[inline(always)]
 pub fn collect<A: Ip, E: Env + Tables<A>>(env: &E, key: &Tuple<A>, now: u64) -> bool {
     let Some(handle) = env.flow(key) else { return false };
-    handle.get(|flow| over(env, key, flow, now)) && end(env, key, &handle).is_ok()
+    over(env, key, &handle, now) && end(env, key, &handle).is_ok()
 }
 
 /// The state of a new connection that this segment opens.

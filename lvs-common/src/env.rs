@@ -17,31 +17,39 @@ pub enum InsertError {
     Full,
 }
 
-/// What the routing table says of a destination.
+/// What the routing table says of a destination. (Every field has a value in every case: see [`Part`](crate::ip::Part).)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Route<A> {
-    /// The next hop is known down to its MAC address.
-    Via {
-        /// Interface and MAC addresses.
-        hop: NextHop,
-        /// Address of the neighbour: a gateway, or the destination itself.
-        neighbour: A,
-        /// The largest IP packet that the way takes.
-        mtu: u16,
-    },
-    /// The route is known, the neighbour is not resolved.
-    Unresolved {
-        /// Egress interface.
-        interface: u32,
-        /// As above.
-        neighbour: A,
-        /// As above.
-        mtu: u16,
-    },
+pub struct Route<A> {
+    /// How far the destination is known.
+    pub reach: Reach,
+    /// Egress interface and, if the neighbour is resolved, MAC addresses.
+    pub hop: NextHop,
+    /// Address of the neighbour: a gateway, or the destination itself.
+    pub neighbour: A,
+    /// The largest IP packet that the way takes.
+    pub mtu: u16,
+}
+
+/// How far a destination is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Down to the MAC address of the next hop.
+    Resolved,
+    /// There is a route, but the neighbour is not resolved.
+    Unresolved,
     /// IP forwarding is switched off on the ingress interface.
     ForwardingDisabled,
-    /// There is none: unreachable, prohibited, or the destination is this host.
+    /// Not at all: unreachable, prohibited, or the destination is this host.
     None,
+}
+
+impl<A: Address> Route<A> {
+    /// One that leads nowhere.
+    #[inline(always)]
+    #[must_use]
+    pub const fn nowhere(reach: Reach) -> Self {
+        Self { reach, hop: NextHop::NONE, neighbour: A::UNSPECIFIED, mtu: 0 }
+    }
 }
 
 /// An entry of a connection table that stays where it is while the packet is processed. Other CPUs

@@ -31,7 +31,7 @@ fn walk<P: Packet, A: Ip, E: Env + Tables<A>>(
     let Some(handle) = env.flow(&segment.tuple) else { return Verdict::Next(A::OPEN) };
     let now = env.now();
     let flow = handle.load();
-    if connection::reopens(segment, &flow) || connection::over(env, &segment.tuple, &flow, now) {
+    if connection::reopens(segment, &flow) || connection::over(env, &segment.tuple, &handle, now) {
         return match connection::end(env, &segment.tuple, &handle) {
             Ok(()) => Verdict::Next(A::OPEN),
             Err(connection::InUse) => Verdict::Drop(Counter::TupleInUse),

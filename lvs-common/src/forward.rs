@@ -1,9 +1,9 @@
 //! Where a packet of a connection goes next, and the rewrite that it gets.
 
 use crate::{
-    abi::{Counter, Direction, Flow, NextHop, flow_flags},
+    abi::{Counter, Direction, Flow, Head, NextHop, flow_flags},
     connection,
-    env::{Env, FlowHandle, Route, Tables},
+    env::{Env, FlowHandle, Reach, Route, Tables},
     fault::{self, Fault},
     ip::Ip,
     packet::{Change, Packet, Window},
@@ -12,51 +12,101 @@ use crate::{
     wire,
 };
 
-/// Where to send a packet.
+/// Where to send a packet. (Every field has a value in every case: see [`Part`](crate::ip::Part).)
 #[derive(Clone, Copy, Debug)]
-pub enum Way {
+pub struct Way {
+    /// What to do.
+    pub fate: Fate,
+    /// Interface and MAC addresses, to go [`Out`](Fate::Out).
+    pub hop: NextHop,
+    /// The largest IP packet that the interface takes.
+    pub mtu: u16,
+    /// Why not, to [`Stop`](Fate::Stop).
+    pub why: Counter,
+}
+
+/// What to do with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
     /// Out of an attached interface.
-    Via {
-        /// Interface and MAC addresses.
-        hop: NextHop,
-        /// The largest IP packet that it takes.
-        mtu: u16,
-        /// Whether this is what the kernel says now, or only the best that is known.
-        sure: bool,
-    },
+    Out,
+    /// The same by the best that is known, while the kernel knows nothing now.
+    Guess,
     /// Rewritten, to the stack of this host, which resolves the neighbour and forwards.
     Stack,
     /// Nowhere.
-    Stop(Counter),
+    Stop,
 }
 
-/// Looks up where packets of this flow go.
+impl Way {
+    /// Out of an interface.
+    #[inline(always)]
+    pub const fn out(hop: NextHop, mtu: u16) -> Self {
+        Self { fate: Fate::Out, hop, mtu, why: Counter::Internal }
+    }
+
+    /// To the stack.
+    pub const STACK: Self =
+        Self { fate: Fate::Stack, hop: NextHop::NONE, mtu: 0, why: Counter::Internal };
+
+    /// Nowhere.
+    #[inline(always)]
+    const fn stop(why: Counter) -> Self {
+        Self { fate: Fate::Stop, hop: NextHop::NONE, mtu: 0, why }
+    }
+}
+
+/// What of a flow decides where its packets go.
+#[derive(Clone, Copy, Debug)]
+pub struct Heading<A> {
+    source: A,
+    destination: A,
+    hop: NextHop,
+    head: Head,
+}
+
+impl<A: Ip> Heading<A> {
+    /// Of this flow.
+    #[inline(always)]
+    pub const fn of(flow: &Flow<A>) -> Self {
+        Self { source: flow.source, destination: flow.destination, hop: flow.hop, head: flow.head }
+    }
+}
+
+/// Looks up where packets of a flow go.
 #[inline(always)]
 pub fn look_up<A: Ip, E: Env + Tables<A>>(
     env: &E,
-    flow: &Flow<A>,
+    flow: &Heading<A>,
     protocol: u32,
     class: u8,
 ) -> Way {
-    match env.route(flow.source, flow.destination, protocol, class) {
-        Route::Via { hop, neighbour, mtu } if env.interface(hop.interface, |_| ()).is_some() => {
-            env.use_neighbour(hop.interface, neighbour, true);
-            Way::Via { hop, mtu, sure: true }
-        }
-        // The stack knows the way, and it resolves neighbours.
-        Route::Via { .. } | Route::Unresolved { .. } if stack_can_send(flow) => Way::Stack,
-        Route::Via { .. } => Way::Stop(Counter::NotAttached),
-        // The last next hop will do until the neighbour is resolved.
-        Route::Unresolved { interface, neighbour, mtu } => {
-            env.use_neighbour(interface, neighbour, false);
-            if flow.hop.interface == interface {
-                Way::Via { hop: flow.hop, mtu, sure: false }
+    let Route { reach, hop, neighbour, mtu } =
+        env.route(flow.source, flow.destination, protocol, class);
+    match reach {
+        Reach::Resolved => {
+            if env.interface(hop.interface, |_| ()).is_some() {
+                env.use_neighbour(hop.interface, neighbour, true);
+                Way::out(hop, mtu)
+            } else if stack_can_send(flow.head) {
+                Way::STACK
             } else {
-                Way::Stop(Counter::Unresolved)
+                Way::stop(Counter::NotAttached)
             }
         }
-        Route::ForwardingDisabled => Way::Stop(Counter::ForwardingDisabled),
-        Route::None => Way::Stop(Counter::NoRoute),
+        // The stack knows the way, and it resolves neighbours.
+        Reach::Unresolved if stack_can_send(flow.head) => Way::STACK,
+        Reach::Unresolved => {
+            env.use_neighbour(hop.interface, neighbour, false);
+            // The last next hop will do until the neighbour is resolved.
+            if flow.hop.interface == hop.interface {
+                Way { fate: Fate::Guess, ..Way::out(flow.hop, mtu) }
+            } else {
+                Way::stop(Counter::Unresolved)
+            }
+        }
+        Reach::ForwardingDisabled => Way::stop(Counter::ForwardingDisabled),
+        Reach::None => Way::stop(Counter::NoRoute),
     }
 }
 
@@ -64,8 +114,8 @@ pub fn look_up<A: Ip, E: Env + Tables<A>>(
 /// under one of the host's own addresses: replies, whose new source is the virtual address, and with full NAT
 /// everything.
 #[inline(always)]
-const fn stack_can_send<A: Ip>(flow: &Flow<A>) -> bool {
-    flow.to_server() && flow.head.flags & flow_flags::FULL_NAT == 0
+const fn stack_can_send(head: Head) -> bool {
+    head.direction == Direction::ToServer as u8 && head.flags & flow_flags::FULL_NAT == 0
 }
 
 /// Sends a packet of an existing connection, with its next hop looked up again if that is due.
@@ -93,11 +143,12 @@ pub fn current<A: Ip, E: Env + Tables<A>>(
 ) -> Way {
     if connection::is_fresh(handle.get(|flow| flow.hop_checked), now) {
         let (hop, mtu) = handle.get(|flow| (flow.hop, flow.mtu));
-        return Way::Via { hop, mtu, sure: true };
+        return Way::out(hop, mtu);
     }
-    let way = handle.get(|flow| look_up(env, flow, protocol, class));
-    if let Way::Via { hop, mtu, sure: true } = way {
-        handle.set_hop(hop, mtu, connection::ticks(now));
+    let heading = handle.get(Heading::of);
+    let way = look_up(env, &heading, protocol, class);
+    if way.fate == Fate::Out {
+        handle.set_hop(way.hop, way.mtu, connection::ticks(now));
     }
     way
 }
@@ -115,12 +166,13 @@ pub fn send<P: Packet, A: Ip, E: Env + Tables<A>>(
     if ttl <= 1 {
         return fault::raise(env, Fault::TTL_EXPIRED, segment);
     }
-    let verdict = match *way {
-        Way::Via { hop, mtu, .. } => {
+    let Way { fate, hop, mtu, why } = *way;
+    let verdict = match fate {
+        Fate::Out | Fate::Guess => {
             if segment.length > u32::from(mtu)
                 && packet.wire_length(segment.length, segment.headers()) > u32::from(mtu)
             {
-                if !(A::may_be_cut(&segment.ip) && stack_can_send(flow)) {
+                if !(A::may_be_cut(&segment.ip) && stack_can_send(flow.head)) {
                     return fault::raise(env, Fault::too_big(mtu), segment);
                 }
                 rewrite(packet, segment, &Rewrite::of(flow), 0);
@@ -132,11 +184,11 @@ pub fn send<P: Packet, A: Ip, E: Env + Tables<A>>(
                 Verdict::Redirect(hop.interface)
             }
         }
-        Way::Stack => {
+        Fate::Stack => {
             rewrite(packet, segment, &Rewrite::of(flow), 0);
             Verdict::Pass(Counter::HandedToStack)
         }
-        Way::Stop(counter) => return Verdict::Drop(counter),
+        Fate::Stop => return Verdict::Drop(why),
     };
     env.count_packet(flow.server.into(), direction(flow.head.direction), segment.length);
     verdict

@@ -29,13 +29,10 @@ fn walk<P: Packet, A: Ip, E: Env + Tables<A>>(packet: &P, env: &E) -> Result<Ver
     let ip_offset = ethernet.end;
     let ip = A::header(packet, ip_offset).ok_or(Counter::Malformed)?;
     let layout = A::layout(packet, &ip, ip_offset).ok_or(Counter::Malformed)?;
-    let Part::Fragment { identification, first } = layout.part else {
-        return Err(Counter::Internal);
-    };
     let key = FragmentKey {
         source: A::source(&ip),
         destination: A::destination(&ip),
-        identification,
+        identification: layout.identification,
         protocol: layout.protocol.into(),
     };
     let mut tuple = Tuple {
@@ -46,7 +43,7 @@ fn walk<P: Packet, A: Ip, E: Env + Tables<A>>(packet: &P, env: &E) -> Result<Ver
         protocol: key.protocol,
     };
     let now = env.now();
-    if first {
+    if layout.part == Part::First {
         // Both TCP and UDP begin with the ports; the next stage reads the rest.
         let ports = packet.window::<4>(layout.payload).ok_or(Counter::Malformed)?;
         tuple.source_port = u16::from_be(ports.u16::<{ wire::SOURCE_PORT }>());
@@ -70,10 +67,10 @@ fn walk<P: Packet, A: Ip, E: Env + Tables<A>>(packet: &P, env: &E) -> Result<Ver
     tuple.source_port = known.source_port;
     tuple.destination_port = known.destination_port;
     let handle = env.flow(&tuple).ok_or(Counter::Fragment)?;
-    let flow = handle.load();
-    if connection::over(env, &tuple, &flow, now) {
+    if connection::over(env, &tuple, &handle, now) {
         return Err(Counter::Fragment);
     }
+    let flow = handle.load();
     connection::touch::<A, E>(&handle, now);
     let mut segment: Segment<P, A> = Segment {
         ethernet: ethernet.window,

@@ -11,7 +11,7 @@ use crate::{
     connection,
     env::{Env, FlowHandle, Tables},
     filter,
-    forward::{self, Way},
+    forward::{self, Fate, Way},
     ip::{Ip, Layout, Part},
     packet::{Packet, Window},
     parse::{self, Ethernet},
@@ -63,7 +63,7 @@ fn walk<P: Packet, A: Ip, E: Env + Tables<A>>(packet: &P, env: &E) -> Result<Ver
     }
     let handle = env.flow(&key).ok_or(Counter::OtherProtocol)?;
     let now = env.now();
-    if handle.get(|flow| connection::over(env, &key, flow, now)) {
+    if connection::over(env, &key, &handle, now) {
         return Err(Counter::OtherProtocol);
     }
 
@@ -125,18 +125,19 @@ fn walk<P: Packet, A: Ip, E: Env + Tables<A>>(packet: &P, env: &E) -> Result<Ver
     }
     let sum = checksum::apply(icmp.u16::<{ wire::ICMP_CHECKSUM }>(), change.fold(), 0);
     icmp.set_u16::<{ wire::ICMP_CHECKSUM }>(sum);
-    let verdict = match way {
-        Way::Via { hop, .. } => {
+    let Way { fate, hop, why, mtu: _ } = way;
+    let verdict = match fate {
+        Fate::Out | Fate::Guess => {
             let ttl_difference = A::lower_ttl(packet, &mut outer, ttl);
             A::readdress::<P>(&mut outer, source, new_destination, [outer_change, ttl_difference]);
             forward::set_macs(&mut window, &hop);
             Verdict::Redirect(hop.interface)
         }
-        Way::Stack => {
+        Fate::Stack => {
             A::readdress::<P>(&mut outer, source, new_destination, [outer_change, 0]);
             Verdict::Pass(Counter::HandedToStack)
         }
-        Way::Stop(counter) => return Err(counter),
+        Fate::Stop => return Err(why),
     };
     env.count_packet(server.into(), direction, layout.length);
     Ok(verdict)
@@ -151,7 +152,7 @@ fn quoted_layout<P: Packet, A: Ip>(
 ) -> Result<Layout, Counter> {
     let layout = A::layout(packet, inner, offset).ok_or(Counter::OtherProtocol)?;
     let ours = layout.protocol == wire::PROTOCOL_TCP || layout.protocol == wire::PROTOCOL_UDP;
-    if !ours || matches!(layout.part, Part::Fragment { first: false, .. }) {
+    if !ours || layout.part == Part::Later {
         return Err(Counter::OtherProtocol);
     }
     Ok(layout)

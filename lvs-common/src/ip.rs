@@ -18,20 +18,20 @@ pub struct Layout {
     pub length: u32,
     /// Which part of a datagram this is.
     pub part: Part,
+    /// Identification of the datagram as on the wire, if this is a fragment of it.
+    pub identification: u32,
 }
 
-/// Which part of a datagram a packet is.
+/// Which part of a datagram a packet is. (Not with the identification inside: of a field that only some variants have,
+/// the compiler makes registers without a value, which the verifier refuses.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// All of it.
     Whole,
-    /// A fragment, the first one if its offset is zero.
-    Fragment {
-        /// Identification as on the wire.
-        identification: u32,
-        /// Whether it is the first one, which holds the ports.
-        first: bool,
-    },
+    /// The first fragment, which holds the ports.
+    First,
+    /// A later fragment.
+    Later,
 }
 
 /// The headers of one address family.
@@ -118,14 +118,14 @@ impl Ip for V4 {
         let fragment = u16::from_be(header.u16::<{ wire::IPV4_FRAGMENT }>());
         let part = if fragment & wire::IPV4_FRAGMENT_BITS == 0 {
             Part::Whole
+        } else if fragment & wire::IPV4_OFFSET_BITS == 0 {
+            Part::First
         } else {
-            Part::Fragment {
-                identification: header.u16::<{ wire::IPV4_ID }>().into(),
-                first: fragment & wire::IPV4_OFFSET_BITS == 0,
-            }
+            Part::Later
         };
+        let identification = header.u16::<{ wire::IPV4_ID }>().into();
         let protocol = header.u8::<{ wire::IPV4_PROTOCOL }>();
-        Some(Layout { payload: offset + header_length, protocol, length, part })
+        Some(Layout { payload: offset + header_length, protocol, length, part, identification })
     }
 
     #[inline(always)]
@@ -213,7 +213,8 @@ impl Ip for V6 {
         let next = header.u8::<{ wire::IPV6_NEXT }>();
         let payload = offset + wire::IPV6_LEN;
         if next != wire::PROTOCOL_FRAGMENT {
-            return Some(Layout { payload, protocol: next, length, part: Part::Whole });
+            let (protocol, part) = (next, Part::Whole);
+            return Some(Layout { payload, protocol, length, part, identification: 0 });
         }
         let fragment = packet.window::<{ wire::IPV6_FRAGMENT_LEN }>(payload)?;
         let offset = u16::from_be(fragment.u16::<{ wire::IPV6_FRAGMENT_OFFSET }>());
@@ -221,10 +222,8 @@ impl Ip for V6 {
             payload: payload + wire::IPV6_FRAGMENT_LEN,
             protocol: fragment.u8::<0>(),
             length,
-            part: Part::Fragment {
-                identification: fragment.u32::<{ wire::IPV6_FRAGMENT_ID }>(),
-                first: offset & wire::IPV6_OFFSET_BITS == 0,
-            },
+            part: if offset & wire::IPV6_OFFSET_BITS == 0 { Part::First } else { Part::Later },
+            identification: fragment.u32::<{ wire::IPV6_FRAGMENT_ID }>(),
         })
     }
 

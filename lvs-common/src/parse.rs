@@ -151,10 +151,8 @@ pub fn segment<P: Packet, A: Ip>(
     let ip_offset = ethernet.end;
     let ip = A::header(packet, ip_offset).ok_or(Verdict::Pass(Counter::Malformed))?;
     let layout = A::layout(packet, &ip, ip_offset).ok_or(Verdict::Pass(Counter::Malformed))?;
-    let Layout { payload, protocol, length, part } = layout;
-    if let Part::Fragment { first, .. } = part
-        && !(first && fragments == Fragments::First)
-    {
+    let Layout { payload, protocol, length, part, identification: _ } = layout;
+    if part == Part::Later || (part == Part::First && fragments == Fragments::Elsewhere) {
         return Err(if protocol == wire::PROTOCOL_TCP || protocol == wire::PROTOCOL_UDP {
             Verdict::Next(A::FRAGMENT)
         } else {

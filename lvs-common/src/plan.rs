@@ -7,7 +7,7 @@ use crate::{
     connection,
     env::{Draft, Env, Tables},
     fault::Fault,
-    forward::{self, Way},
+    forward::{self, Fate, Heading, Way},
     ip::Ip,
     open::{self, Stop},
     packet::Packet,
@@ -47,9 +47,10 @@ fn ways<P: Packet, A: Ip, E: Env + Tables<A>>(
     let now = env.now();
     let protocol = draft.key.protocol;
     let class = A::class(&segment.ip);
-    let way = forward::look_up(env, &draft.forth, protocol, class);
-    match way {
-        Way::Via { hop, mtu, .. } => {
+    let Way { fate, hop, mtu, why } =
+        forward::look_up(env, &Heading::of(&draft.forth), protocol, class);
+    match fate {
+        Fate::Out | Fate::Guess => {
             if segment.length > u32::from(mtu)
                 && (full_nat || !A::may_be_cut(&segment.ip))
                 && packet.wire_length(segment.length, segment.headers()) > u32::from(mtu)
@@ -60,20 +61,24 @@ fn ways<P: Packet, A: Ip, E: Env + Tables<A>>(
             draft.forth.mtu = mtu;
             draft.forth.hop_checked = connection::ticks(now);
         }
-        Way::Stack => {}
-        Way::Stop(counter) => return Err(Stop::Count(counter)),
+        Fate::Stack => {}
+        Fate::Stop => return Err(Stop::Count(why)),
     }
 
     to_client(&draft.key, &draft.forth, &mut draft.back);
     draft.back.hop = parse::way_back(&segment.ethernet, env.ingress());
-    match forward::look_up(env, &draft.back, protocol, class) {
-        Way::Via { hop, mtu, sure } => {
-            (draft.back.hop, draft.back.mtu) = (hop, mtu);
-            // A neighbour that the kernel has not resolved is asked for again with the first reply.
-            draft.back.hop_checked = if sure { connection::ticks(now) } else { 0 };
+    let Way { fate, hop, mtu, why } =
+        forward::look_up(env, &Heading::of(&draft.back), protocol, class);
+    match fate {
+        Fate::Out => {
+            draft.back.hop = hop;
+            draft.back.mtu = mtu;
+            draft.back.hop_checked = connection::ticks(now);
         }
-        Way::Stack | Way::Stop(Counter::Unresolved) => {}
-        Way::Stop(counter) => return Err(Stop::Count(counter)),
+        // A neighbour that the kernel has not resolved is asked for again with the first reply.
+        Fate::Guess | Fate::Stack => {}
+        Fate::Stop if why == Counter::Unresolved => {}
+        Fate::Stop => return Err(Stop::Count(why)),
     }
     Ok(Verdict::Next(A::CONNECT))
 }

@@ -9,7 +9,7 @@ use crate::{
     checksum::Sum,
     connect::refused,
     connection,
-    env::{Draft, Env, FlowHandle, InsertError, Tables},
+    env::{Draft, Env, InsertError, Tables},
     ip::Ip,
 };
 
@@ -42,15 +42,22 @@ pub fn insert_reply<A: Ip, E: Env + Tables<A>>(
     let turn = env.take_port_turn(flow.server.into()).ok_or(Counter::Internal)?;
     let count = if *locals == 0 { 1 } else { *locals };
     // Each turn is another pair of address and port; the addresses take turns first.
-    let mut index = (turn % (u64::from(ports) * u64::from(count))) as u32;
+    let pairs = u64::from(ports) * u64::from(count);
+    let mut index = turn.checked_rem(pairs).unwrap_or_default() as u32;
     for _ in 0..TRIES {
         let local = if *locals == 0 {
             own
         } else {
-            let slot = *first_local + index % count;
+            let slot = *first_local + index.checked_rem(count).unwrap_or_default();
             A::narrow(env.local(slot).ok_or(Counter::Internal)?)
         };
-        let port = env.port(index / count % ports).ok_or(Counter::Internal)?;
+        let port = env
+            .port(
+                (index.checked_div(count).unwrap_or_default())
+                    .checked_rem(ports)
+                    .unwrap_or_default(),
+            )
+            .ok_or(Counter::Internal)?;
         *reply_key = Tuple {
             source: flow.destination,
             destination: local,
@@ -59,7 +66,7 @@ pub fn insert_reply<A: Ip, E: Env + Tables<A>>(
             protocol: key.protocol,
         };
         if let Some(handle) = env.flow(reply_key) {
-            if !handle.get(|holder| connection::over(env, reply_key, holder, now))
+            if !connection::over(env, reply_key, &handle, now)
                 || connection::end(env, reply_key, &handle).is_err()
             {
                 index = env.random();

@@ -15,11 +15,11 @@ use aya_ebpf::{
 };
 use lvs_common::{
     abi::{
-        Counter, Direction, Flow, Fragment, FragmentKey, Head, Interface, Mark, Neighbour, NextHop,
-        Server, Service, ServiceKey, Settings, Statistics, Template, TemplateKey, Tuple, V4, V6,
-        neighbour_state, words,
+        Address, Counter, Direction, Flow, Fragment, FragmentKey, Head, Interface, Mark, Neighbour,
+        NextHop, Server, Service, ServiceKey, Settings, Statistics, Template, TemplateKey, Tuple,
+        V4, V6, neighbour_state, words,
     },
-    env::{Decision, Draft, Env, FlowHandle, InsertError, Route, Tables},
+    env::{Decision, Draft, Env, FlowHandle, InsertError, Reach, Route, Tables},
     fault::Fault,
 };
 
@@ -231,14 +231,14 @@ impl FibAddress for V6 {
 
 /// Asks the kernel for a route.
 #[inline(always)]
-fn route<A: FibAddress>(
+fn route<A: FibAddress + Address>(
     env: &KernelEnv,
     source: A,
     destination: A,
     protocol: u32,
     class: u8,
 ) -> Route<A> {
-    let Some(notes) = NOTES.get_ptr_mut(0) else { return Route::None };
+    let Some(notes) = NOTES.get_ptr_mut(0) else { return Route::nowhere(Reach::None) };
     // SAFETY: valid and aligned; the element is this CPU's own.
     let words = unsafe { &mut (*notes).route };
     *words = [0; ROUTE_WORDS];
@@ -257,21 +257,21 @@ fn route<A: FibAddress>(
     let mtu = unsafe { query.__bindgen_anon_1.mtu_result };
     // An IPv4 route may lead through an IPv6 neighbour (RFC 5549); the stack can deal with that.
     let same_family = query.family == A::FAMILY;
-    match u32::try_from(code) {
-        Ok(BPF_FIB_LKUP_RET_SUCCESS) if same_family => Route::Via {
-            hop: NextHop {
-                interface: query.ifindex,
-                destination_mac: query.dmac,
-                source_mac: query.smac,
-            },
-            neighbour: A::neighbour(query),
-            mtu,
+    let reach = match code as u32 {
+        BPF_FIB_LKUP_RET_SUCCESS if same_family => Reach::Resolved,
+        BPF_FIB_LKUP_RET_SUCCESS | BPF_FIB_LKUP_RET_NO_NEIGH => Reach::Unresolved,
+        BPF_FIB_LKUP_RET_FWD_DISABLED => Reach::ForwardingDisabled,
+        _ => Reach::None,
+    };
+    Route {
+        reach,
+        hop: NextHop {
+            interface: query.ifindex,
+            destination_mac: query.dmac,
+            source_mac: query.smac,
         },
-        Ok(BPF_FIB_LKUP_RET_SUCCESS | BPF_FIB_LKUP_RET_NO_NEIGH) => {
-            Route::Unresolved { interface: query.ifindex, neighbour: A::neighbour(query), mtu }
-        }
-        Ok(BPF_FIB_LKUP_RET_FWD_DISABLED) => Route::ForwardingDisabled,
-        _ => Route::None,
+        neighbour: A::neighbour(query),
+        mtu,
     }
 }
 

@@ -5,10 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aya::programs::{
-    LinkOrder, ProgramError, TcAttachType, XdpMode,
-    links::{FdLink, LinkError, PinnedLink},
-    tc::TcAttachOptions,
+use aya::{
+    programs::{
+        LinkOrder, ProgramError, TcAttachType, XdpMode,
+        links::{FdLink, LinkError, PinnedLink},
+        tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions},
+    },
+    util::KernelVersion,
 };
 use tracing::{debug, warn};
 
@@ -19,6 +22,9 @@ use super::{
 };
 use crate::net::Interface;
 
+/// The kernel that brought tcx.
+const TCX_SINCE: KernelVersion = KernelVersion::new(6, 6, 0);
+
 /// How the program is to be attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Mode {
@@ -28,8 +34,7 @@ pub enum Mode {
     Native,
     /// XDP in the stack, with any driver; packets must be whole (no segmentation or checksum offload).
     Generic,
-    /// TC ingress (tcx, Linux 6.6); also handles what XDP cannot: segments joined by offloads, checksums
-    /// left to the network card.
+    /// TC ingress; also handles what XDP cannot: segments joined by offloads, checksums left to the network card.
     Tc,
 }
 
@@ -56,6 +61,8 @@ impl fmt::Display for Mode {
 pub struct Attachment {
     /// Each with the path of its pin, which `PinnedLink` does not tell.
     links: Vec<(PathBuf, PinnedLink)>,
+    /// Filters in the old way, on kernels without tcx; each goes when it is dropped.
+    filters: Vec<SchedClassifierLink>,
     /// The mode that was taken; never [`Mode::Auto`].
     pub mode: Mode,
 }
@@ -106,10 +113,16 @@ impl Attachment {
         mode: Mode,
         pins: &Path,
     ) -> Result<Self, Error> {
-        let mut attachment = Self { links: Vec::new(), mode };
+        let mut attachment = Self { links: Vec::new(), filters: Vec::new(), mode };
+        // Where the version cannot be told, the attempt will.
+        let tcx = KernelVersion::current().map_or(true, |version| version >= TCX_SINCE);
         for interface in interfaces {
             let link = match mode {
-                Mode::Tc => attach_tc(dataplane, interface)?,
+                Mode::Tc if !tcx => {
+                    attachment.filters.push(attach_clsact(dataplane, interface)?);
+                    continue;
+                }
+                Mode::Tc => attach_tcx(dataplane, interface)?,
                 _ => attach_xdp(dataplane, interface, mode)?,
             };
             let path = pins.join(pin_name(&interface.name));
@@ -181,7 +194,7 @@ fn attach_xdp(
         .map_err(|source: LinkError| Error::Link { interface: interface.name.clone(), source })
 }
 
-fn attach_tc(dataplane: &mut Dataplane, interface: &Interface) -> Result<FdLink, Error> {
+fn attach_tcx(dataplane: &mut Dataplane, interface: &Interface) -> Result<FdLink, Error> {
     let program = dataplane.tc()?;
     // First, because what it takes never reaches the stack; it leaves everything else to the others.
     let options = TcAttachOptions::TcxOrder(LinkOrder::first());
@@ -191,6 +204,34 @@ fn attach_tc(dataplane: &mut Dataplane, interface: &Interface) -> Result<FdLink,
     let link = program.take_link(id).map_err(|error| refused(interface, Mode::Tc, &error))?;
     FdLink::try_from(link)
         .map_err(|source: LinkError| Error::Link { interface: interface.name.clone(), source })
+}
+
+/// The way before Linux 6.6: a filter at the queueing discipline `clsact`, which is left there at the end because others
+/// may use it too. A filter of a controller that was killed is replaced.
+fn attach_clsact(
+    dataplane: &mut Dataplane,
+    interface: &Interface,
+) -> Result<SchedClassifierLink, Error> {
+    let refuse = |error: &dyn std::error::Error| Error::Attach {
+        interface: interface.name.clone(),
+        mode: Mode::Tc.name(),
+        reason: error.to_string(),
+        unsupported: false,
+    };
+    match tc::qdisc_add_clsact(&interface.name) {
+        Err(error) if os_error(&error) != Some(libc::EEXIST) => return Err(refuse(&error)),
+        _ => {}
+    }
+    let name = super::dataplane::TC_PROGRAM;
+    if tc::qdisc_detach_program(&interface.name, TcAttachType::Ingress, name).is_ok() {
+        warn!("replaced a filter of an earlier xlvs on `{}`", interface.name);
+    }
+    let program = dataplane.tc()?;
+    let options = TcAttachOptions::Netlink(NlOptions::default());
+    let id = program
+        .attach_with_options(&interface.name, TcAttachType::Ingress, options)
+        .map_err(|error| refused(interface, Mode::Tc, &error))?;
+    program.take_link(id).map_err(|error| refused(interface, Mode::Tc, &error))
 }
 
 fn refused(interface: &Interface, mode: Mode, error: &ProgramError) -> Error {
@@ -206,7 +247,6 @@ fn refused(interface: &Interface, mode: Mode, error: &ProgramError) -> Error {
         (Some(libc::EOPNOTSUPP | libc::EINVAL), Mode::Native) => {
             ("its driver cannot do native XDP as it is set up now".to_owned(), true)
         }
-        (Some(libc::EINVAL), Mode::Tc) => ("tcx needs Linux 6.6 or newer".to_owned(), true),
         (Some(libc::EPERM), _) => (format!("{}; CAP_NET_ADMIN is needed", chain(error)), true),
         (Some(libc::ERANGE), _) => {
             (format!("{}; its MTU is too large for XDP in this mode, lower it", chain(error)), true)

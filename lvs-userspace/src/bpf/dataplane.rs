@@ -1,42 +1,117 @@
-//! The object in the kernel: its maps, and the program that is needed.
+//! The object in the kernel: its maps, and the programs that are needed.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use aya::{
-    Ebpf, EbpfLoader, VerifierLogLevel,
-    maps::MapError,
-    programs::{Program, ProgramError, SchedClassifier, Xdp},
+    Ebpf, EbpfLoader, Pod, VerifierLogLevel,
+    maps::{MapData, MapError, ProgramArray},
+    programs::{Program, ProgramError, ProgramFd, SchedClassifier, Xdp},
 };
 use aya_log::EbpfLogger;
+use lvs_common::{
+    abi::{DEFAULT_CONNECTIONS, Stage, Tuple, V4, V6, half_open_slots},
+    wire,
+};
 use tracing::Level;
 
-use super::{Error, Maps, error::chain, maps, object};
+use super::{Error, Maps, error::chain, maps, object, sys};
 
-/// Names of the programs in the object.
+/// Names of the first programs in the object; those of the stages begin with them too.
 const XDP_PROGRAM: &str = "xlvs";
-const TC_PROGRAM: &str = "xlvs_tc";
+pub(super) const TC_PROGRAM: &str = "xlvs_tc";
 
-/// aya-log's numbers for "log nothing" and "log everything down to debug".
+/// The program that tells what is traced, and its slot behind those of the stages.
+const TRACE: &str = "trace";
+const TRACE_SLOT: u32 = Stage::ALL.len() as u32;
+
+/// Keys that the collecting programs take at a time (`MOST` in lvs-ebpf's `collect.rs`).
+pub(crate) const COLLECTED_AT_ONCE: usize = 64;
+
+/// aya-log's numbers for "log nothing" and "log everything down to …".
 const LOG_NOTHING: u8 = 0;
+const LOG_INFO: u8 = aya_log::Level::Info as u8;
 const LOG_DEBUG: u8 = aya_log::Level::Debug as u8;
+
+/// Whose decisions are to be logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trace {
+    /// One client only.
+    pub client: Option<IpAddr>,
+    /// Services under one address only.
+    pub address: Option<IpAddr>,
+    /// Services under one port only.
+    pub port: Option<u16>,
+}
+
+/// How a data plane is to be loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadOptions<'o> {
+    /// The directory in which each map is pinned under its name.
+    pub pins: Option<&'o Path>,
+    /// Where the verifier's log goes should it refuse a program.
+    pub verifier_log: Option<&'o Path>,
+    /// Connections of each address family that fit.
+    pub connections: u32,
+    /// What to trace, if anything.
+    pub trace: Option<Trace>,
+}
+
+impl Default for LoadOptions<'_> {
+    fn default() -> Self {
+        Self { pins: None, verifier_log: None, connections: DEFAULT_CONNECTIONS, trace: None }
+    }
+}
 
 /// The programs and their maps. Dropping it releases what is not pinned.
 #[expect(missing_debug_implementations, reason = "aya's arrays have none")]
 pub struct Dataplane {
     ebpf: Ebpf,
     verifier_log: Option<PathBuf>,
+    stages: ProgramArray<MapData>,
+    stages_tc: ProgramArray<MapData>,
+    trace: bool,
     /// The maps.
     pub maps: Maps,
 }
 
 impl Dataplane {
-    /// Loads the embedded object. With `pins`, each map is pinned in that directory under its name. Where
-    /// the verifier refuses a program its log goes to `verifier_log`.
-    pub fn load(pins: Option<&Path>, verifier_log: Option<&Path>) -> Result<Self, Error> {
-        let log_level = if tracing::enabled!(Level::DEBUG) { LOG_DEBUG } else { LOG_NOTHING };
-        let mut ebpf = EbpfLoader::new()
+    /// Loads the embedded object.
+    pub fn load(options: &LoadOptions<'_>) -> Result<Self, Error> {
+        let LoadOptions { pins, verifier_log, connections, trace } = *options;
+        let log_level = if tracing::enabled!(Level::DEBUG) {
+            LOG_DEBUG
+        } else if trace.is_some() {
+            LOG_INFO
+        } else {
+            LOG_NOTHING
+        };
+        let filter = trace.unwrap_or_default();
+        let (tracing, client, address, port) = (
+            u8::from(trace.is_some()),
+            wide(filter.client),
+            wide(filter.address),
+            filter.port.unwrap_or_default(),
+        );
+        let slots = half_open_slots(connections);
+        let mut loader = EbpfLoader::new();
+        for (map, entries) in [
+            ("CONNECTIONS4", 2 * connections),
+            ("CONNECTIONS6", 2 * connections),
+            ("HALF_OPEN4", slots),
+            ("HALF_OPEN6", slots),
+        ] {
+            loader.map_max_entries(map, entries);
+        }
+        let mut ebpf = loader
             .verifier_log_level(VerifierLogLevel::STATS)
             .override_global(aya_log::LEVEL, &log_level, true)
+            .override_global("TRACE", &tracing, true)
+            .override_global("TRACE_CLIENT", &client, true)
+            .override_global("TRACE_ADDRESS", &address, true)
+            .override_global("TRACE_PORT", &port, true)
             .load(object::bytes()?)
             .map_err(|error| Error::object(&error))?;
         if let Some(directory) = pins {
@@ -49,32 +124,161 @@ impl Dataplane {
                 })?;
             }
         }
+        let stages = maps::typed(&mut ebpf, "STAGES")?;
+        let stages_tc = maps::typed(&mut ebpf, "STAGES_TC")?;
         let maps = Maps::take(&mut ebpf)?;
-        Ok(Self { ebpf, maps, verifier_log: verifier_log.map(Path::to_owned) })
+        Ok(Self {
+            ebpf,
+            verifier_log: verifier_log.map(Path::to_owned),
+            stages,
+            stages_tc,
+            trace: trace.is_some(),
+            maps,
+        })
     }
 
-    /// The XDP program, verified and in the kernel.
+    /// The XDP program, verified and in the kernel, with all its stages.
     pub fn xdp(&mut self) -> Result<&mut Xdp, Error> {
-        let program: &mut Xdp = program(&mut self.ebpf, XDP_PROGRAM)?;
-        if program.fd().is_err() {
-            program.load().map_err(|error| Error::program(error, self.verifier_log.clone()))?;
+        if program::<Xdp>(&mut self.ebpf, XDP_PROGRAM)?.fd().is_err() {
+            for (slot, name) in self.slots(XDP_PROGRAM) {
+                let fd = self.load_xdp(&name)?;
+                set_stage(&mut self.stages, "STAGES", slot, &fd)?;
+            }
+            self.load_xdp(XDP_PROGRAM)?;
         }
-        Ok(program)
+        program(&mut self.ebpf, XDP_PROGRAM)
     }
 
-    /// The TC program, verified and in the kernel.
+    /// The TC program, verified and in the kernel, with all its stages.
     pub fn tc(&mut self) -> Result<&mut SchedClassifier, Error> {
-        let program: &mut SchedClassifier = program(&mut self.ebpf, TC_PROGRAM)?;
-        if program.fd().is_err() {
-            program.load().map_err(|error| Error::program(error, self.verifier_log.clone()))?;
+        if program::<SchedClassifier>(&mut self.ebpf, TC_PROGRAM)?.fd().is_err() {
+            for (slot, name) in self.slots(TC_PROGRAM) {
+                let fd = self.load_tc(&name)?;
+                set_stage(&mut self.stages_tc, "STAGES_TC", slot, &fd)?;
+            }
+            self.load_tc(TC_PROGRAM)?;
         }
-        Ok(program)
+        program(&mut self.ebpf, TC_PROGRAM)
+    }
+
+    /// A program of any name; for tests that ask what the verifier made of it.
+    pub fn program(&mut self, name: &str) -> Option<&mut Program> {
+        self.ebpf.program_mut(name)
+    }
+
+    /// The slots of the stages and the names of their programs.
+    fn slots(&self, head: &str) -> Vec<(u32, String)> {
+        let stages = Stage::ALL.into_iter().map(|stage| (stage as u32, stage.name()));
+        let trace = self.trace.then_some((TRACE_SLOT, TRACE));
+        stages.chain(trace).map(|(slot, name)| (slot, format!("{head}_{name}"))).collect()
+    }
+
+    fn load_xdp(&mut self, name: &str) -> Result<ProgramFd, Error> {
+        let program: &mut Xdp = program(&mut self.ebpf, name)?;
+        if program.fd().is_err() {
+            let log = self.verifier_log.clone();
+            program.load().map_err(|error| Error::program(name, error, log))?;
+        }
+        cloned(program.fd())
+    }
+
+    fn load_tc(&mut self, name: &str) -> Result<ProgramFd, Error> {
+        let program: &mut SchedClassifier = program(&mut self.ebpf, name)?;
+        if program.fd().is_err() {
+            let log = self.verifier_log.clone();
+            program.load().map_err(|error| Error::program(name, error, log))?;
+        }
+        cloned(program.fd())
+    }
+
+    /// What collects connections that are over.
+    pub fn collector(&mut self) -> Result<Collector, Error> {
+        let fds = [self.load_xdp("xlvs_collect4")?, self.load_xdp("xlvs_collect6")?];
+        let [four, six] = fds;
+        Ok(Collector { four, six })
+    }
+
+    /// Whether decisions are traced.
+    #[must_use]
+    pub const fn traces(&self) -> bool {
+        self.trace
     }
 
     /// The reader of what the program logs, if logging was on when it was loaded.
     pub fn logger(&mut self) -> Result<EbpfLogger<&'static dyn tracing_log::log::Log>, Error> {
         EbpfLogger::init(&mut self.ebpf).map_err(|error| Error::Object(chain(&error)))
     }
+}
+
+/// The programs that end connections which are over, in the kernel (lvs-ebpf's `collect.rs`).
+#[derive(Debug)]
+pub struct Collector {
+    four: ProgramFd,
+    six: ProgramFd,
+}
+
+/// An address family whose connections can be collected.
+pub trait Collectable: Pod {
+    /// Its program.
+    fn program(collector: &Collector) -> &ProgramFd;
+}
+
+impl Collectable for V4 {
+    fn program(collector: &Collector) -> &ProgramFd {
+        &collector.four
+    }
+}
+
+impl Collectable for V6 {
+    fn program(collector: &Collector) -> &ProgramFd {
+        &collector.six
+    }
+}
+
+impl Collector {
+    /// Ends those of the connections under `keys` that are over, and tells how many were. At most
+    /// [`COLLECTED_AT_ONCE`] keys are taken.
+    pub fn collect<A: Collectable>(&self, keys: &[Tuple<A>]) -> Result<u32, Error>
+    where
+        Tuple<A>: Pod,
+    {
+        let mut frame = vec![0; wire::ETH_LEN];
+        for key in keys.iter().take(COLLECTED_AT_ONCE) {
+            frame.extend_from_slice(sys::bytes(key));
+        }
+        sys::run(A::program(self), &frame)
+            .map_err(|source| Error::Batch { map: "xlvs_collect", source })
+    }
+}
+
+fn cloned(fd: Result<&ProgramFd, ProgramError>) -> Result<ProgramFd, Error> {
+    fd.map_err(|error| Error::Object(chain(&error)))?
+        .try_clone()
+        .map_err(|error| Error::Object(error.to_string()))
+}
+
+fn set_stage(
+    stages: &mut ProgramArray<MapData>,
+    map: &'static str,
+    slot: u32,
+    program: &ProgramFd,
+) -> Result<(), Error> {
+    stages.set(slot, program, 0).map_err(|source| Error::Map { map, source })
+}
+
+/// An address in the form of the trace's filter: zeros for any.
+fn wide(address: Option<IpAddr>) -> [u64; 2] {
+    let mut bytes = [0; 16];
+    match address {
+        Some(IpAddr::V4(address)) => {
+            for (place, byte) in bytes.iter_mut().zip(address.octets()) {
+                *place = byte;
+            }
+        }
+        Some(IpAddr::V6(address)) => bytes = address.octets(),
+        None => {}
+    }
+    zerocopy::transmute!(bytes)
 }
 
 fn program<'e, P>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut P, Error>

@@ -22,10 +22,12 @@ pub enum Error {
     Object(String),
     /// The verifier refused the program.
     #[error(
-        "the kernel's verifier refused the program ({source}): {last}{}",
+        "the kernel's verifier refused the program {program} ({source}): {last}{}",
         .log.as_ref().map(|path| format!("\n  the whole verifier log: {}", path.display())).unwrap_or_default()
     )]
     Verifier {
+        /// Name of the program.
+        program: String,
         /// What the system call returned.
         source: io::Error,
         /// The end of the verifier's log.
@@ -111,13 +113,13 @@ impl Error {
     }
 
     /// From an error while a program was loaded; the verifier's whole log goes to `log`.
-    pub(super) fn program(error: ProgramError, log: Option<PathBuf>) -> Self {
+    pub(super) fn program(name: &str, error: ProgramError, log: Option<PathBuf>) -> Self {
         match error {
             ProgramError::LoadError { io_error, verifier_log } => {
                 let text = verifier_log.to_string();
                 let last = last_lines(&text);
                 let log = log.filter(|path| std::fs::write(path, &text).is_ok());
-                Self::Verifier { source: io_error, last, log }
+                Self::Verifier { program: name.to_owned(), source: io_error, last, log }
             }
             error => Self::Object(chain(&error)),
         }

@@ -5,8 +5,8 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
 };
 use lvs_common::abi::{
-    Flow4, Interface, Neighbour4, SchedulerState, Server, Service, ServiceKey4, Statistics,
-    Template4, TemplateKey4, Tuple4,
+    FILTER_WORDS, Flow, Interface, Load, Neighbour, SchedulerState, Server, Service, ServiceKey,
+    Settings, Statistics, Template, TemplateKey, Tuple, V4, V6,
 };
 
 use super::{Error, Table};
@@ -14,62 +14,119 @@ use super::{Error, Table};
 /// The handle of `INTERFACES`.
 pub type InterfaceMap = HashMap<MapData, u32, Interface>;
 
-/// The handle of `NEIGHBOURS4`.
-pub type NeighbourMap = HashMap<MapData, Neighbour4, u32>;
+/// The handle of `NEIGHBOURS4` or `NEIGHBOURS6`.
+pub type NeighbourMap<A> = HashMap<MapData, Neighbour<A>, u32>;
+
+/// The maps of one address family.
+#[derive(Debug)]
+pub struct FamilyMaps<A>
+where
+    Tuple<A>: Pod,
+    Flow<A>: Pod,
+    ServiceKey<A>: Pod,
+    TemplateKey<A>: Pod,
+    Neighbour<A>: Pod,
+{
+    /// Connections, two entries each.
+    pub connections: Table<Tuple<A>, Flow<A>>,
+    /// Virtual services.
+    pub services: HashMap<MapData, ServiceKey<A>, Service>,
+    /// Persistence templates.
+    pub templates: Table<TemplateKey<A>, Template>,
+    /// Neighbours in use.
+    pub neighbours: NeighbourMap<A>,
+}
 
 /// The maps of one data plane.
 #[expect(missing_debug_implementations, reason = "aya's arrays have none")]
 pub struct Maps {
-    /// Connections, two entries each.
-    pub connections: Table<Tuple4, Flow4>,
-    /// Virtual services.
-    pub services: HashMap<MapData, ServiceKey4, Service>,
+    /// Those for IPv4.
+    pub four: FamilyMaps<V4>,
+    /// Those for IPv6.
+    pub six: FamilyMaps<V6>,
     /// Real servers by id.
     pub servers: Array<MapData, Server>,
+    /// Active and inactive connections by server id.
+    pub loads: Array<MapData, Load>,
     /// Member lists.
     pub members: Array<MapData, u32>,
+    /// Local addresses of full NAT.
+    pub locals: Array<MapData, [u8; 16]>,
+    /// Ports of full NAT.
+    pub ports: Array<MapData, u16>,
     /// What schedulers remember, by service id.
     pub schedulers: Array<MapData, SchedulerState>,
-    /// Persistence templates.
-    pub templates: Table<TemplateKey4, Template4>,
+    /// What holds for all services.
+    pub settings: Array<MapData, Settings>,
+    /// The filter of addresses and ports.
+    pub filter: Array<MapData, [u64; FILTER_WORDS]>,
     /// Connections, packets and bytes by server id and CPU.
     pub statistics: PerCpuArray<MapData, Statistics>,
     /// Packets passed and dropped by reason and CPU.
     pub counters: PerCpuArray<MapData, u64>,
     /// Attached interfaces.
     pub interfaces: InterfaceMap,
-    /// Neighbours in use.
-    pub neighbours: NeighbourMap,
 }
 
-/// The maps that are pinned, by name.
-pub(super) const NAMES: [&str; 10] = [
+/// The maps that are pinned, by name. The programs of the stages among them: the kernel empties such a map when nobody
+/// holds it but the programs themselves.
+pub(super) const NAMES: [&str; 27] = [
     "CONNECTIONS4",
+    "CONNECTIONS6",
     "COUNTERS",
+    "CURSORS",
+    "FILTER",
+    "FRAGMENTS4",
+    "FRAGMENTS6",
+    "HALF_OPEN4",
+    "HALF_OPEN6",
     "INTERFACES",
+    "LOADS",
+    "LOCALS",
     "MEMBERS",
     "NEIGHBOURS4",
+    "NEIGHBOURS6",
+    "NOTES",
+    "PORTS",
     "SCHEDULERS",
     "SERVERS",
     "SERVICES4",
+    "SERVICES6",
+    "SETTINGS",
+    "STAGES",
+    "STAGES_TC",
     "STATISTICS",
     "TEMPLATES4",
+    "TEMPLATES6",
 ];
 
 impl Maps {
     /// Takes the maps out of a loaded object.
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
         Ok(Self {
-            connections: Table::new(take(ebpf, "CONNECTIONS4")?, "CONNECTIONS4")?,
-            services: hash(ebpf, "SERVICES4")?,
-            servers: array(ebpf, "SERVERS")?,
-            members: array(ebpf, "MEMBERS")?,
-            schedulers: array(ebpf, "SCHEDULERS")?,
-            templates: Table::new(take(ebpf, "TEMPLATES4")?, "TEMPLATES4")?,
-            statistics: per_cpu(ebpf, "STATISTICS")?,
-            counters: per_cpu(ebpf, "COUNTERS")?,
-            interfaces: hash(ebpf, "INTERFACES")?,
-            neighbours: hash(ebpf, "NEIGHBOURS4")?,
+            four: FamilyMaps {
+                connections: Table::new(take(ebpf, "CONNECTIONS4")?, "CONNECTIONS4")?,
+                services: typed(ebpf, "SERVICES4")?,
+                templates: Table::new(take(ebpf, "TEMPLATES4")?, "TEMPLATES4")?,
+                neighbours: typed(ebpf, "NEIGHBOURS4")?,
+            },
+            six: FamilyMaps {
+                connections: Table::new(take(ebpf, "CONNECTIONS6")?, "CONNECTIONS6")?,
+                services: typed(ebpf, "SERVICES6")?,
+                templates: Table::new(take(ebpf, "TEMPLATES6")?, "TEMPLATES6")?,
+                neighbours: typed(ebpf, "NEIGHBOURS6")?,
+            },
+            servers: typed(ebpf, "SERVERS")?,
+            loads: typed(ebpf, "LOADS")?,
+            members: typed(ebpf, "MEMBERS")?,
+            locals: typed(ebpf, "LOCALS")?,
+            ports: typed(ebpf, "PORTS")?,
+            schedulers: typed(ebpf, "SCHEDULERS")?,
+            settings: typed(ebpf, "SETTINGS")?,
+            filter: typed(ebpf, "FILTER")?,
+            statistics: typed(ebpf, "STATISTICS")?,
+            counters: typed(ebpf, "COUNTERS")?,
+            interfaces: typed(ebpf, "INTERFACES")?,
         })
     }
 }
@@ -78,17 +135,10 @@ fn take(ebpf: &mut Ebpf, map: &'static str) -> Result<Map, Error> {
     ebpf.take_map(map).ok_or_else(|| Error::Object(format!("it has no map {map}")))
 }
 
-fn hash<K: Pod, V: Pod>(
+/// A map as aya's handle of some type.
+pub(super) fn typed<T: TryFrom<Map, Error = MapError>>(
     ebpf: &mut Ebpf,
     map: &'static str,
-) -> Result<HashMap<MapData, K, V>, Error> {
-    take(ebpf, map)?.try_into().map_err(|source: MapError| Error::Map { map, source })
-}
-
-fn array<V: Pod>(ebpf: &mut Ebpf, map: &'static str) -> Result<Array<MapData, V>, Error> {
-    take(ebpf, map)?.try_into().map_err(|source: MapError| Error::Map { map, source })
-}
-
-fn per_cpu<V: Pod>(ebpf: &mut Ebpf, map: &'static str) -> Result<PerCpuArray<MapData, V>, Error> {
-    take(ebpf, map)?.try_into().map_err(|source: MapError| Error::Map { map, source })
+) -> Result<T, Error> {
+    take(ebpf, map)?.try_into().map_err(|source| Error::Map { map, source })
 }

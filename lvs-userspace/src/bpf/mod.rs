@@ -10,8 +10,9 @@ mod sys;
 mod table;
 
 pub use attach::{Attachment, Mode};
-pub use dataplane::Dataplane;
+pub(crate) use dataplane::COLLECTED_AT_ONCE;
+pub use dataplane::{Collectable, Collector, Dataplane, LoadOptions, Trace};
 pub use error::Error;
-pub use maps::{InterfaceMap, Maps, NeighbourMap};
+pub use maps::{FamilyMaps, InterfaceMap, Maps, NeighbourMap};
 pub use pins::Pins;
 pub use table::{Sweep, Table};

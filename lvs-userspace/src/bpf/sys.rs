@@ -1,19 +1,18 @@
-//! The BPF system calls that aya does not offer: batches, and look-up with deletion. All `unsafe` code of
+//! The BPF system calls that aya does not offer: batches, look-up with deletion, test runs of shared programs. All `unsafe` code of
 //! the controller is here and in `lvs-common`'s `Pod` marks.
 
 use std::{
     ffi::CString,
     io, mem,
     os::{
-        fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
+        fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
         unix::ffi::OsStrExt as _,
     },
     path::Path,
 };
 
-use aya::Pod;
+use aya::{Pod, programs::ProgramFd};
 use aya_obj::generated::{BPF_NOEXIST, bpf_attr, bpf_cmd};
-use zerocopy::{FromBytes, IntoBytes};
 
 fn bpf(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<libc::c_long> {
     // SAFETY: `attributes` is a valid `bpf_attr` of the given size; the callers below fill in pointers
@@ -36,9 +35,33 @@ fn zeroed() -> bpf_attr {
     unsafe { mem::zeroed() }
 }
 
+/// A value of all zeros.
+pub(super) fn zero<T: Pod>() -> T {
+    // SAFETY: aya's `Pod` promises that any bytes make a value.
+    unsafe { mem::zeroed() }
+}
+
+/// The bytes of a value.
+pub(super) fn bytes<T: Pod>(value: &T) -> &[u8] {
+    // SAFETY: aya's `Pod` promises plain data without padding; the slice has its size and lives as long.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of::<T>()) }
+}
+
+/// Runs an XDP program once on a frame and gives what it returned. (aya's own way needs the program exclusively.)
+pub(super) fn run(program: &ProgramFd, frame: &[u8]) -> io::Result<u32> {
+    let mut attributes = zeroed();
+    attributes.test.prog_fd = u32::try_from(program.as_fd().as_raw_fd()).unwrap_or_default();
+    attributes.test.data_in = frame.as_ptr() as u64;
+    attributes.test.data_size_in = u32::try_from(frame.len()).unwrap_or_default();
+    attributes.test.repeat = 1;
+    bpf(bpf_cmd::BPF_PROG_TEST_RUN, &mut attributes)?;
+    // SAFETY: the kernel has written the value through the same union field.
+    Ok(unsafe { attributes.test.retval })
+}
+
 /// Reads up to `keys.len()` entries of a hash map. `position` says where to go on and is updated;
 /// `None` starts from the beginning. Returns how many were read and whether there are more.
-pub(super) fn lookup_batch<K: Pod + IntoBytes + FromBytes, V: Pod + IntoBytes + FromBytes>(
+pub(super) fn lookup_batch<K: Pod, V: Pod>(
     map: BorrowedFd<'_>,
     position: &mut Option<u32>,
     keys: &mut [K],
@@ -71,11 +94,11 @@ pub(super) fn lookup_batch<K: Pod + IntoBytes + FromBytes, V: Pod + IntoBytes + 
 /// no such entry. What has changed since the caller looked is thereby not lost.
 ///
 /// Minimum kernel version: 5.14.
-pub(super) fn lookup_and_delete<K: Pod, V: Pod + FromBytes>(
+pub(super) fn lookup_and_delete<K: Pod, V: Pod>(
     map: BorrowedFd<'_>,
     key: &K,
 ) -> io::Result<Option<V>> {
-    let mut value = V::new_zeroed();
+    let mut value = zero::<V>();
     let mut attributes = zeroed();
     // SAFETY: the fields of this anonymous struct are plain integers inside a zeroed union.
     let element = unsafe { &mut attributes.__bindgen_anon_2 };

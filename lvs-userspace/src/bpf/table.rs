@@ -10,7 +10,6 @@ use aya::{
     Pod,
     maps::{HashMap, Map, MapData, MapError},
 };
-use zerocopy::{FromBytes, IntoBytes};
 
 use super::{Error, sys};
 
@@ -38,11 +37,7 @@ impl<K: Pod, V: Pod> Table<K, V> {
     }
 }
 
-impl<K, V> Table<K, V>
-where
-    K: Pod + IntoBytes + FromBytes,
-    V: Pod + IntoBytes + FromBytes,
-{
+impl<K: Pod, V: Pod> Table<K, V> {
     /// Starts a walk.
     #[must_use]
     pub const fn sweep(&self) -> Sweep<K, V> {
@@ -73,17 +68,12 @@ pub struct Sweep<K, V> {
     types: PhantomData<(K, V)>,
 }
 
-impl<K, V> Sweep<K, V>
-where
-    K: Pod + IntoBytes + FromBytes,
-    V: Pod + IntoBytes + FromBytes,
-{
+impl<K: Pod, V: Pod> Sweep<K, V> {
     /// The next entries; empty at the end of the table.
     pub fn next(&mut self, table: &Table<K, V>) -> Result<Vec<(K, V)>, Error> {
         while !self.ended {
-            let mut keys: Vec<K> = std::iter::repeat_with(K::new_zeroed).take(self.batch).collect();
-            let mut values: Vec<V> =
-                std::iter::repeat_with(V::new_zeroed).take(self.batch).collect();
+            let mut keys: Vec<K> = std::iter::repeat_with(sys::zero).take(self.batch).collect();
+            let mut values: Vec<V> = std::iter::repeat_with(sys::zero).take(self.batch).collect();
             match sys::lookup_batch(table.fd.as_fd(), &mut self.position, &mut keys, &mut values) {
                 Ok((count, more)) => {
                     self.ended = !more;

@@ -1,10 +1,21 @@
 //! The arguments of `xlvs`.
 
-use std::path::PathBuf;
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::{bpf::Mode, control::Options};
+use lvs_common::abi::DEFAULT_CONNECTIONS;
+
+use crate::{
+    bpf::{Mode, Trace},
+    control::Options,
+};
+
+/// More than any machine has memory for.
+const MOST_CONNECTIONS: i64 = 100_000_000;
 
 /// An XDP layer-4 load balancer that takes the place of LVS.
 #[derive(Debug, Parser)]
@@ -57,11 +68,73 @@ pub(super) struct Run {
     /// Where the process id is kept, and the verifier's log should it refuse the program.
     #[arg(long, value_name = "DIR", default_value = "/run/xlvs")]
     runtime_dir: PathBuf,
+    /// How many connections of each address family fit; the memory is taken as they come.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_CONNECTIONS, value_parser = clap::value_parser!(u32).range(1..=MOST_CONNECTIONS))]
+    max_connections: u32,
+    /// Let any TCP segment but a reset open a connection, to take over those of another balancer.
+    #[arg(long)]
+    sloppy_tcp: bool,
+    /// Log single decisions: new connections, their states, and why packets went no further.
+    #[arg(long)]
+    trace: bool,
+    /// Trace this client only.
+    #[arg(long, value_name = "ADDRESS", requires = "trace")]
+    trace_client: Option<IpAddr>,
+    /// Trace this service only: its address, and port if given (`[ADDRESS]:PORT` for IPv6).
+    #[arg(long, value_name = "ADDRESS[:PORT]", requires = "trace", value_parser = service)]
+    trace_service: Option<(IpAddr, Option<u16>)>,
+}
+
+/// A service by its address, with or without port.
+fn service(text: &str) -> Result<(IpAddr, Option<u16>), String> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Ok((address.ip(), Some(address.port())));
+    }
+    text.trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse()
+        .map(|address| (address, None))
+        .map_err(|_| "write ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT".to_owned())
 }
 
 impl From<Run> for Options {
     fn from(run: Run) -> Self {
-        let Run { config, interfaces, mode, pin_dir, runtime_dir } = run;
-        Self { config, interfaces, mode, pin_dir, runtime_dir }
+        let Run {
+            config,
+            interfaces,
+            mode,
+            pin_dir,
+            runtime_dir,
+            max_connections,
+            sloppy_tcp,
+            trace,
+            trace_client,
+            trace_service,
+        } = run;
+        let trace = trace.then(|| Trace {
+            client: trace_client,
+            address: trace_service.map(|(address, _)| address),
+            port: trace_service.and_then(|(_, port)| port),
+        });
+        Self { config, interfaces, mode, pin_dir, runtime_dir, max_connections, sloppy_tcp, trace }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_has_an_address_and_perhaps_a_port() {
+        for (text, port) in [
+            ("10.0.0.1", None),
+            ("10.0.0.1:80", Some(80)),
+            ("fd00::1", None),
+            ("[fd00::1]", None),
+            ("[fd00::1]:80", Some(80)),
+        ] {
+            assert_eq!(service(text).unwrap().1, port, "{text}");
+        }
+        assert!(service("web:80").is_err());
     }
 }

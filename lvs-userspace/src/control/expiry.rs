@@ -1,51 +1,72 @@
 //! Collecting connections and persistence templates whose time has ended. The data path treats them as absent
-//! already; this only gives their memory back.
+//! already; this gives their memory back and takes connections out of their servers' counts.
 
 use std::time::Duration;
 
-use lvs_common::abi::{Flow4, Template4, TemplateKey4, Tuple4};
+use anyhow::Context as _;
+use aya::Pod;
+use lvs_common::abi::{Address, Flow, Template, TemplateKey, Tuple, V4, V6};
 use nix::time::{ClockId, clock_gettime};
 use tokio::{task::yield_now, time::sleep};
 use tracing::{debug, warn};
 
-use crate::bpf::{Error, Table};
+use crate::bpf::{COLLECTED_AT_ONCE, Collectable, Collector, Error, Table};
 
 /// How long to wait between two sweeps.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Sweeps again and again. Never ends.
+/// The same while a table is nearly full.
+const INTERVAL_UNDER_PRESSURE: Duration = Duration::from_millis(500);
+
+/// The tables of one address family.
+#[derive(Debug)]
+pub(super) struct Expiring<'m, A>
+where
+    Tuple<A>: Pod,
+    Flow<A>: Pod,
+    TemplateKey<A>: Pod,
+{
+    pub(super) connections: &'m Table<Tuple<A>, Flow<A>>,
+    pub(super) templates: &'m Table<TemplateKey<A>, Template>,
+}
+
+/// Sweeps again and again. Never ends. `capacity` is the number of entries that a connection table holds.
 pub(super) async fn collect(
-    connections: &Table<Tuple4, Flow4>,
-    templates: &Table<TemplateKey4, Template4>,
+    four: Expiring<'_, V4>,
+    six: Expiring<'_, V6>,
+    collector: &Collector,
+    capacity: u32,
 ) {
+    let mut interval = INTERVAL;
     loop {
-        sleep(INTERVAL).await;
-        if let Err(error) = sweep(connections, templates).await {
-            warn!("cannot collect what has expired: {error:#}");
+        sleep(interval).await;
+        interval = INTERVAL;
+        let swept = [
+            sweep(&four, collector).await.context("IPv4"),
+            sweep(&six, collector).await.context("IPv6"),
+        ];
+        for result in swept {
+            match result {
+                // Three quarters.
+                Ok(live) if live > capacity / 4 * 3 => interval = INTERVAL_UNDER_PRESSURE,
+                Ok(_) => {}
+                Err(error) => warn!("cannot collect what has expired: {error:#}"),
+            }
         }
     }
 }
 
-/// Goes once over both tables, a batch at a time, and lets other tasks run in between.
-async fn sweep(
-    connections: &Table<Tuple4, Flow4>,
-    templates: &Table<TemplateKey4, Template4>,
-) -> anyhow::Result<()> {
-    let mut walk = connections.sweep();
-    let mut collected = 0_u32;
-    loop {
-        let batch = walk.next(connections)?;
-        if batch.is_empty() {
-            break;
-        }
-        let now = now()?;
-        for (key, flow) in batch {
-            if flow.ended(now) && collect_connection(connections, &key, &flow, now)? {
-                collected += 1;
-            }
-        }
-        yield_now().await;
-    }
+/// Goes once over both tables of a family, a batch at a time, and lets other tasks run in between. Tells how many
+/// entries of connections go on.
+async fn sweep<A>(tables: &Expiring<'_, A>, collector: &Collector) -> anyhow::Result<u32>
+where
+    A: Address + Collectable,
+    Tuple<A>: Pod,
+    Flow<A>: Pod,
+    TemplateKey<A>: Pod,
+{
+    let Expiring { connections, templates } = tables;
+    let live = sweep_connections(connections, collector).await?;
     let mut walk = templates.sweep();
     loop {
         let batch = walk.next(templates)?;
@@ -55,48 +76,63 @@ async fn sweep(
         let now = now()?;
         for (key, template) in batch {
             if ended(&template, now) {
-                take_ended(templates, &key, |template| ended(template, now))?;
+                take_ended(templates, &key, now)?;
             }
+        }
+        yield_now().await;
+    }
+    Ok(live)
+}
+
+async fn sweep_connections<A>(
+    table: &Table<Tuple<A>, Flow<A>>,
+    collector: &Collector,
+) -> anyhow::Result<u32>
+where
+    A: Address + Collectable,
+    Tuple<A>: Pod,
+    Flow<A>: Pod,
+{
+    let mut walk = table.sweep();
+    let (mut live, mut collected) = (0, 0);
+    loop {
+        let batch = walk.next(table)?;
+        if batch.is_empty() {
+            break;
+        }
+        let now = now()?;
+        let seen = batch.len();
+        // An entry whose own time has ended may be one direction of a connection that goes on: the kernel decides.
+        let keys: Vec<Tuple<A>> =
+            batch.into_iter().filter(|(_, flow)| flow.ended(now)).map(|(key, _)| key).collect();
+        live += (seen - keys.len()) as u32;
+        for keys in keys.chunks(COLLECTED_AT_ONCE) {
+            collected += collector.collect(keys)?;
         }
         yield_now().await;
     }
     if collected > 0 {
         debug!("collected {collected} ended connections");
     }
-    Ok(())
+    Ok(live)
 }
 
-/// Removes both entries of a connection whose time has ended in both directions.
-fn collect_connection(
-    table: &Table<Tuple4, Flow4>,
-    key: &Tuple4,
-    flow: &Flow4,
+/// Removes a template. Should the data path have extended it since it was read, it is put back.
+fn take_ended<A>(
+    table: &Table<TemplateKey<A>, Template>,
+    key: &TemplateKey<A>,
     now: u64,
-) -> Result<bool, Error> {
-    let reverse = flow.reverse_key(key.protocol);
-    if table.map.get(&reverse, 0).is_ok_and(|other| !other.ended(now)) {
-        return Ok(false);
-    }
-    take_ended(table, &reverse, |flow| flow.ended(now))?;
-    take_ended(table, key, |flow| flow.ended(now))
-}
-
-/// Removes an entry. Should the data path have brought it to life since it was read, it is put back.
-fn take_ended<K, V>(table: &Table<K, V>, key: &K, ended: impl Fn(&V) -> bool) -> Result<bool, Error>
+) -> Result<(), Error>
 where
-    K: aya::Pod + zerocopy::IntoBytes + zerocopy::FromBytes,
-    V: aya::Pod + zerocopy::IntoBytes + zerocopy::FromBytes,
+    TemplateKey<A>: Pod,
 {
     match table.take(key)? {
-        Some(value) if !ended(&value) => {
-            table.put_back(key, &value)?;
-            Ok(false)
-        }
-        taken => Ok(taken.is_some()),
+        Some(template) if !ended(&template, now) => table.put_back(key, &template),
+        _ => Ok(()),
     }
 }
 
-const fn ended(template: &Template4, now: u64) -> bool {
+const fn ended(template: &Template, now: u64) -> bool {
     now > template.expires
 }
 

@@ -1,4 +1,4 @@
-//! The attached interfaces while packets flow: the data path must know their MAC addresses, and a user wants to
+//! The attached interfaces while packets flow: the data path must know their addresses, and a user wants to
 //! hear that one has gone.
 
 use std::time::Duration;
@@ -6,39 +6,58 @@ use std::time::Duration;
 use lvs_common::abi;
 use rtnetlink::Handle;
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::{
     bpf::{Error, InterfaceMap},
-    net::Interface,
+    net::{Addresses, Interface},
 };
 
 /// How often the interfaces are looked at.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// Tells the data path that an interface is attached.
-pub(super) fn note(map: &mut InterfaceMap, interface: &Interface) -> Result<(), Error> {
-    let value = abi::Interface { mac: interface.mac, reserved: 0 };
+/// Tells the data path that an interface is attached, and under which addresses.
+pub(super) fn note(
+    map: &mut InterfaceMap,
+    interface: &Interface,
+    addresses: &Addresses,
+) -> Result<(), Error> {
+    let (address4, address6) = addresses.of_interface(interface.index);
+    let value = abi::Interface { mac: interface.mac, reserved: 0, address4, address6 };
     map.insert(interface.index, value, 0).map_err(|source| Error::Map { map: "INTERFACES", source })
 }
 
-/// Follows changed MAC addresses and says what has gone. Never ends.
+/// Follows changed addresses and says what has gone. Never ends.
 pub(super) async fn watch(
     map: &mut InterfaceMap,
     netlink: &Handle,
     mut interfaces: Vec<Interface>,
+    mut addresses: Addresses,
 ) -> Result<(), Error> {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        let changed = match Addresses::read(netlink).await {
+            Ok(now) if now != addresses => {
+                addresses = now;
+                true
+            }
+            Ok(_) => false,
+            Err(error) => {
+                warn!("cannot list this host's addresses: {error}");
+                false
+            }
+        };
         let mut index = 0;
         while let Some(known) = interfaces.get_mut(index) {
             match Interface::find(netlink, &known.name).await {
                 Ok(now) if now.index == known.index => {
                     if now.mac != known.mac {
                         info!("interface `{}` has another MAC address now", now.name);
-                        note(map, &now)?;
+                    }
+                    if changed || now.mac != known.mac {
+                        note(map, &now, &addresses)?;
                         *known = now;
                     }
                     index += 1;

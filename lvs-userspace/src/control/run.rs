@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use aya_log::EbpfLogger;
+use lvs_common::abi::half_open_slots;
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -11,16 +12,30 @@ use tokio::{
 };
 use tracing::{Level, info, warn};
 
-use super::{capabilities, expiry, interfaces, neighbours, runtime::RuntimeDir, tables::Tables};
+use super::{
+    alarms, capabilities,
+    expiry::{self, Expiring},
+    interfaces, neighbours,
+    runtime::RuntimeDir,
+    tables::{Choices, Tables},
+};
 use crate::{
-    bpf::{Attachment, Dataplane, Mode, Pins},
-    config::{self, Config, Severity},
+    bpf::{Attachment, Collector, Dataplane, LoadOptions, Mode, Pins, Trace},
+    config::{self, Config, Forwarding, Severity},
     exit::Failure,
-    net::{self, Interface},
+    net::{self, Addresses, Interface},
 };
 
 /// How often what the data path logs is read, if it logs.
 const LOG_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Bytes of a bucket of a hash map, and of an entry in the connection tables as the kernel allocates it.
+const BUCKET: u64 = 16;
+const ENTRY_IPV4: u64 = 128;
+const ENTRY_IPV6: u64 = 192;
+
+/// Bytes of a slot in `HALF_OPEN4` and one in `HALF_OPEN6`.
+const HALF_OPEN_SLOTS: u64 = 16 + 40;
 
 /// What `xlvs run` is asked to do.
 #[derive(Debug)]
@@ -30,6 +45,9 @@ pub(crate) struct Options {
     pub(crate) mode: Mode,
     pub(crate) pin_dir: PathBuf,
     pub(crate) runtime_dir: PathBuf,
+    pub(crate) max_connections: u32,
+    pub(crate) sloppy_tcp: bool,
+    pub(crate) trace: Option<Trace>,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -52,37 +70,68 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
             interfaces.push(interface);
         }
     }
-    advise(&interfaces);
-    advise_on_addresses(&loaded.config, &netlink).await?;
+    advise(&loaded.config, &interfaces);
+    let addresses = Addresses::read(&netlink).await.context("cannot list this host's addresses")?;
+    advise_on_addresses(&loaded.config, &addresses);
+    let choices = choices(&loaded.config, &options)?;
 
     // Dropped in the opposite order: detached first, then the maps, the directories, the pins.
     let pins = Pins::prepare(&options.pin_dir)?;
     let runtime = RuntimeDir::prepare(&options.runtime_dir)?;
-    let mut dataplane = Dataplane::load(Some(&pins.maps()), Some(&runtime.verifier_log()))?;
-    Tables::new(&loaded.config).write(&mut dataplane.maps)?;
+    let mut dataplane = Dataplane::load(&LoadOptions {
+        pins: Some(&pins.maps()),
+        verifier_log: Some(&runtime.verifier_log()),
+        connections: options.max_connections,
+        trace: options.trace,
+    })?;
+    info!("{}", memory_line(options.max_connections));
+    Tables::new(&loaded.config, &choices).write(&mut dataplane.maps)?;
     for interface in &interfaces {
-        interfaces::note(&mut dataplane.maps.interfaces, interface)?;
+        interfaces::note(&mut dataplane.maps.interfaces, interface, &addresses)?;
     }
+    let collector = dataplane.collector()?;
+    // Before the first packet comes: the first connection should find its way.
+    let servers = real_servers(&loaded.config);
+    neighbours::resolve_servers(&servers, &netlink).await;
     let attachment = Attachment::new(&mut dataplane, &interfaces, options.mode, &pins.links())?;
     let ready = ready_line(&loaded.config, &interfaces, attachment.mode);
     info!("{ready}, pins in {}", pins.maps().display());
     notify(&[NotifyState::Ready, NotifyState::Status(&ready)]);
 
-    let result = serve(&mut dataplane, &netlink, interfaces, &mut signals).await;
+    let duties = Duties {
+        netlink: &netlink,
+        interfaces,
+        addresses,
+        collector: &collector,
+        servers: &servers,
+        capacity: 2 * options.max_connections,
+    };
+    let result = serve(&mut dataplane, duties, &mut signals).await;
     notify(&[NotifyState::Stopping]);
     drop(attachment);
     info!("detached from all interfaces");
     result.map_err(Failure::from)
 }
 
+/// What is needed while packets flow.
+struct Duties<'d> {
+    netlink: &'d rtnetlink::Handle,
+    interfaces: Vec<Interface>,
+    addresses: Addresses,
+    collector: &'d Collector,
+    servers: &'d BTreeSet<IpAddr>,
+    capacity: u32,
+}
+
 /// Does what has to be done while packets flow.
 async fn serve(
     dataplane: &mut Dataplane,
-    netlink: &rtnetlink::Handle,
-    interfaces: Vec<Interface>,
+    duties: Duties<'_>,
     signals: &mut Signals,
 ) -> anyhow::Result<()> {
-    let log = tracing::enabled!(Level::DEBUG).then(|| dataplane.logger()).transpose()?;
+    let Duties { netlink, interfaces, addresses, collector, servers, capacity } = duties;
+    let logs = tracing::enabled!(Level::DEBUG) || dataplane.traces();
+    let log = logs.then(|| dataplane.logger()).transpose()?;
     let maps = &mut dataplane.maps;
     // One thread, several tasks: each gives way to the others while it waits.
     tokio::select! {
@@ -90,11 +139,53 @@ async fn serve(
             info!("{name}: stopping");
             Ok(())
         }
-        () = expiry::collect(&maps.connections, &maps.templates) => Ok(()),
-        () = neighbours::keep_resolved(&mut maps.neighbours, netlink) => Ok(()),
-        result = interfaces::watch(&mut maps.interfaces, netlink, interfaces) => Ok(result?),
+        () = expiry::collect(
+            Expiring { connections: &maps.four.connections, templates: &maps.four.templates },
+            Expiring { connections: &maps.six.connections, templates: &maps.six.templates },
+            collector,
+            capacity,
+        ) => Ok(()),
+        () = neighbours::keep_resolved(&mut maps.four.neighbours, &mut maps.six.neighbours, netlink) => Ok(()),
+        () = neighbours::keep_servers_resolved(servers, netlink) => Ok(()),
+        () = alarms::watch(&maps.counters) => Ok(()),
+        result = interfaces::watch(&mut maps.interfaces, netlink, interfaces, addresses) => Ok(result?),
         () = read_log(log) => Ok(()),
     }
+}
+
+/// The choices that are not in the configuration.
+fn choices(config: &Config, options: &Options) -> anyhow::Result<Choices> {
+    let mut ports = Vec::new();
+    if config.services.iter().any(|service| service.forwarding == Forwarding::FullNat) {
+        ports = net::ports_for_full_nat()?;
+        info!(
+            "full NAT has {} ports for each local address, real server and protocol: all but those of this host \
+             (net.ipv4.ip_local_port_range, ip_local_reserved_ports)",
+            ports.len()
+        );
+    }
+    Ok(Choices { connections: options.max_connections, sloppy_tcp: options.sloppy_tcp, ports })
+}
+
+/// All addresses that packets will be sent to.
+fn real_servers(config: &Config) -> BTreeSet<IpAddr> {
+    let servers = config.services.iter().flat_map(|service| &service.real_servers);
+    servers.map(|server| server.address).collect()
+}
+
+/// What the connection tables take, in words. Measured on Linux 6.18: see docs/performance.md.
+fn memory_line(connections: u32) -> String {
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    let entries = 2 * u64::from(connections);
+    let buckets = entries.next_power_of_two() * BUCKET;
+    let slots = u64::from(half_open_slots(connections)) * HALF_OPEN_SLOTS;
+    format!(
+        "room for {connections} connections of each address family: {} MiB now, up to {} MiB more with IPv4 and \
+         {} MiB more with IPv6 as they come",
+        mib(2 * buckets + slots),
+        mib(entries * ENTRY_IPV4),
+        mib(entries * ENTRY_IPV6),
+    )
 }
 
 /// Passes on what the data path logs. Never ends.
@@ -144,40 +235,51 @@ impl Signals {
 }
 
 /// Says what will keep packets from flowing.
-fn advise(interfaces: &[Interface]) {
+fn advise(config: &Config, interfaces: &[Interface]) {
     for interface in interfaces {
         let name = &interface.name;
         if !interface.up {
             warn!("interface `{name}` is down; `ip link set dev {name} up`");
         }
-        if interface.forwards_ipv4() == Some(false) {
-            warn!(
-                "IPv4 forwarding is off on `{name}`, so that packets of services that come in there are \
-                 dropped; `sysctl -w net.ipv4.ip_forward=1`"
-            );
+        for (family, knob, used) in [
+            ("ipv4", "net.ipv4.ip_forward", config.services.iter().any(|s| s.address.is_ipv4())),
+            (
+                "ipv6",
+                "net.ipv6.conf.all.forwarding",
+                config.services.iter().any(|s| s.address.is_ipv6()),
+            ),
+        ] {
+            if used && interface.forwards(family) == Some(false) {
+                warn!(
+                    "forwarding is off on `{name}` ({family}), so that packets of services that come in there are \
+                     dropped; `sysctl -w {knob}=1`"
+                );
+            }
         }
     }
 }
 
-/// Says which virtual addresses nobody will answer ARP requests for.
-async fn advise_on_addresses(config: &Config, netlink: &rtnetlink::Handle) -> anyhow::Result<()> {
-    let local = net::local_ipv4(netlink).await.context("cannot list this host's addresses")?;
-    // IPv6 addresses of this host are not listed yet.
-    let addresses: BTreeSet<_> = config
-        .services
-        .iter()
-        .filter_map(|service| match service.address {
-            IpAddr::V4(address) => Some(address),
-            IpAddr::V6(_) => None,
-        })
-        .collect();
-    for address in addresses.into_iter().filter(|address| !local.contains(address)) {
+/// Says which virtual addresses nobody will answer ARP requests or neighbour solicitations for.
+fn advise_on_addresses(config: &Config, local: &Addresses) {
+    let addresses: BTreeSet<IpAddr> =
+        config.services.iter().map(|service| service.address).collect();
+    for address in addresses.into_iter().filter(|address| !local.contains(*address)) {
+        let length = if address.is_ipv4() { 32 } else { 128 };
         warn!(
             "the virtual address {address} is not on this host, so that clients find nobody under it; \
-             `ip addr add {address}/32 dev IF`, or leave it to VRRP"
+             `ip addr add {address}/{length} dev IF`, or leave it to VRRP"
         );
     }
-    Ok(())
+    let mut full_nat: BTreeSet<IpAddr> = BTreeSet::new();
+    for service in &config.services {
+        full_nat.extend(&service.local_addresses);
+    }
+    for address in full_nat.into_iter().filter(|address| !local.contains(*address)) {
+        warn!(
+            "the local address {address} of full NAT is not on this host, so that the servers' answers find nobody \
+             under it unless they are routed here; `ip addr add {address} dev IF`"
+        );
+    }
 }
 
 fn ready_line(config: &Config, interfaces: &[Interface], mode: Mode) -> String {

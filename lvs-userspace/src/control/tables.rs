@@ -1,110 +1,214 @@
 //! From the configuration to the contents of the maps.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-use lvs_common::abi::{
-    SchedulerState, Server, Service, ServiceKey4, forwarding, scheduler, server_flags,
+use lvs_common::{
+    abi::{
+        Address, FILTER_WORDS, Mark, SchedulerState, Server, Service, ServiceKey, Settings, V4, V6,
+        forwarding, half_open_slots, scheduler, server_flags, service_flags, settings_flags,
+    },
+    connection,
+    tcp::TcpState,
+    wire,
 };
 
 use crate::{
     bpf::{Error, Maps},
-    config::{Config, Forwarding, Protocol, Scheduler},
+    config::{Config, Forwarding, Protocol, Scheduler, VirtualServer},
 };
 
+/// A UDP connection's time-out in seconds (`udp_timeouts` in `ip_vs_proto_udp.c`).
+const UDP_TIMEOUT: u32 = 300;
+
+/// What holds for all services, beside the configuration file.
+#[derive(Clone, Debug, Default)]
+pub struct Choices {
+    /// Connections of each address family that fit.
+    pub connections: u32,
+    /// Whether any TCP segment may open a connection.
+    pub sloppy_tcp: bool,
+    /// The ports that full NAT can take.
+    pub ports: Vec<u16>,
+}
+
 /// The contents of the maps that a configuration asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Tables {
     /// `SERVICES4`.
-    pub services: Vec<(ServiceKey4, Service)>,
+    pub services4: Vec<(ServiceKey<V4>, Service)>,
+    /// `SERVICES6`.
+    pub services6: Vec<(ServiceKey<V6>, Service)>,
     /// `SERVERS`, by id.
     pub servers: Vec<Server>,
     /// `MEMBERS`.
     pub members: Vec<u32>,
+    /// `LOCALS`.
+    pub locals: Vec<[u8; 16]>,
+    /// `PORTS`.
+    pub ports: Vec<u16>,
+    /// `SETTINGS`.
+    pub settings: Settings,
+    /// `FILTER`.
+    pub filter: Box<[u64; FILTER_WORDS]>,
 }
 
 impl Tables {
-    /// Numbers services and servers and lists the members.
+    /// Numbers services and servers, lists members and local addresses, and marks the filter.
     #[must_use]
-    pub fn new(config: &Config) -> Self {
-        let mut tables = Self::default();
+    pub fn new(config: &Config, choices: &Choices) -> Self {
+        let mut tables = Self {
+            services4: Vec::new(),
+            services6: Vec::new(),
+            servers: Vec::new(),
+            members: Vec::new(),
+            locals: Vec::new(),
+            ports: choices.ports.clone(),
+            settings: settings(config, choices),
+            filter: Box::new([0; FILTER_WORDS]),
+        };
         for (id, service) in (0_u32..).zip(&config.services) {
-            let (IpAddr::V4(address), Forwarding::Nat, Protocol::Tcp) =
-                (service.address, service.forwarding, service.protocol)
-            else {
-                tracing::error!(
-                    "the tables cannot hold line {} yet, so that it is not balanced",
-                    service.line
-                );
-                continue;
-            };
-            let first_server = tables.servers.len() as u32;
-            tables.servers.extend(service.real_servers.iter().map(|server| Server {
-                address: octets(server.address),
-                port: server.port,
-                flags: server_flags::AVAILABLE,
-                weight: server.weight,
-                service: id,
-            }));
-            // IPVS puts a new server at the head of the list: the walk begins with the newest.
-            let first_member = tables.members.len();
-            let usable = (first_server..)
-                .zip(&service.real_servers)
-                .filter(|(_, server)| server.weight > 0)
-                .map(|(id, _)| id);
-            tables.members.extend(usable.collect::<Vec<_>>().into_iter().rev());
-            tables.services.push((
-                ServiceKey4 {
-                    address: address.octets(),
-                    port: service.port,
-                    protocol: u16::from(lvs_common::wire::PROTOCOL_TCP),
-                },
-                Service {
-                    id,
-                    first_member: first_member as u32,
-                    members: (tables.members.len() - first_member) as u32,
-                    persistence: service
-                        .persistence
-                        .map_or(0, |time| u32::try_from(time.as_secs()).unwrap_or(u32::MAX)),
-                    scheduler: match service.scheduler {
-                        Scheduler::RoundRobin => scheduler::ROUND_ROBIN,
-                    },
-                    forwarding: forwarding::NAT,
-                    reserved: 0,
-                },
-            ));
+            tables.add(id, service);
         }
         tables
+    }
+
+    fn add(&mut self, id: u32, service: &VirtualServer) {
+        let protocol = match service.protocol {
+            Protocol::Tcp => wire::PROTOCOL_TCP,
+            Protocol::Udp => wire::PROTOCOL_UDP,
+        };
+        let first_server = self.servers.len() as u32;
+        for server in &service.real_servers {
+            let ipv6 = if server.address.is_ipv6() { server_flags::IPV6 } else { 0 };
+            self.servers.push(Server {
+                address: widen(server.address),
+                port: server.port,
+                flags: server_flags::AVAILABLE | ipv6,
+                weight: server.weight,
+                service: id,
+            });
+            self.mark(server.address, server.port, protocol);
+        }
+        // IPVS puts a new server at the head of the list: the walk begins with the newest.
+        let first_member = self.members.len();
+        let usable = (first_server..)
+            .zip(&service.real_servers)
+            .filter(|(_, server)| server.weight > 0)
+            .map(|(id, _)| id);
+        self.members.extend(usable.collect::<Vec<_>>().into_iter().rev());
+        let first_local = self.locals.len();
+        self.locals.extend(service.local_addresses.iter().copied().map(widen));
+        self.mark(service.address, service.port, protocol);
+        let value = Service {
+            id,
+            first_member: first_member as u32,
+            members: (self.members.len() - first_member) as u32,
+            persistence: service
+                .persistence
+                .map_or(0, |time| u32::try_from(time.as_secs()).unwrap_or(u32::MAX)),
+            first_local: first_local as u32,
+            locals: (self.locals.len() - first_local) as u32,
+            scheduler: match service.scheduler {
+                Scheduler::RoundRobin => scheduler::ROUND_ROBIN,
+            },
+            forwarding: match service.forwarding {
+                Forwarding::Nat => forwarding::NAT,
+                Forwarding::FullNat => forwarding::FULL_NAT,
+            },
+            flags: if service.one_packet { service_flags::ONE_PACKET } else { 0 },
+            reserved: 0,
+        };
+        let (port, protocol) = (service.port, u16::from(protocol));
+        match service.address {
+            IpAddr::V4(address) => {
+                let key = ServiceKey { address: address.octets(), port, protocol };
+                self.services4.push((key, value));
+            }
+            IpAddr::V6(address) => {
+                let key = ServiceKey { address: address.octets(), port, protocol };
+                self.services6.push((key, value));
+            }
+        }
+    }
+
+    fn mark(&mut self, address: IpAddr, port: u16, protocol: u8) {
+        let mark = match address {
+            IpAddr::V4(address) => Mark::new(address.octets(), port, protocol.into()),
+            IpAddr::V6(address) => Mark::new(address.octets(), port, protocol.into()),
+        };
+        if let Some(word) = self.filter.get_mut(mark.word as usize) {
+            *word |= 1 << mark.bit;
+        }
     }
 
     /// Writes everything: the services last, so that none is seen before its servers are there.
     pub fn write(&self, maps: &mut Maps) -> Result<(), Error> {
         for (id, server) in (0_u32..).zip(&self.servers) {
-            maps.servers
-                .set(id, server, 0)
-                .map_err(|source| Error::Map { map: "SERVERS", source })?;
+            let result = maps.servers.set(id, server, 0);
+            result.map_err(|source| Error::Map { map: "SERVERS", source })?;
         }
         for (slot, member) in (0_u32..).zip(&self.members) {
-            maps.members
-                .set(slot, member, 0)
-                .map_err(|source| Error::Map { map: "MEMBERS", source })?;
+            let result = maps.members.set(slot, member, 0);
+            result.map_err(|source| Error::Map { map: "MEMBERS", source })?;
         }
-        for (key, service) in &self.services {
-            maps.schedulers
-                .set(service.id, SchedulerState::START, 0)
-                .map_err(|source| Error::Map { map: "SCHEDULERS", source })?;
-            maps.services
-                .insert(key, service, 0)
-                .map_err(|source| Error::Map { map: "SERVICES4", source })?;
+        for (slot, local) in (0_u32..).zip(&self.locals) {
+            let result = maps.locals.set(slot, local, 0);
+            result.map_err(|source| Error::Map { map: "LOCALS", source })?;
+        }
+        for (slot, port) in (0_u32..).zip(&self.ports) {
+            let result = maps.ports.set(slot, port, 0);
+            result.map_err(|source| Error::Map { map: "PORTS", source })?;
+        }
+        let result = maps.settings.set(0, self.settings, 0);
+        result.map_err(|source| Error::Map { map: "SETTINGS", source })?;
+        let result = maps.filter.set(0, *self.filter, 0);
+        result.map_err(|source| Error::Map { map: "FILTER", source })?;
+        let services4 = self.services4.iter().map(|(_, service)| service);
+        for service in services4.chain(self.services6.iter().map(|(_, service)| service)) {
+            let result = maps.schedulers.set(service.id, SchedulerState::START, 0);
+            result.map_err(|source| Error::Map { map: "SCHEDULERS", source })?;
+        }
+        for (key, service) in &self.services4 {
+            let result = maps.four.services.insert(key, service, 0);
+            result.map_err(|source| Error::Map { map: "SERVICES4", source })?;
+        }
+        for (key, service) in &self.services6 {
+            let result = maps.six.services.insert(key, service, 0);
+            result.map_err(|source| Error::Map { map: "SERVICES6", source })?;
         }
         Ok(())
     }
 }
 
-/// A service's real servers have its address family.
-const fn octets(address: IpAddr) -> [u8; 4] {
+/// IPVS's time-outs with what the file changes: `lvs_timeouts` sets those that `ipvsadm --set` does.
+fn settings(config: &Config, choices: &Choices) -> Settings {
+    let mut timeouts = [0; 16];
+    for (number, place) in (0..).zip(&mut timeouts) {
+        *place = match TcpState::from_number(number) {
+            Some(TcpState::Established) => {
+                config.timeouts.tcp.unwrap_or(TcpState::Established.timeout())
+            }
+            Some(TcpState::FinWait) => {
+                config.timeouts.tcp_fin.unwrap_or(TcpState::FinWait.timeout())
+            }
+            Some(state) => state.timeout(),
+            None if number == connection::UDP => config.timeouts.udp.unwrap_or(UDP_TIMEOUT),
+            None => 0,
+        };
+    }
+    Settings {
+        timeouts,
+        ports: choices.ports.len() as u32,
+        half_open: half_open_slots(choices.connections),
+        flags: if choices.sloppy_tcp { settings_flags::SLOPPY_TCP } else { 0 },
+    }
+}
+
+/// An address in the 16 bytes that tables for both families hold.
+fn widen(address: IpAddr) -> [u8; 16] {
     match address {
-        IpAddr::V4(address) => address.octets(),
-        IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED.octets(),
+        IpAddr::V4(address) => address.octets().widen(),
+        IpAddr::V6(address) => address.octets(),
     }
 }
 
@@ -113,7 +217,7 @@ mod tests {
     use super::*;
 
     fn tables(text: &str) -> Tables {
-        Tables::new(&crate::config::parse("test", text).unwrap().config)
+        Tables::new(&crate::config::parse("test", text).unwrap().config, &Choices::default())
     }
 
     const TWO_SERVICES: &str = "
@@ -138,7 +242,7 @@ mod tests {
         let tables = tables(TWO_SERVICES);
         assert_eq!(tables.members, [2, 0, 3]);
         let runs: Vec<_> =
-            tables.services.iter().map(|(_, s)| (s.id, s.first_member, s.members)).collect();
+            tables.services4.iter().map(|(_, s)| (s.id, s.first_member, s.members)).collect();
         assert_eq!(runs, [(0, 0, 2), (1, 2, 1)]);
     }
 
@@ -149,14 +253,46 @@ mod tests {
         assert_eq!(
             tables.servers[1],
             Server {
-                address: [192, 168, 0, 2],
+                address: [192, 168, 0, 2].widen(),
                 port: 8081,
                 flags: server_flags::AVAILABLE,
                 weight: 0,
                 service: 0
             }
         );
-        assert_eq!(tables.services[0].1.persistence, 90);
-        assert_eq!(tables.services[1].1.persistence, 0);
+        assert_eq!(tables.services4[0].1.persistence, 90);
+        assert_eq!(tables.services4[1].1.persistence, 0);
+    }
+
+    #[test]
+    fn full_nat_and_ipv6_and_udp_reach_their_tables() {
+        let tables = tables(
+            "
+            local_address_group here {
+                fd00::1
+                fd00::2
+            }
+            virtual_server fd00::80 53 {
+                lb_algo rr
+                lb_kind FNAT
+                laddr_group_name here
+                protocol UDP
+                ops
+                real_server fd00:1::1 5353 { weight 1 }
+            }
+            global_defs { lvs_timeouts tcp 60 udp 5 }",
+        );
+        let [(key, service)] = tables.services6.as_slice() else { panic!("one IPv6 service") };
+        assert_eq!((key.port, key.protocol), (53, 17));
+        assert_eq!((service.forwarding, service.locals), (forwarding::FULL_NAT, 2));
+        assert_eq!(service.flags, service_flags::ONE_PACKET);
+        assert_eq!(tables.locals.len(), 2);
+        assert_eq!(tables.servers[0].flags & server_flags::IPV6, server_flags::IPV6);
+        let timeouts = tables.settings.timeouts;
+        assert_eq!(timeouts[TcpState::Established as usize], 60);
+        assert_eq!(timeouts[TcpState::FinWait as usize], 120);
+        assert_eq!(timeouts[usize::from(connection::UDP)], 5);
+        let marks = tables.filter.iter().map(|word| word.count_ones()).sum::<u32>();
+        assert_eq!(marks, 2, "the service and its server");
     }
 }

@@ -1,25 +1,97 @@
 //! The addresses of this host.
 
 use std::{
-    collections::HashSet,
-    net::{IpAddr, Ipv4Addr},
+    collections::{HashMap, HashSet},
+    net::IpAddr,
 };
 
 use futures_util::TryStreamExt as _;
-use netlink_packet_route::address::AddressAttribute;
+use netlink_packet_route::{
+    AddressFamily,
+    address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope},
+};
 use rtnetlink::Handle;
 
-/// All IPv4 addresses of the interfaces in this network namespace.
-pub(crate) async fn local_ipv4(netlink: &Handle) -> Result<HashSet<Ipv4Addr>, rtnetlink::Error> {
-    let mut addresses = HashSet::new();
-    let mut messages = std::pin::pin!(netlink.address().get().execute());
-    while let Some(message) = messages.try_next().await? {
-        // On a point-to-point link `Address` is the other end, and `Local` this one.
-        for attribute in message.attributes {
-            if let AddressAttribute::Local(IpAddr::V4(address)) = attribute {
-                addresses.insert(address);
+/// All addresses of the interfaces in this network namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Addresses {
+    all: HashSet<IpAddr>,
+    /// By interface, whether it is IPv6: the first address that the host would speak under.
+    own: HashMap<(u32, bool), IpAddr>,
+}
+
+impl Addresses {
+    /// Reads them from the kernel.
+    pub(crate) async fn read(netlink: &Handle) -> Result<Self, rtnetlink::Error> {
+        let mut addresses = Self::default();
+        // Host addresses (/32, /128) are most often virtual ones; they come second.
+        let mut second_choice = Vec::new();
+        let mut messages = std::pin::pin!(netlink.address().get().execute());
+        while let Some(message) = messages.try_next().await? {
+            let Some(address) = local(&message) else { continue };
+            addresses.all.insert(address);
+            if !speaks(&message) {
+                continue;
+            }
+            let key = (message.header.index, address.is_ipv6());
+            let whole = message.header.prefix_len == if address.is_ipv4() { 32 } else { 128 };
+            if whole {
+                second_choice.push((key, address));
+            } else {
+                addresses.own.entry(key).or_insert(address);
             }
         }
+        for (key, address) in second_choice {
+            addresses.own.entry(key).or_insert(address);
+        }
+        Ok(addresses)
     }
-    Ok(addresses)
+
+    /// Whether an address is this host's.
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+        self.all.contains(&address)
+    }
+
+    /// The IPv4 and the IPv6 address that this host speaks under on an interface.
+    pub(crate) fn of_interface(&self, index: u32) -> ([u8; 4], [u8; 16]) {
+        let four = match self.own.get(&(index, false)) {
+            Some(IpAddr::V4(address)) => address.octets(),
+            _ => [0; 4],
+        };
+        let six = match self.own.get(&(index, true)) {
+            Some(IpAddr::V6(address)) => address.octets(),
+            _ => [0; 16],
+        };
+        (four, six)
+    }
+}
+
+/// The address in a message. On a point-to-point link `Address` is the other end and `Local` this one; IPv6 has
+/// `Address` only, on other links.
+fn local(message: &AddressMessage) -> Option<IpAddr> {
+    let mut found = None;
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Local(address) => return Some(*address),
+            AddressAttribute::Address(address) if message.header.family == AddressFamily::Inet6 => {
+                found = Some(*address);
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Whether it is an address to speak under: global, primary, and not on its way in or out.
+fn speaks(message: &AddressMessage) -> bool {
+    let flags = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Flags(flags) => Some(*flags),
+        _ => None,
+    });
+    let unfit = AddressFlags::Secondary
+        | AddressFlags::Deprecated
+        | AddressFlags::Tentative
+        | AddressFlags::Dadfailed;
+    message.header.scope == AddressScope::Universe
+        && !flags.is_some_and(|flags| flags.intersects(unfit))
 }

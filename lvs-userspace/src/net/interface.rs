@@ -80,10 +80,11 @@ impl Interface {
         self.kind == Some(InfoKind::Veth)
     }
 
-    /// Whether IPv4 packets that come in on it are forwarded; `None` where the kernel does not say.
+    /// Whether packets of a family (`ipv4` or `ipv6`) that come in on it are forwarded; `None` where the kernel does
+    /// not say.
     #[must_use]
-    pub fn forwards_ipv4(&self) -> Option<bool> {
-        let path = Path::new("/proc/sys/net/ipv4/conf").join(&self.name).join("forwarding");
-        fs::read_to_string(path).ok().map(|text| text.trim() == "1")
+    pub fn forwards(&self, family: &str) -> Option<bool> {
+        let path = Path::new("/proc/sys/net").join(family).join("conf").join(&self.name);
+        fs::read_to_string(path.join("forwarding")).ok().map(|text| text.trim() == "1")
     }
 }

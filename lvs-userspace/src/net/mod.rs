@@ -3,7 +3,11 @@
 mod address;
 mod interface;
 mod neighbour;
+mod ports;
+mod route;
 
-pub(crate) use address::local_ipv4;
+pub(crate) use address::Addresses;
 pub use interface::{Interface, connect};
 pub(crate) use neighbour::resolve;
+pub(crate) use ports::for_full_nat as ports_for_full_nat;
+pub(crate) use route::way_to;
