@@ -1,8 +1,9 @@
 //! What the balancer has counted for each real server, read from the pinned maps with `bpftool`.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Context as _, Result};
+use lvs_common::abi::server_flags;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -18,7 +19,7 @@ pub struct Counts {
     /// Its index in `SERVERS` and `STATISTICS`.
     pub id: u32,
     /// The real server.
-    pub address: SocketAddrV4,
+    pub address: SocketAddr,
     /// Connections that were scheduled to it.
     pub connections: u64,
     /// Packets from clients.
@@ -33,9 +34,22 @@ pub struct Counts {
 
 #[derive(Deserialize)]
 struct Server {
-    address: [u8; 4],
+    /// IPv4 in the first four bytes.
+    address: [u8; 16],
     port: u16,
     flags: u16,
+}
+
+impl Server {
+    fn address(&self) -> SocketAddr {
+        let [a, b, c, d, ..] = self.address;
+        let ip = if self.flags & server_flags::IPV6 == 0 {
+            IpAddr::from([a, b, c, d])
+        } else {
+            Ipv6Addr::from(self.address).into()
+        };
+        SocketAddr::new(ip, self.port)
+    }
 }
 
 /// How many connections a real server has at this moment.
@@ -71,7 +85,7 @@ pub fn read(setup: &Setup) -> Result<Vec<Counts>> {
         let statistics = bpftool::lookup(&setup.map("STATISTICS"), id)?;
         counts.push(Counts {
             id,
-            address: SocketAddrV4::new(Ipv4Addr::from(server.address), server.port),
+            address: server.address(),
             connections: bpftool::total(&statistics, "connections"),
             in_packets: bpftool::total(&statistics, "in_packets"),
             in_bytes: bpftool::total(&statistics, "in_bytes"),

@@ -1,5 +1,5 @@
 //! `cargo xtask build-ebpf`: the BPF object, at `<target>/bpf/lvs-ebpf.o`, where the build script of
-//! `lvs-userspace` looks for it.
+//! `lvs-userspace` looks for it. The object that `cargo xtask bench` measures with is built likewise.
 
 use std::env::consts::ARCH;
 use std::fs;
@@ -21,11 +21,27 @@ pub(crate) struct Tools {
     toolchain: Toolchain,
 }
 
+/// An object: the name of a program of the package `lvs-ebpf`, and of the file under `<target>/bpf`.
+#[derive(Clone, Copy)]
+pub(crate) struct Object(&'static str);
+
+impl Object {
+    /// What xlvs loads.
+    pub(crate) const ENGINE: Self = Self("lvs-ebpf");
+    /// What the bench puts around it.
+    pub(crate) const BENCH: Self = Self("lvs-bench");
+
+    /// Where it is put.
+    pub(crate) fn place(self, workspace: &Workspace) -> PathBuf {
+        workspace.target(&format!("bpf/{}.o", self.0))
+    }
+}
+
 /// The whole task.
 pub(crate) fn run() -> Result<()> {
     let workspace = Workspace::find()?;
     let tools = prepare(&workspace, &[])?;
-    build(&workspace, &tools)
+    build(&workspace, &tools, Object::ENGINE)
 }
 
 /// Finds or installs the tools, and the packages that the caller wants besides: all at once, so
@@ -56,7 +72,7 @@ pub(crate) fn prepare(workspace: &Workspace, besides: &[Package]) -> Result<Tool
 }
 
 /// Compiles, checks, and puts the object in its place if it has changed.
-pub(crate) fn build(workspace: &Workspace, tools: &Tools) -> Result<()> {
+pub(crate) fn build(workspace: &Workspace, tools: &Tools, object: Object) -> Result<()> {
     let Tools { linker, toolchain } = tools;
     shell::say(format_args!(
         "BPF toolchain: {}; linker: {}",
@@ -64,19 +80,19 @@ pub(crate) fn build(workspace: &Workspace, tools: &Tools) -> Result<()> {
         linker.path.display()
     ));
     let folder = workspace.target("bpf-build");
-    shell::run(&mut compile(workspace, tools, &folder))?;
+    shell::run(&mut compile(workspace, tools, object, &folder))?;
 
-    let built = folder.join("bpfel-unknown-none/release/lvs-ebpf");
-    let object = fs::read(&built).with_context(|| format!("reading {}", built.display()))?;
-    crate::elf::check(&object).with_context(|| built.display().to_string())?;
-    let place = workspace.target("bpf/lvs-ebpf.o");
-    put(&object, &place, &folder)?;
-    shell::say(format_args!("BPF object: {} ({} bytes)", place.display(), object.len()));
+    let built = folder.join("bpfel-unknown-none/release").join(object.0);
+    let bytes = fs::read(&built).with_context(|| format!("reading {}", built.display()))?;
+    crate::elf::check(&bytes).with_context(|| built.display().to_string())?;
+    let place = object.place(workspace);
+    put(&bytes, &place, &folder)?;
+    shell::say(format_args!("BPF object: {} ({} bytes)", place.display(), bytes.len()));
     Ok(())
 }
 
 /// The recipe. The target folder is its own, so that host builds stay valid.
-fn compile(workspace: &Workspace, tools: &Tools, folder: &Path) -> Command {
+fn compile(workspace: &Workspace, tools: &Tools, object: Object, folder: &Path) -> Command {
     let Tools { linker, toolchain } = tools;
     let mut cargo = workspace.neutral(toolchain.cargo());
     cargo
@@ -96,7 +112,7 @@ fn compile(workspace: &Workspace, tools: &Tools, folder: &Path) -> Command {
         .env("CARGO_PROFILE_RELEASE_LTO", "true")
         .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3")
         .env("CARGO_PROFILE_RELEASE_PANIC", "abort")
-        .args(["build", "--locked", "--release", "--package=lvs-ebpf", "--bin=lvs-ebpf"])
+        .args(["build", "--locked", "--release", "--package=lvs-ebpf", "--bin", object.0])
         .args(["--features=bpf", "--target=bpfel-unknown-none", "-Zbuild-std=core"])
         .arg("--target-dir")
         .arg(folder);

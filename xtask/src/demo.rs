@@ -31,7 +31,7 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<()> {
     }
     let workspace = Workspace::find()?;
     let tools = build_ebpf::prepare(&workspace, &PACKAGES)?;
-    build_ebpf::build(&workspace, &tools)?;
+    build_ebpf::build(&workspace, &tools, build_ebpf::Object::ENGINE)?;
     for what in
         [["--package=lvs-userspace", "--bin=xlvs"], ["--package=lvs-tests", "--bin=xlvs-demo"]]
     {

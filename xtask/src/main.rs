@@ -1,6 +1,7 @@
 //! `cargo xtask`: what a person runs while developing lvs-ebpf. It sets up what a fresh machine
 //! lacks, so it is the first thing that gets compiled and keeps its own dependencies few.
 
+mod bench;
 mod build_ebpf;
 mod demo;
 mod elf;
@@ -30,6 +31,12 @@ struct Arguments {
 enum Task {
     /// Compile the BPF object, with its toolchain and linker found or installed.
     BuildEbpf,
+    /// Measure what a packet costs in the kernel (needs root).
+    Bench {
+        /// Passed on to the bench: --help tells what there is.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Show the load balancer at work between network namespaces (needs root).
     Demo {
         /// Passed on to the demo: --keep leaves it standing, --down takes it down.
@@ -47,6 +54,7 @@ enum Task {
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Task::BuildEbpf => build_ebpf::run(),
+        Task::Bench { arguments } => bench::run(&arguments),
         Task::Demo { arguments } => demo::run(&arguments),
         Task::Test { no_kernel } => test::run_all(no_kernel),
     };

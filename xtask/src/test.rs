@@ -43,7 +43,7 @@ pub(crate) fn run_all(no_kernel: bool) -> Result<()> {
     let nextest = nextest::ready(&workspace)?;
 
     steps.next("BPF object");
-    build_ebpf::build(&workspace, &tools)?;
+    build_ebpf::build(&workspace, &tools, build_ebpf::Object::ENGINE)?;
 
     steps.next("lints");
     let lint = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-Dwarnings"];

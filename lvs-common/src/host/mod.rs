@@ -5,6 +5,6 @@ mod env;
 mod frame;
 mod packet;
 
-pub use env::{MemoryEnv, MemoryFlow};
-pub use frame::Frame;
-pub use packet::{SlicePacket, SliceWindow};
+pub use env::{Family, Flows, MemoryEnv, MemoryFlow, Stored};
+pub use frame::{Extension, Frame, Protocol, Tag};
+pub use packet::{MemoryPacket, MemoryWindow};

@@ -1,74 +1,107 @@
-//! A frame in a slice.
+//! A frame in memory, with the abilities of one in an XDP program.
 #![expect(
     clippy::indexing_slicing,
     reason = "constant offsets are checked against the window's length at compile time"
 )]
 
-use core::cell::Cell;
+use core::{cell::Cell, iter};
+use std::{rc::Rc, vec::Vec};
 
 use crate::{
     checksum,
-    packet::{Packet, Window},
+    packet::{Change, Packet, Window},
 };
 
-/// A frame in a slice.
-#[derive(Clone, Copy, Debug)]
-pub struct SlicePacket<'p> {
-    bytes: &'p [Cell<u8>],
+/// A frame in memory. Its checksums are complete.
+#[derive(Clone, Debug)]
+pub struct MemoryPacket {
+    bytes: Rc<[Cell<u8>]>,
 }
 
-impl<'p> SlicePacket<'p> {
-    /// The frame in `bytes`, which the engine rewrites in place.
-    pub fn new(bytes: &'p mut [u8]) -> Self {
-        Self { bytes: Cell::from_mut(bytes).as_slice_of_cells() }
+impl MemoryPacket {
+    /// A frame of these bytes.
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.iter().copied().map(Cell::new).collect() }
+    }
+
+    /// The frame as it is now.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        self.bytes.iter().map(Cell::get).collect()
     }
 }
 
-impl<'p> Packet for SlicePacket<'p> {
-    type Window<const N: usize> = SliceWindow<'p, N>;
+impl Packet for MemoryPacket {
+    type Window<const N: usize> = MemoryWindow<N>;
 
-    fn window<const N: usize>(&self, offset: usize) -> Option<SliceWindow<'p, N>> {
-        let bytes = self.bytes.get(offset..offset.checked_add(N)?)?;
-        Some(SliceWindow { bytes: bytes.try_into().ok()? })
+    fn window<const N: usize>(&self, offset: usize) -> Option<MemoryWindow<N>> {
+        let end = offset.checked_add(N)?;
+        (end <= self.bytes.len()).then(|| MemoryWindow { bytes: self.bytes.clone(), offset })
     }
 
-    fn ip_length(&self, total: u16) -> u32 {
+    fn ip_length(&self, total: u16, _offset: usize) -> u32 {
         total.into()
+    }
+
+    fn wire_length(&self, length: u32, _headers: u32) -> u32 {
+        length
     }
 
     fn update_checksum<const N: usize, const O: usize>(
         &self,
-        window: &mut SliceWindow<'p, N>,
+        window: &mut MemoryWindow<N>,
         _start: usize,
-        addresses: u16,
-        ports: u16,
+        change: Change,
     ) {
-        window.set_u16::<O>(checksum::apply(window.u16::<O>(), addresses, ports));
+        let old = window.u16::<O>();
+        if !change.zero_is_none {
+            window.set_u16::<O>(checksum::apply(old, change.addresses, change.ports));
+        } else if old != 0 {
+            window.set_u16::<O>(checksum::apply_nonzero(old, change.addresses, change.ports));
+        }
+    }
+
+    fn note_change(&self, _difference: u16) {}
+
+    /// As the kernel's helpers: a frame that is shorter than `length` grows by zeros, and there is no room for more
+    /// than a driver leaves.
+    fn reshape(&mut self, length: u32, room: u32) -> bool {
+        const HEADROOM: u32 = 256;
+        if room > HEADROOM {
+            return false;
+        }
+        let zeros = || iter::repeat_with(Cell::default);
+        let rest = self.bytes.iter().cloned().chain(zeros()).take(length as usize);
+        self.bytes = zeros().take(room as usize).chain(rest).collect();
+        true
     }
 }
 
-/// `N` bytes of a [`SlicePacket`].
-#[derive(Clone, Copy, Debug)]
-pub struct SliceWindow<'p, const N: usize> {
-    bytes: &'p [Cell<u8>; N],
+/// `N` bytes of a [`MemoryPacket`].
+#[derive(Clone, Debug)]
+pub struct MemoryWindow<const N: usize> {
+    bytes: Rc<[Cell<u8>]>,
+    offset: usize,
 }
 
-impl<const N: usize> SliceWindow<'_, N> {
-    fn get<const L: usize>(self, offset: usize) -> [u8; L] {
-        core::array::from_fn(|index| self.bytes[offset + index].get())
+impl<const N: usize> MemoryWindow<N> {
+    fn get<const L: usize>(&self, offset: usize) -> [u8; L] {
+        core::array::from_fn(|index| self.bytes[self.offset + offset + index].get())
     }
 
-    fn set<const L: usize>(self, offset: usize, value: [u8; L]) {
+    fn set<const L: usize>(&self, offset: usize, value: [u8; L]) {
         for (index, byte) in value.into_iter().enumerate() {
-            self.bytes[offset + index].set(byte);
+            self.bytes[self.offset + offset + index].set(byte);
         }
     }
 }
 
-impl<const N: usize> Window for SliceWindow<'_, N> {
+impl<const N: usize> Window for MemoryWindow<N> {
     fn u8<const O: usize>(&self) -> u8 {
         const { assert!(O < N) }
-        self.bytes[O].get()
+        let [byte] = self.get(O);
+        byte
     }
 
     fn u16<const O: usize>(&self) -> u16 {
@@ -83,7 +116,7 @@ impl<const N: usize> Window for SliceWindow<'_, N> {
 
     fn set_u8<const O: usize>(&mut self, value: u8) {
         const { assert!(O < N) }
-        self.bytes[O].set(value);
+        self.set(O, [value]);
     }
 
     fn set_u16<const O: usize>(&mut self, value: u16) {

@@ -47,7 +47,7 @@ fn statistics_count_what_the_servers_counted() -> Result<()> {
     bed.ask_many(100, 4)?;
     let counts = counts::read(xlvs.setup())?;
     for server in SERVERS {
-        let of_server = counts.iter().find(|counts| counts.address == server);
+        let of_server = counts.iter().find(|counts| counts.address == server.into());
         let counts = of_server.with_context(|| format!("{server} is not in {counts:?}"))?;
         assert_eq!(counts.connections, 50, "{counts:?}");
         // A connection takes at least SYN, ACK, request and FIN; and SYN-ACK, answer and FIN.

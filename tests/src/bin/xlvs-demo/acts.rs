@@ -1,6 +1,6 @@
 //! What is played: requests with persistence, requests in turn, and a look into the maps.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use anyhow::{Context as _, Result, ensure};
 use lvs_tests::counts::{self, Counts};
@@ -58,7 +58,7 @@ fn act(stage: &Stage, interrupt: &Interrupt) -> Result<Vec<u64>> {
     let counted = stage
         .webs
         .iter()
-        .map(|web| counted.iter().find(|counts| SocketAddr::V4(counts.address) == web.address))
+        .map(|web| counted.iter().find(|counts| counts.address == web.address))
         .map(|counts| counts.context("the balancer has no counts of a server"))
         .collect::<Result<Vec<_>>>()?;
     summary(stage, &answered, &counted);
