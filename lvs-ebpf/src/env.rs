@@ -254,7 +254,9 @@ fn route<A: FibAddress + Address>(
     // SAFETY: the context is the program's own, the query has the size that is given.
     let code = unsafe { generated::bpf_fib_lookup(env.ctx, query, FIB_QUERY_SIZE, 0) };
     // SAFETY: two bytes, whatever they mean.
-    let mtu = unsafe { query.__bindgen_anon_1.mtu_result };
+    let told = unsafe { query.__bindgen_anon_1.mtu_result };
+    // Without a neighbour the kernel says nothing, and what was asked is still there.
+    let mtu = if told == 1 { u16::MAX } else { told };
     // An IPv4 route may lead through an IPv6 neighbour (RFC 5549); the stack can deal with that.
     let same_family = query.family == A::FAMILY;
     let reach = match code as u32 {

@@ -62,7 +62,8 @@ impl Topology {
         Ok(())
     }
 
-    /// Makes the balancer's own links of a side narrow, in the same way: by its routes.
+    /// Makes the balancer's own links of a side narrow, by its routes. The MTU is locked, because forwarding goes by the
+    /// interface otherwise.
     pub fn narrow_own_link(&self, side: Side, mtu: u16) -> Result<()> {
         let plan = self.plan;
         for family in Family::here() {
@@ -82,7 +83,9 @@ impl Topology {
             };
             let (option, prefix) = (family.option(), family.host_prefix());
             let narrow = |host: &IpAddr| {
-                format!("{option} route replace {host}/{prefix} {via}dev {interface} mtu {mtu}")
+                format!(
+                    "{option} route replace {host}/{prefix} {via}dev {interface} mtu lock {mtu}"
+                )
             };
             routes(&self.lb, hosts.iter().map(narrow))?;
         }

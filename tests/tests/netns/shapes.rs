@@ -110,12 +110,18 @@ fn the_first_request_finds_unknown_neighbours(case: Case) -> Result<()> {
     let lab = Lab::for_mode(Plan::ROUTED_SERVERS, case.mode)?;
     let service = lab.web(case.method, case.family);
     let xlvs = lab.start(case.mode, &[lab.web_service(case.method, case.family)])?;
+    // With NAT the stack resolves the neighbour and sends the SYN. With full NAT it would not take the packet, whose
+    // source is one of its own addresses: the controller has the neighbour resolved, and the client's second SYN passes.
+    let patience = match case.method {
+        Method::Nat => NO_RETRANSMISSION,
+        Method::FullNat => NO_RETRANSMISSION * 2,
+    };
     for _ in 0..3 {
         lab.topology.forget_neighbours()?;
         let start = Instant::now();
         lab.client().block_on(|| client::ask(service))?;
         let took = start.elapsed();
-        ensure!(took < NO_RETRANSMISSION, "{case}: a request took {took:?}: its SYN was lost");
+        ensure!(took < patience, "{case}: a request took {took:?}");
     }
     assert!(xlvs.stop()?.success());
     Ok(())
