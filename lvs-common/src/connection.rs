@@ -132,6 +132,8 @@ fn advance<P: Packet, A: Ip, E: Env + Tables<A>>(
                 env.add_load(server.into(), difference);
             }
             if slot != NO_SLOT && tcp::is_half_open(head.state) && !tcp::is_half_open(next) {
+                // Should it become half-open again, the slot is another one's.
+                first.set_half_open(NO_SLOT);
                 Tables::<A>::free_half_open(env, slot);
             }
             let timeout = env.timeout(next);
