@@ -78,6 +78,7 @@ pub fn reopens<P: Packet, A: Ip>(segment: &Segment<P, A>, flow: &Flow<A>) -> boo
 
 /// What a connection in this state is in the count of its server.
 #[inline(always)]
+#[must_use]
 pub const fn load(state: u8) -> u64 {
     if tcp::is_active(state) { Load::ACTIVE } else { Load::INACTIVE }
 }

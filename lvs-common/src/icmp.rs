@@ -52,12 +52,8 @@ fn walk<P: Packet, A: Ip, E: Env + Tables<A>>(packet: &P, env: &E) -> Result<Ver
     }
     let inner_offset = layout.payload + wire::ICMP_LEN;
     let mut inner = A::header(packet, inner_offset).ok_or(Counter::OtherProtocol)?;
-    let quoted = quoted_layout::<P, A>(packet, &inner, inner_offset)?;
-    // Of the frame, the packet may be only a part.
-    let before = (quoted.payload - end) as u32;
-    if layout.length < before + QUOTED as u32 {
-        return Err(Counter::OtherProtocol);
-    }
+    let packet_end = end + layout.length as usize;
+    let quoted = quoted_layout::<P, A>(packet, &inner, inner_offset, packet_end)?;
     let mut transport = packet.window::<QUOTED>(quoted.payload).ok_or(Counter::OtherProtocol)?;
     let key = Tuple {
         source: A::destination(&inner),
@@ -112,7 +108,7 @@ fn walk<P: Packet, A: Ip, E: Env + Tables<A>>(packet: &P, env: &E) -> Result<Ver
             transport.set_u16::<{ wire::UDP_CHECKSUM }>(new);
             change = change.replace(old, new);
         }
-    } else if layout.length >= before + WITH_CHECKSUM as u32
+    } else if quoted.payload + WITH_CHECKSUM <= packet_end
         && let Some(mut tcp) = packet.window::<WITH_CHECKSUM>(quoted.payload)
     {
         let old = tcp.u16::<{ wire::TCP_CHECKSUM }>();
@@ -153,16 +149,17 @@ fn walk<P: Packet, A: Ip, E: Env + Tables<A>>(packet: &P, env: &E) -> Result<Ver
     Ok(verdict)
 }
 
-/// The headers of the quoted packet: TCP or UDP with its ports.
+/// The headers of the quoted packet: TCP or UDP with its ports. What lies behind `end` in the frame is not quoted.
 #[inline(always)]
 fn quoted_layout<P: Packet, A: Ip>(
     packet: &P,
     inner: &A::Header<P>,
     offset: usize,
+    end: usize,
 ) -> Result<Layout, Counter> {
     let layout = A::layout(packet, inner, offset).ok_or(Counter::OtherProtocol)?;
     let ours = layout.protocol == wire::PROTOCOL_TCP || layout.protocol == wire::PROTOCOL_UDP;
-    if !ours || layout.part == Part::Later {
+    if !ours || layout.part == Part::Later || layout.payload + QUOTED > end {
         return Err(Counter::OtherProtocol);
     }
     Ok(layout)

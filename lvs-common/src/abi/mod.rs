@@ -66,7 +66,7 @@ pub const MAX_NEIGHBOURS: u32 = 16_384;
 /// steps of a few slots (`half_open::take_slot`), and so comes to each of them in turn.
 #[must_use]
 pub const fn half_open_slots(connections: u32) -> u32 {
-    connections / 4 | 1
+    (connections / 4) | 1
 }
 
 /// Implements aya's marker for each type that userspace reads or writes in a map.
