@@ -78,6 +78,7 @@ pub fn reopens<P: Packet, A: Ip>(segment: &Segment<P, A>, flow: &Flow<A>) -> boo
 
 /// What a connection in this state is in the count of its server.
 #[inline(always)]
+#[must_use]
 pub const fn load(state: u8) -> u64 {
     if tcp::is_active(state) { Load::ACTIVE } else { Load::INACTIVE }
 }
@@ -132,6 +133,8 @@ fn advance<P: Packet, A: Ip, E: Env + Tables<A>>(
                 env.add_load(server.into(), difference);
             }
             if slot != NO_SLOT && tcp::is_half_open(head.state) && !tcp::is_half_open(next) {
+                // Should it become half-open again, the slot is another one's.
+                first.set_half_open(NO_SLOT);
                 Tables::<A>::free_half_open(env, slot);
             }
             let timeout = env.timeout(next);

@@ -63,6 +63,8 @@ pub trait FlowHandle<A> {
     fn set_seen(&self, now: u32);
     /// Sets [`Flow::timeout`].
     fn set_timeout(&self, seconds: u32);
+    /// Sets [`Flow::half_open`].
+    fn set_half_open(&self, slot: u32);
     /// Sets the copy of the state in the entry of the server's direction.
     fn set_state(&self, state: u8);
     /// Sets the state if the head is still `old`; tells whether it was. Of several CPUs that try the same, one

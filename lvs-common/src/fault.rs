@@ -127,6 +127,7 @@ const fn room<A: Ip>() -> u32 {
 }
 
 #[inline(always)]
+#[expect(clippy::many_single_char_names, reason = "the words of two MAC addresses")]
 fn build<P: Packet, A: Report, E: Env + Tables<A>>(
     packet: &mut P,
     env: &E,
@@ -150,13 +151,12 @@ fn build<P: Packet, A: Report, E: Env + Tables<A>>(
         ethernet.u16::<4>(),
     ];
     let kind = ethernet.u16::<{ wire::ETH_TYPE }>();
-    let tags = match end {
-        wire::ETH_LEN => [0; 2],
-        _ => {
-            let first = packet.window::<{ wire::VLAN_LEN }>(wire::ETH_LEN)?.u32::<0>();
-            let second = packet.window::<{ wire::VLAN_LEN }>(wire::ETH_LEN + wire::VLAN_LEN)?;
-            [first, second.u32::<0>()]
-        }
+    let tags = if end == wire::ETH_LEN {
+        [0; 2]
+    } else {
+        let first = packet.window::<{ wire::VLAN_LEN }>(wire::ETH_LEN)?.u32::<0>();
+        let second = packet.window::<{ wire::VLAN_LEN }>(wire::ETH_LEN + wire::VLAN_LEN)?;
+        [first, second.u32::<0>()]
     };
     if !packet.reshape(end as u32 + quote, room::<A>()) {
         return None;
@@ -222,6 +222,7 @@ pub trait Report: Ip {
 
 impl Report for V4 {
     #[inline(always)]
+    #[expect(clippy::many_single_char_names, reason = "the words of the header")]
     fn write<P: Packet>(
         packet: &P,
         offset: usize,
@@ -230,7 +231,7 @@ impl Report for V4 {
         payload: u16,
     ) -> Option<()> {
         let mut ip = packet.window::<{ wire::IPV4_LEN }>(offset)?;
-        let words = [
+        let [a, b, c, d, e] = [
             (0x4500_0000 | u32::from(CLASS) << 16 | u32::from(payload + wire::IPV4_LEN as u16))
                 .to_be(),
             u32::from(wire::IPV4_DONT_FRAGMENT).to_be(),
@@ -238,7 +239,6 @@ impl Report for V4 {
             u32::from_ne_bytes(source),
             u32::from_ne_bytes(destination),
         ];
-        let [a, b, c, d, e] = words;
         let sum = Sum::default().add_word(a).add_word(b).add_word(c).add_word(d).add_word(e);
         ip.set_u32::<0>(a);
         ip.set_u32::<4>(b);
@@ -274,6 +274,7 @@ impl Report for V6 {
     }
 
     #[inline(always)]
+    #[expect(clippy::many_single_char_names, reason = "the words of two addresses")]
     fn pseudo_header(source: Self, destination: Self, payload: u32, sum: Sum) -> Sum {
         let [a, b, c, d] = crate::abi::words(source);
         let [e, f, g, h] = crate::abi::words(destination);

@@ -41,6 +41,7 @@ pub enum Fate {
 impl Way {
     /// Out of an interface.
     #[inline(always)]
+    #[must_use]
     pub const fn out(hop: NextHop, mtu: u16) -> Self {
         Self { fate: Fate::Out, hop, mtu, why: Counter::Internal }
     }
@@ -196,6 +197,7 @@ pub fn send<P: Packet, A: Ip, E: Env + Tables<A>>(
 
 /// The direction with this number.
 #[inline(always)]
+#[must_use]
 pub const fn direction(number: u8) -> Direction {
     if number == Direction::ToServer as u8 { Direction::ToServer } else { Direction::ToClient }
 }

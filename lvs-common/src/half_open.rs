@@ -10,7 +10,8 @@ use crate::{
     tcp,
 };
 
-/// How many slots are looked at for a free one.
+/// How many slots are looked at for a free one. A power of two, and the number of slots is odd: while none is free,
+/// each one is evicted once before any is again.
 const TRIES: usize = 4;
 
 /// Takes a slot for the connection that will be under `key`.

@@ -22,6 +22,9 @@ use crate::{
 /// The beginning of a TCP or UDP header that every error quotes.
 const QUOTED: usize = 8;
 
+/// The part of a TCP header that ends with the checksum, which an error may quote.
+const WITH_CHECKSUM: usize = wire::TCP_CHECKSUM + 2;
+
 /// The stage.
 #[inline(always)]
 pub fn translate<P: Packet, A: Ip, E: Env + Tables<A>>(packet: &P, env: &E) -> Verdict {
@@ -49,7 +52,8 @@ fn walk<P: Packet, A: Ip, E: Env + Tables<A>>(packet: &P, env: &E) -> Result<Ver
     }
     let inner_offset = layout.payload + wire::ICMP_LEN;
     let mut inner = A::header(packet, inner_offset).ok_or(Counter::OtherProtocol)?;
-    let quoted = quoted_layout::<P, A>(packet, &inner, inner_offset)?;
+    let packet_end = end + layout.length as usize;
+    let quoted = quoted_layout::<P, A>(packet, &inner, inner_offset, packet_end)?;
     let mut transport = packet.window::<QUOTED>(quoted.payload).ok_or(Counter::OtherProtocol)?;
     let key = Tuple {
         source: A::destination(&inner),
@@ -91,10 +95,10 @@ fn walk<P: Packet, A: Ip, E: Env + Tables<A>>(packet: &P, env: &E) -> Result<Ver
         .replace(source_port.to_be(), new_destination_port.to_be())
         .replace(destination_port.to_be(), new_source_port.to_be())
         .fold();
-    let before = A::checksum::<P>(&inner);
+    let old = A::checksum::<P>(&inner);
     A::readdress::<P>(&mut inner, new_destination, new_source, [addresses, 0]);
     let mut change =
-        Sum::default().add(addresses).add(ports).replace(before, A::checksum::<P>(&inner));
+        Sum::default().add(addresses).add(ports).replace(old, A::checksum::<P>(&inner));
     transport.set_u16::<{ wire::SOURCE_PORT }>(new_destination_port.to_be());
     transport.set_u16::<{ wire::DESTINATION_PORT }>(new_source_port.to_be());
     if quoted.protocol == wire::PROTOCOL_UDP {
@@ -104,7 +108,9 @@ fn walk<P: Packet, A: Ip, E: Env + Tables<A>>(packet: &P, env: &E) -> Result<Ver
             transport.set_u16::<{ wire::UDP_CHECKSUM }>(new);
             change = change.replace(old, new);
         }
-    } else if let Some(mut tcp) = packet.window::<{ wire::TCP_CHECKSUM + 2 }>(quoted.payload) {
+    } else if quoted.payload + WITH_CHECKSUM <= packet_end
+        && let Some(mut tcp) = packet.window::<WITH_CHECKSUM>(quoted.payload)
+    {
         let old = tcp.u16::<{ wire::TCP_CHECKSUM }>();
         let new = checksum::apply(old, addresses, ports);
         tcp.set_u16::<{ wire::TCP_CHECKSUM }>(new);
@@ -143,16 +149,17 @@ fn walk<P: Packet, A: Ip, E: Env + Tables<A>>(packet: &P, env: &E) -> Result<Ver
     Ok(verdict)
 }
 
-/// The headers of the quoted packet: TCP or UDP with its ports.
+/// The headers of the quoted packet: TCP or UDP with its ports. What lies behind `end` in the frame is not quoted.
 #[inline(always)]
 fn quoted_layout<P: Packet, A: Ip>(
     packet: &P,
     inner: &A::Header<P>,
     offset: usize,
+    end: usize,
 ) -> Result<Layout, Counter> {
     let layout = A::layout(packet, inner, offset).ok_or(Counter::OtherProtocol)?;
     let ours = layout.protocol == wire::PROTOCOL_TCP || layout.protocol == wire::PROTOCOL_UDP;
-    if !ours || layout.part == Part::Later {
+    if !ours || layout.part == Part::Later || layout.payload + QUOTED > end {
         return Err(Counter::OtherProtocol);
     }
     Ok(layout)

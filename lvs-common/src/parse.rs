@@ -42,6 +42,7 @@ pub fn ethernet<P: Packet>(packet: &P) -> Result<Ethernet<P>, Verdict> {
 
 /// Whether a VLAN tag follows.
 #[inline(always)]
+#[must_use]
 pub const fn is_tag(kind: u16) -> bool {
     kind == wire::ETH_TYPE_VLAN || kind == wire::ETH_TYPE_QINQ
 }

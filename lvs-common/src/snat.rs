@@ -65,13 +65,12 @@ pub fn insert_reply<A: Ip, E: Env + Tables<A>>(
             destination_port: port,
             protocol: key.protocol,
         };
-        if let Some(handle) = env.flow(reply_key) {
-            if !connection::over(env, reply_key, &handle, now)
-                || connection::end(env, reply_key, &handle).is_err()
-            {
-                index = env.random();
-                continue;
-            }
+        if let Some(handle) = env.flow(reply_key)
+            && (!connection::over(env, reply_key, &handle, now)
+                || connection::end(env, reply_key, &handle).is_err())
+        {
+            index = env.random();
+            continue;
         }
         back.address_difference = local.replaced_by(client, addresses).fold();
         back.port_difference = ports_difference.replace(port.to_be(), client_port.to_be()).fold();

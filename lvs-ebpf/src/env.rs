@@ -103,6 +103,11 @@ impl<A: Copy> FlowHandle<A> for KernelFlow<A> {
     }
 
     #[inline(always)]
+    fn set_half_open(&self, slot: u32) {
+        store!(self, half_open, slot);
+    }
+
+    #[inline(always)]
     fn set_state(&self, state: u8) {
         store!(self, head.state, state);
     }

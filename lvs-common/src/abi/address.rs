@@ -79,6 +79,7 @@ impl Address for V6 {
     const UNSPECIFIED: Self = [0; 16];
 
     #[inline(always)]
+    #[expect(clippy::many_single_char_names, reason = "the words of two addresses")]
     fn replaced_by(self, new: Self, sum: Sum) -> Sum {
         let [a, b, c, d] = words(self);
         let [e, f, g, h] = words(new);

@@ -62,10 +62,11 @@ pub const MAX_FRAGMENTS: u32 = 16_384;
 /// Neighbours in use that the controller can be told of.
 pub const MAX_NEIGHBOURS: u32 = 16_384;
 
-/// How many of so many connections may be half open: a quarter.
+/// How many of so many connections may be half open: a quarter. An odd number: a flood goes through the ring in
+/// steps of a few slots (`half_open::take_slot`), and so comes to each of them in turn.
 #[must_use]
 pub const fn half_open_slots(connections: u32) -> u32 {
-    if connections < 4 { 1 } else { connections / 4 }
+    (connections / 4) | 1
 }
 
 /// Implements aya's marker for each type that userspace reads or writes in a map.

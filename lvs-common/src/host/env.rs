@@ -47,6 +47,10 @@ impl<A: Copy> FlowHandle<A> for MemoryFlow<A> {
         self.update(|flow| flow.timeout = seconds);
     }
 
+    fn set_half_open(&self, slot: u32) {
+        self.update(|flow| flow.half_open = slot);
+    }
+
     fn set_state(&self, state: u8) {
         self.update(|flow| flow.head.state = state);
     }

@@ -4,6 +4,7 @@
 mod env;
 mod frame;
 mod packet;
+pub mod sample;
 
 pub use env::{Family, Flows, MemoryEnv, MemoryFlow, Stored};
 pub use frame::{Extension, Frame, Protocol, Tag};

@@ -4,7 +4,7 @@
 mod build;
 mod read;
 
-use std::vec::Vec;
+use std::{string::String, vec::Vec};
 
 use etherparse::{IpNumber, ether_type};
 
@@ -194,6 +194,6 @@ impl Pair {
 }
 
 /// An error of etherparse's in words.
-fn said(error: impl core::fmt::Display) -> std::string::String {
+fn said(error: impl core::fmt::Display) -> String {
     std::format!("{error}")
 }
