@@ -165,7 +165,7 @@ pub enum Decision<A> {
 
 /// All else: the clock, what is the same for both families, and counters, seen by one packet.
 pub trait Env: Tables<V4> + Tables<V6> {
-    /// The monotonic clock in ns; a resolution of some milliseconds is enough.
+    /// A clock in ns that never goes back; a resolution of some milliseconds is enough.
     fn now(&self) -> u64;
     /// Any number.
     fn random(&self) -> u32;

@@ -1,10 +1,10 @@
-//! Collecting connections that are over. The controller finds their keys by reading the table, and runs these programs
+//! Programs that the controller runs with `BPF_PROG_TEST_RUN`: the clock, and collecting connections that are over. The controller finds their keys by reading the table, and runs these programs
 //! with `BPF_PROG_TEST_RUN` on frames that hold the keys: an entry that packets may reach at any time can be ended
 //! exactly only in the kernel.
 
-use aya_ebpf::{EbpfContext as _, macros::xdp, programs::XdpContext};
+use aya_ebpf::{EbpfContext as _, helpers::generated, macros::xdp, programs::XdpContext};
 use lvs_common::{
-    abi::{Tuple, V4, V6},
+    abi::{Clock, Tuple, V4, V6},
     connection,
     env::{Env as _, Tables},
     ip::Ip,
@@ -12,7 +12,20 @@ use lvs_common::{
     wire,
 };
 
-use crate::{env::KernelEnv, packet::XdpPacket};
+use crate::{env::KernelEnv, maps::CLOCK, packet::XdpPacket};
+
+/// Writes down what the data path's clock says, and `CLOCK_MONOTONIC`, in `CLOCK`.
+#[xdp(frags)]
+#[expect(clippy::needless_pass_by_value, reason = "the form that aya's macro calls")]
+fn xlvs_clock(ctx: XdpContext) -> u32 {
+    let env = KernelEnv::new(ctx.as_ptr(), 0);
+    let Some(clock) = CLOCK.get_ptr_mut(0) else { return 1 };
+    // SAFETY: the helper takes nothing.
+    let monotonic = unsafe { generated::bpf_ktime_get_coarse_ns() };
+    // SAFETY: valid and aligned; only this program writes it.
+    unsafe { clock.write(Clock { now: env.now(), monotonic }) };
+    0
+}
 
 /// Keys in a frame at most: as many as fit into a page with the kernel's own needs.
 const MOST: usize = 64;

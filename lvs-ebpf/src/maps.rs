@@ -6,10 +6,10 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use lvs_common::abi::{
-    Counter, DEFAULT_CONNECTIONS, FILTER_WORDS, Flow, Fragment, FragmentKey, Interface, Load,
-    MAX_FRAGMENTS, MAX_INTERFACES, MAX_LOCALS, MAX_MEMBERS, MAX_NEIGHBOURS, MAX_PORTS, MAX_SERVERS,
-    MAX_SERVICES, MAX_TEMPLATES, Neighbour, SchedulerState, Server, Service, ServiceKey, Settings,
-    Stage, Statistics, Template, TemplateKey, Tuple, V4, V6, half_open_slots,
+    Clock, Counter, DEFAULT_CONNECTIONS, FILTER_WORDS, Flow, Fragment, FragmentKey, Interface,
+    Load, MAX_FRAGMENTS, MAX_INTERFACES, MAX_LOCALS, MAX_MEMBERS, MAX_NEIGHBOURS, MAX_PORTS,
+    MAX_SERVERS, MAX_SERVICES, MAX_TEMPLATES, Neighbour, SchedulerState, Server, Service,
+    ServiceKey, Settings, Stage, Statistics, Template, TemplateKey, Tuple, V4, V6, half_open_slots,
 };
 use lvs_common::env::Draft;
 
@@ -120,6 +120,10 @@ pub(crate) static PORTS: Array<u16, { MAX_PORTS as usize }> = Array::new();
 /// What holds for all services.
 #[btf_map]
 pub(crate) static SETTINGS: Array<Settings, 1> = Array::new();
+
+/// The data path's clock as it was read last.
+#[btf_map]
+pub(crate) static CLOCK: Array<Clock, 1> = Array::new();
 
 /// One bit for each virtual service and real server, by a hash.
 #[btf_map]

@@ -25,7 +25,7 @@ pub use fragment::{Fragment, FragmentKey};
 pub use interface::{Interface, Neighbour, neighbour_state};
 pub use server::{Load, Server, Statistics, server_flags};
 pub use service::{SchedulerState, Service, ServiceKey, forwarding, scheduler, service_flags};
-pub use settings::{Settings, settings_flags};
+pub use settings::{Clock, Settings, settings_flags};
 pub use stage::Stage;
 pub use template::{Template, TemplateKey};
 
@@ -83,6 +83,7 @@ mod pod {
     }
     use super::*;
     pod!(
+        Clock,
         Flow<V4>,
         Flow<V6>,
         Fragment,

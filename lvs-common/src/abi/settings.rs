@@ -1,4 +1,4 @@
-//! What holds for all services: the one element of `SETTINGS`.
+//! What holds for all services: the one element of `SETTINGS`, and that of `CLOCK`.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -22,4 +22,17 @@ pub struct Settings {
     pub half_open: u32,
     /// Bits of [`settings_flags`].
     pub flags: u32,
+}
+
+/// The clock that the times in the tables are of, and `CLOCK_MONOTONIC` at the same moment, as they were when the
+/// controller last had them read. Both go at the same pace; the difference is the same until the next boot.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Clock {
+    /// The data path's clock in ns: the kernel's jiffies times their length.
+    pub now: u64,
+    /// `CLOCK_MONOTONIC` in ns.
+    pub monotonic: u64,
 }

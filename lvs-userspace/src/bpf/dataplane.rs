@@ -3,18 +3,20 @@
 use std::{
     net::IpAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use aya::{
     Ebpf, EbpfLoader, Pod, VerifierLogLevel,
-    maps::{MapData, MapError, ProgramArray},
+    maps::{Array, MapData, MapError, ProgramArray},
     programs::{Program, ProgramError, ProgramFd, SchedClassifier, Xdp},
 };
 use aya_log::EbpfLogger;
 use lvs_common::{
-    abi::{DEFAULT_CONNECTIONS, Stage, Tuple, V4, V6, half_open_slots},
+    abi::{Clock, DEFAULT_CONNECTIONS, Stage, Tuple, V4, V6, half_open_slots},
     wire,
 };
+use nix::time::{ClockId, clock_getres};
 use tracing::Level;
 
 use super::{Error, Maps, error::chain, maps, object, sys};
@@ -108,6 +110,7 @@ impl Dataplane {
         let mut ebpf = loader
             .verifier_log_level(VerifierLogLevel::STATS)
             .override_global(aya_log::LEVEL, &log_level, true)
+            .override_global("NS_PER_JIFFY", &jiffy()?, true)
             .override_global("TRACE", &tracing, true)
             .override_global("TRACE_CLIENT", &client, true)
             .override_global("TRACE_ADDRESS", &address, true)
@@ -193,9 +196,13 @@ impl Dataplane {
 
     /// What collects connections that are over.
     pub fn collector(&mut self) -> Result<Collector, Error> {
-        let fds = [self.load_xdp("xlvs_collect4")?, self.load_xdp("xlvs_collect6")?];
-        let [four, six] = fds;
-        Ok(Collector { four, six })
+        Ok(Collector {
+            four: self.load_xdp("xlvs_collect4")?,
+            six: self.load_xdp("xlvs_collect6")?,
+            clock: self.load_xdp("xlvs_clock")?,
+            // Taken once: there is one collector.
+            time: maps::typed(&mut self.ebpf, "CLOCK")?,
+        })
     }
 
     /// Whether decisions are traced.
@@ -210,11 +217,20 @@ impl Dataplane {
     }
 }
 
-/// The programs that end connections which are over, in the kernel (lvs-ebpf's `collect.rs`).
-#[derive(Debug)]
+/// The length of a jiffy in ns: the resolution of the kernel's coarse clocks.
+fn jiffy() -> Result<u64, Error> {
+    clock_getres(ClockId::CLOCK_MONOTONIC_COARSE)
+        .map(|resolution| u64::try_from(Duration::from(resolution).as_nanos()).unwrap_or_default())
+        .map_err(|errno| Error::Object(format!("the kernel's clock has no resolution: {errno}")))
+}
+
+/// The programs that end connections which are over, in the kernel (lvs-ebpf's `collect.rs`), and tell the time there.
+#[expect(missing_debug_implementations, reason = "aya's arrays have none")]
 pub struct Collector {
     four: ProgramFd,
     six: ProgramFd,
+    clock: ProgramFd,
+    time: Array<MapData, Clock>,
 }
 
 /// An address family whose connections can be collected.
@@ -236,6 +252,14 @@ impl Collectable for V6 {
 }
 
 impl Collector {
+    /// What the data path's clock says.
+    pub fn now(&self) -> Result<u64, Error> {
+        sys::run(&self.clock, &[0; wire::ETH_LEN])
+            .map_err(|source| Error::Batch { map: "CLOCK", source })?;
+        let clock = self.time.get(&0, 0);
+        clock.map(|clock| clock.now).map_err(|source| Error::Map { map: "CLOCK", source })
+    }
+
     /// Ends those of the connections under `keys` that are over, and tells how many were. At most
     /// [`COLLECTED_AT_ONCE`] keys are taken.
     pub fn collect<A: Collectable>(&self, keys: &[Tuple<A>]) -> Result<u32, Error>

@@ -70,7 +70,8 @@ pub struct Maps {
 
 /// The maps that are pinned, by name. The programs of the stages among them: the kernel empties such a map when nobody
 /// holds it but the programs themselves.
-pub(super) const NAMES: [&str; 27] = [
+pub(super) const NAMES: [&str; 28] = [
+    "CLOCK",
     "CONNECTIONS4",
     "CONNECTIONS6",
     "COUNTERS",

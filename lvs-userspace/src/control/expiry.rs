@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use aya::Pod;
 use lvs_common::abi::{Address, Flow, Template, TemplateKey, Tuple, V4, V6};
-use nix::time::{ClockId, clock_gettime};
 use tokio::{task::yield_now, time::sleep};
 use tracing::{debug, warn};
 
@@ -73,7 +72,7 @@ where
         if batch.is_empty() {
             break;
         }
-        let now = now()?;
+        let now = collector.now()?;
         for (key, template) in batch {
             if ended(&template, now) {
                 take_ended(templates, &key, now)?;
@@ -100,7 +99,7 @@ where
         if batch.is_empty() {
             break;
         }
-        let now = now()?;
+        let now = collector.now()?;
         let seen = batch.len();
         // An entry whose own time has ended may be one direction of a connection that goes on: the kernel decides.
         let keys: Vec<Tuple<A>> =
@@ -134,10 +133,4 @@ where
 
 const fn ended(template: &Template, now: u64) -> bool {
     now > template.expires
-}
-
-/// The monotonic clock in ns, the one that the data path reads.
-fn now() -> anyhow::Result<u64> {
-    let time = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE)?;
-    Ok(u64::try_from(Duration::from(time).as_nanos())?)
 }
