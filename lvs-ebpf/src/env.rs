@@ -198,14 +198,32 @@ fn setting<T>(read: impl FnOnce(&Settings) -> T) -> Option<T> {
     SETTINGS.get_ptr(0).map(|settings| read(unsafe { &*settings }))
 }
 
-/// An address in the query of a route.
+/// A key in words. The kernel hashes it by words, and reading two ports at once that were written one by one would have the
+/// processor wait for both to reach its cache: 4 ns.
+#[inline(always)]
+fn key_words<A: FibAddress>(key: &Tuple<A>) -> A::Key {
+    let ports = u32::from(key.source_port) | u32::from(key.destination_port) << 16;
+    A::key(key.source, key.destination, ports, key.protocol)
+}
+
+/// An address in the query of a route, and in a key.
 trait FibAddress: Copy {
+    /// The words of a key.
+    type Key;
+    fn key(source: Self, destination: Self, ports: u32, protocol: u32) -> Self::Key;
     const FAMILY: u8;
     fn ask(query: &mut bpf_fib_lookup, source: Self, destination: Self, class: u8);
     fn neighbour(query: &bpf_fib_lookup) -> Self;
 }
 
 impl FibAddress for V4 {
+    type Key = [u32; 4];
+
+    #[inline(always)]
+    fn key(source: Self, destination: Self, ports: u32, protocol: u32) -> [u32; 4] {
+        [u32::from_ne_bytes(source), u32::from_ne_bytes(destination), ports, protocol]
+    }
+
     const FAMILY: u8 = AF_INET;
 
     #[inline(always)]
@@ -223,6 +241,15 @@ impl FibAddress for V4 {
 }
 
 impl FibAddress for V6 {
+    type Key = [u32; 10];
+
+    #[inline(always)]
+    fn key(source: Self, destination: Self, ports: u32, protocol: u32) -> [u32; 10] {
+        let [a, b, c, d] = words(source);
+        let [e, f, g, h] = words(destination);
+        [a, b, c, d, e, f, g, h, ports, protocol]
+    }
+
     const FAMILY: u8 = AF_INET6;
 
     #[inline(always)]
@@ -295,6 +322,9 @@ macro_rules! tables {
 
             #[inline(always)]
             fn flow(&self, key: &Tuple<$family>) -> Option<KernelFlow<$family>> {
+                let words = key_words(key);
+                // SAFETY: the words are the key's bytes, aligned as it is.
+                let key = unsafe { &*words.as_ptr().cast::<Tuple<$family>>() };
                 NonNull::new($connections.get_ptr_mut(key)?).map(KernelFlow)
             }
 
