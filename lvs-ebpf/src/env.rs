@@ -473,10 +473,13 @@ impl Env for KernelEnv {
 
     #[inline(always)]
     fn marked(&self, mark: Mark) -> bool {
-        let Some(words) = FILTER.get_ptr(0) else { return true };
-        // SAFETY: a look-up gives a valid, aligned pointer.
-        let words = unsafe { &*words };
-        words.get(mark.word as usize).is_none_or(|word| *word >> mark.bit & 1 != 0)
+        // SAFETY: only the controller writes it, by whole words.
+        let words = unsafe { &*FILTER.0.get() };
+        words.get(mark.word as usize).is_none_or(|word| {
+            // SAFETY: as above; volatile because it changes behind the compiler's back.
+            let word = unsafe { ptr::from_ref(word).read_volatile() };
+            word >> mark.bit & 1 != 0
+        })
     }
 
     #[inline(always)]

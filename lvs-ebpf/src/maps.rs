@@ -1,5 +1,7 @@
 //! All maps. Their names are part of the ABI: the controller and bpftool find them under these.
 
+use core::cell::UnsafeCell;
+
 use aya_ebpf::{
     bindings::{BPF_F_NO_PREALLOC, bpf_fib_lookup},
     btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray},
@@ -125,9 +127,15 @@ pub(crate) static SETTINGS: Array<Settings, 1> = Array::new();
 #[btf_map]
 pub(crate) static CLOCK: Array<Clock, 1> = Array::new();
 
-/// One bit for each virtual service and real server, by a hash.
-#[btf_map]
-pub(crate) static FILTER: Array<[u64; FILTER_WORDS], 1> = Array::new();
+/// One bit for each virtual service and real server, by a hash. Not a map of its own but the object's variables, the one
+/// there is: the program then has its address, without a look-up for each packet. The controller pins it as `FILTER`.
+pub(crate) static FILTER: Filter = Filter(UnsafeCell::new([0; FILTER_WORDS]));
+
+/// See [`FILTER`].
+pub(crate) struct Filter(pub(crate) UnsafeCell<[u64; FILTER_WORDS]>);
+
+// SAFETY: the programs only read it; the controller writes whole words.
+unsafe impl Sync for Filter {}
 
 /// Connections, packets and bytes by server id and CPU.
 #[btf_map]

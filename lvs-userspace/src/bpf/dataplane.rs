@@ -119,8 +119,9 @@ impl Dataplane {
             .map_err(|error| Error::object(&error))?;
         if let Some(directory) = pins {
             for name in maps::NAMES {
-                let map =
-                    ebpf.map(name).ok_or_else(|| Error::Object(format!("it has no map {name}")))?;
+                let map = ebpf
+                    .map(maps::in_object(name))
+                    .ok_or_else(|| Error::Object(format!("it has no map {name}")))?;
                 map.pin(directory.join(name)).map_err(|error| Error::Map {
                     map: name,
                     source: MapError::PinError { name: Some(name.to_owned()), error },

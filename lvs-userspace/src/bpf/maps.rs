@@ -101,6 +101,11 @@ pub(super) const NAMES: [&str; 28] = [
     "TEMPLATES6",
 ];
 
+/// What a map is called in the object: the filter is the object's variables.
+pub(super) fn in_object(name: &'static str) -> &'static str {
+    if name == "FILTER" { ".bss" } else { name }
+}
+
 impl Maps {
     /// Takes the maps out of a loaded object.
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
@@ -124,7 +129,7 @@ impl Maps {
             ports: typed(ebpf, "PORTS")?,
             schedulers: typed(ebpf, "SCHEDULERS")?,
             settings: typed(ebpf, "SETTINGS")?,
-            filter: typed(ebpf, "FILTER")?,
+            filter: typed(ebpf, in_object("FILTER"))?,
             statistics: typed(ebpf, "STATISTICS")?,
             counters: typed(ebpf, "COUNTERS")?,
             interfaces: typed(ebpf, "INTERFACES")?,
