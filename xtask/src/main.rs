@@ -5,6 +5,7 @@ mod bench;
 mod build_ebpf;
 mod demo;
 mod elf;
+mod fuzz;
 mod linker;
 mod nextest;
 mod packages;
@@ -15,6 +16,7 @@ mod version;
 mod workspace;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -43,6 +45,15 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Have libFuzzer look for packets and events that the engine does not survive.
+    Fuzz {
+        /// How long.
+        #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+        time: u32,
+        /// Runs this input once, and shows it step by step.
+        #[arg(long, value_name = "FILE")]
+        input: Option<PathBuf>,
+    },
     /// Run what CI runs: format, lints, host tests and, as root, the tests that need a kernel.
     Test {
         /// Leave out the tests that load programs and make network namespaces.
@@ -56,6 +67,7 @@ fn main() -> ExitCode {
         Task::BuildEbpf => build_ebpf::run(),
         Task::Bench { arguments } => bench::run(&arguments),
         Task::Demo { arguments } => demo::run(&arguments),
+        Task::Fuzz { time, input } => fuzz::run(time, input.as_deref()),
         Task::Test { no_kernel } => test::run_all(no_kernel),
     };
     match done {

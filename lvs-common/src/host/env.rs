@@ -5,9 +5,9 @@ use std::{collections::HashMap, rc::Rc, vec::Vec};
 
 use crate::{
     abi::{
-        Counter, Direction, Fate, Flow, Fragment, FragmentKey, Head, Interface, Load, Mark,
-        NO_SLOT, NextHop, Server, Service, ServiceKey, Settings, Statistics, Template, TemplateKey,
-        Tuple, V4, V6,
+        Counter, Direction, Flow, Fragment, FragmentKey, Head, Interface, Load, Mark, NO_SLOT,
+        NextHop, Server, Service, ServiceKey, Settings, Statistics, Template, TemplateKey, Tuple,
+        V4, V6,
     },
     connection,
     env::{Decision, Draft, Env, FlowHandle, InsertError, Reach, Route, Tables},
@@ -285,12 +285,6 @@ impl MemoryEnv {
     /// The connections of a server.
     pub fn load(&self, server: u32) -> Load {
         self.loads.borrow().get(&server).copied().unwrap_or_default()
-    }
-
-    /// The packets that ended in a counter of this fate.
-    pub fn total(&self, fate: Fate) -> u64 {
-        let counters = self.counters.borrow();
-        counters.iter().filter(|(counter, _)| counter.fate() == fate).map(|(_, count)| count).sum()
     }
 }
 

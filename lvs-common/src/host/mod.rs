@@ -3,9 +3,11 @@
 
 mod env;
 mod frame;
+mod fuzz;
 mod packet;
 pub mod sample;
 
 pub use env::{Family, Flows, MemoryEnv, MemoryFlow, Stored};
 pub use frame::{Extension, Frame, Protocol, Tag};
+pub use fuzz::{describe, fuzz};
 pub use packet::{MemoryPacket, MemoryWindow};

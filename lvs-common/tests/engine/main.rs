@@ -8,6 +8,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "each test gets a world of its own")]
 
 mod connections;
+mod corpus;
 mod faults;
 mod fragments;
 mod full_nat;

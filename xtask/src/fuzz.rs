@@ -1,0 +1,89 @@
+//! `cargo xtask fuzz`: libFuzzer on the engine as it runs on the host, with debug assertions and overflow checks.
+//!
+//! It starts from the corpus that is committed and keeps what it finds under the target folder. An input that makes the
+//! engine fail is left there too; the last lines say how to run it again.
+
+use std::env;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::packages::{self, Package};
+use crate::shell::{self, say};
+use crate::workspace::Workspace;
+
+/// What has the compiler count which edges are taken and what is compared with what, as `cargo fuzz` does it. All of
+/// this is stable; the sanitizers would not be, and safe code has little to gain from them.
+const FLAGS: [&str; 9] = [
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+    "-Cllvm-args=-simplifycfg-branch-fold-threshold=0",
+    "-Ccodegen-units=1",
+    "--cfg",
+    "fuzzing",
+];
+
+/// libFuzzer itself is C++.
+const PACKAGES: [Package; 1] = [Package::command("g++", "c++")];
+
+/// The longest input: 64 steps of eight bytes, and some raw frames.
+const MAX_LENGTH: u32 = 1024;
+
+/// The whole task: fuzzes for so many seconds, or runs one input again.
+pub(crate) fn run(seconds: u32, input: Option<&Path>) -> Result<()> {
+    let workspace = Workspace::find()?;
+    packages::install(&workspace, &packages::missing(&PACKAGES))?;
+    let target = host_triple()?;
+    let folder = workspace.target("fuzz");
+    build(&workspace, &target, &folder)?;
+
+    let program = folder.join(target).join("release/engine");
+    let mut fuzzer = workspace.command(&program);
+    if let Some(input) = input {
+        let input = env::current_dir()?.join(input);
+        return shell::run(fuzzer.env("XLVS_FUZZ_SHOW", "1").arg(input));
+    }
+    let (found, failed) = (folder.join("found"), folder.join("failed"));
+    for folder in [&found, &failed] {
+        fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    }
+    fuzzer
+        .arg(format!("-max_total_time={seconds}"))
+        .arg(format!("-max_len={MAX_LENGTH}"))
+        .args(["-timeout=10", "-print_final_stats=1"])
+        .arg(format!("-artifact_prefix={}/", failed.display()))
+        .arg(found)
+        .arg("tests/corpus/engine");
+    if shell::run(&mut fuzzer).is_err() {
+        bail!(
+            "the engine failed on an input in {}; run `cargo xtask fuzz --input FILE` to see it step by step, and keep \
+             it in tests/corpus/engine under a name that says what it shows",
+            failed.display()
+        );
+    }
+    say(format_args!("nothing found in {seconds} s"));
+    Ok(())
+}
+
+/// Builds the fuzzer, which is a workspace of its own. A target that is named keeps the flags away from build scripts.
+fn build(workspace: &Workspace, target: &str, folder: &Path) -> Result<()> {
+    let mut cargo = workspace.cargo();
+    cargo
+        .env("RUSTFLAGS", FLAGS.join(" "))
+        .args(["build", "--locked", "--release", "--manifest-path=tests/fuzz/Cargo.toml"])
+        .args(["--target", target, "--target-dir"])
+        .arg(folder);
+    shell::run(&mut cargo)
+}
+
+/// What the compiler builds for by itself.
+fn host_triple() -> Result<String> {
+    let answer = shell::ask(Command::new("rustc").arg("-vV"))?;
+    let host = answer.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).context("`rustc -vV` names no host")
+}
