@@ -41,8 +41,8 @@ impl Sum {
     #[inline(always)]
     #[must_use]
     pub const fn fold(self) -> u16 {
-        let once = (self.0 & 0xffff) + (self.0 >> 16);
-        ((once & 0xffff) + (once >> 16)) as u16
+        // Both halves added in the upper one, with the carry that the lower one gives.
+        (self.0.wrapping_add(self.0.rotate_left(16)) >> 16) as u16
     }
 }
 

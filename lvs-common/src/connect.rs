@@ -4,7 +4,7 @@ use crate::{
     abi::{Counter, Flow, Tuple, flow_flags},
     connection,
     env::{Decision, Draft, Env, FlowHandle, InsertError, Tables},
-    forward::{self, Way},
+    forward::{self, Passage, Way},
     ip::Ip,
     open::{self, Stop},
     packet::Packet,
@@ -53,7 +53,7 @@ fn complete<P: Packet, A: Ip, E: Env + Tables<A>>(
     env.trace(&draft.key, decision);
     let (hop, mtu) = (draft.forth.hop, draft.forth.mtu);
     let way = if hop.interface == 0 { Way::STACK } else { Way::out(hop, mtu) };
-    Ok(forward::send(env, packet, segment, &draft.forth, &way))
+    Ok(forward::send(env, packet, segment, &Passage::of(&draft.forth), &way))
 }
 
 /// Inserts the entry of the client's packets and counts the connection; takes the replies' back if that fails.

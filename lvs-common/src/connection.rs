@@ -69,11 +69,11 @@ pub fn over<A: Ip, E: Tables<A>>(env: &E, key: &Tuple<A>, handle: &E::Flow, now:
 /// meets `TIME_WAIT` or `CLOSE`, unless persistence chose the server (`is_new_conn_expected` in
 /// `ip_vs_core.c`).
 #[inline(always)]
-pub fn reopens<P: Packet, A: Ip>(segment: &Segment<P, A>, flow: &Flow<A>) -> bool {
+pub fn reopens<P: Packet, A: Ip>(segment: &Segment<P, A>, head: Head) -> bool {
     segment.opens()
-        && flow.to_server()
-        && tcp::is_closed(flow.head.state)
-        && flow.head.flags & flow_flags::CONTROLLED == 0
+        && head.to_server()
+        && tcp::is_closed(head.state)
+        && head.flags & flow_flags::CONTROLLED == 0
 }
 
 /// What a connection in this state is in the count of its server.
@@ -90,20 +90,20 @@ pub fn track<P: Packet, A: Ip, E: Env + Tables<A>>(
     env: &E,
     segment: &Segment<P, A>,
     handle: &<E as Tables<A>>::Flow,
-    flow: &Flow<A>,
     now: u64,
 ) -> bool {
+    let head = handle.get(|flow| flow.head);
     touch::<A, E>(handle, now);
-    if !segment.is_tcp() || !tcp::can_move(flow.head.state, segment.flags) {
-        return flow.head.state != ENDED;
+    if !segment.is_tcp() || !tcp::can_move(head.state, segment.flags) {
+        return head.state != ENDED;
     }
-    let reverse = flow.reverse_key(segment.tuple.protocol);
+    let reverse = handle.get(|flow| flow.reverse_key(segment.tuple.protocol));
     let other = env.flow(&reverse);
-    if flow.to_server() {
-        advance(env, segment, (&segment.tuple, handle), other.as_ref(), flow.head.direction)
+    if head.to_server() {
+        advance(env, segment, (&segment.tuple, handle), other.as_ref(), head.direction)
     } else {
         other.is_some_and(|first| {
-            advance(env, segment, (&reverse, &first), Some(handle), flow.head.direction)
+            advance(env, segment, (&reverse, &first), Some(handle), head.direction)
         })
     }
 }

@@ -68,12 +68,9 @@ fn walk<P: Packet, A: Ip, E: Env + Tables<A>>(
     let checked = handle.get(|flow| flow.hop_checked);
     let mtu = handle.get(|flow| u32::from(flow.mtu));
     let ttl = A::ttl(&segment.ip);
-    if !steady
-        || handle.get(|flow| flow.ended(now))
-        || !connection::is_fresh(checked, now)
-        || segment.length > mtu
-        || ttl <= 1
-    {
+    // A next hop is looked up with a packet of the flow, and no time-out is shorter than its second: while the next hop is
+    // fresh, the flow has not ended.
+    if !steady || !connection::is_fresh(checked, now) || segment.length > mtu || ttl <= 1 {
         return Verdict::Next(A::FOLLOW);
     }
     connection::touch::<A, E>(&handle, now);

@@ -30,15 +30,16 @@ fn walk<P: Packet, A: Ip, E: Env + Tables<A>>(
 ) -> Verdict {
     let Some(handle) = env.flow(&segment.tuple) else { return Verdict::Next(A::OPEN) };
     let now = env.now();
-    let flow = handle.load();
-    if connection::reopens(segment, &flow) || connection::over(env, &segment.tuple, &handle, now) {
+    if connection::reopens(segment, handle.get(|flow| flow.head))
+        || connection::over(env, &segment.tuple, &handle, now)
+    {
         return match connection::end(env, &segment.tuple, &handle) {
             Ok(()) => Verdict::Next(A::OPEN),
             Err(connection::InUse) => Verdict::Drop(Counter::TupleInUse),
         };
     }
-    if !connection::track(env, segment, &handle, &flow, now) {
+    if !connection::track(env, segment, &handle, now) {
         return Verdict::Drop(Counter::TupleInUse);
     }
-    forward::existing(env, packet, segment, &handle, &flow, now)
+    forward::existing(env, packet, segment, &handle, now)
 }

@@ -116,7 +116,7 @@ pub fn look_up<A: Ip, E: Env + Tables<A>>(
 /// everything.
 #[inline(always)]
 const fn stack_can_send(head: Head) -> bool {
-    head.direction == Direction::ToServer as u8 && head.flags & flow_flags::FULL_NAT == 0
+    head.to_server() && head.flags & flow_flags::FULL_NAT == 0
 }
 
 /// Sends a packet of an existing connection, with its next hop looked up again if that is due.
@@ -126,25 +126,23 @@ pub fn existing<P: Packet, A: Ip, E: Env + Tables<A>>(
     packet: &P,
     segment: &mut Segment<P, A>,
     handle: &<E as Tables<A>>::Flow,
-    flow: &Flow<A>,
     now: u64,
 ) -> Verdict {
     let way = current::<A, E>(env, handle, segment.tuple.protocol, A::class(&segment.ip), now);
-    send(env, packet, segment, flow, &way)
+    send(env, packet, segment, &handle.get(Passage::of), &way)
 }
 
-/// The way of a known flow.
+/// The way of a known flow, which a packet of it has just been noted for.
 #[inline(always)]
-pub fn current<A: Ip, E: Env + Tables<A>>(
+fn current<A: Ip, E: Env + Tables<A>>(
     env: &E,
     handle: &<E as Tables<A>>::Flow,
     protocol: u32,
     class: u8,
     now: u64,
 ) -> Way {
-    if connection::is_fresh(handle.get(|flow| flow.hop_checked), now) {
-        let (hop, mtu) = handle.get(|flow| (flow.hop, flow.mtu));
-        return Way::out(hop, mtu);
+    if let Some(way) = fresh::<A, E>(handle, now) {
+        return way;
     }
     let heading = handle.get(Heading::of);
     let way = look_up(env, &heading, protocol, class);
@@ -154,13 +152,36 @@ pub fn current<A: Ip, E: Env + Tables<A>>(
     way
 }
 
+/// The way of a known flow for something that is not a packet of it.
+#[inline(always)]
+pub fn known<A: Ip, E: Env + Tables<A>>(
+    env: &E,
+    handle: &<E as Tables<A>>::Flow,
+    protocol: u32,
+    class: u8,
+    now: u64,
+) -> Way {
+    if let Some(way) = fresh::<A, E>(handle, now) {
+        return way;
+    }
+    let heading = handle.get(Heading::of);
+    look_up(env, &heading, protocol, class)
+}
+
+/// The next hop in the entry while it is good.
+#[inline(always)]
+fn fresh<A: Ip, E: Env + Tables<A>>(handle: &<E as Tables<A>>::Flow, now: u64) -> Option<Way> {
+    let (checked, hop, mtu) = handle.get(|flow| (flow.hop_checked, flow.hop, flow.mtu));
+    connection::is_fresh(checked, now).then(|| Way::out(hop, mtu))
+}
+
 /// Rewrites a packet and sends it on its way, and counts it for its server.
 #[inline(always)]
 pub fn send<P: Packet, A: Ip, E: Env + Tables<A>>(
     env: &E,
     packet: &P,
     segment: &mut Segment<P, A>,
-    flow: &Flow<A>,
+    flow: &Passage<A>,
     way: &Way,
 ) -> Verdict {
     let ttl = A::ttl(&segment.ip);
@@ -176,17 +197,17 @@ pub fn send<P: Packet, A: Ip, E: Env + Tables<A>>(
                 if !(A::may_be_cut(&segment.ip) && stack_can_send(flow.head)) {
                     return fault::raise(env, Fault::too_big(mtu), segment);
                 }
-                rewrite(packet, segment, &Rewrite::of(flow), 0);
+                rewrite(packet, segment, &flow.new, 0);
                 Verdict::Pass(Counter::HandedToStack)
             } else {
                 let difference = A::lower_ttl(packet, &mut segment.ip, ttl);
                 set_macs(&mut segment.ethernet, &hop);
-                rewrite(packet, segment, &Rewrite::of(flow), difference);
+                rewrite(packet, segment, &flow.new, difference);
                 Verdict::Redirect(hop.interface)
             }
         }
         Fate::Stack => {
-            rewrite(packet, segment, &Rewrite::of(flow), 0);
+            rewrite(packet, segment, &flow.new, 0);
             Verdict::Pass(Counter::HandedToStack)
         }
         Fate::Stop => return Verdict::Drop(why),
@@ -209,6 +230,22 @@ pub fn set_macs<W: Window>(ethernet: &mut W, hop: &NextHop) {
     ethernet.set_u32::<{ wire::ETH_MACS }>(first);
     ethernet.set_u32::<{ wire::ETH_MACS + 4 }>(second);
     ethernet.set_u32::<{ wire::ETH_MACS + 8 }>(third);
+}
+
+/// What a packet needs of its flow to be sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Passage<A> {
+    new: Rewrite<A>,
+    server: u16,
+    head: Head,
+}
+
+impl<A: Ip> Passage<A> {
+    /// Of this flow.
+    #[inline(always)]
+    pub const fn of(flow: &Flow<A>) -> Self {
+        Self { new: Rewrite::of(flow), server: flow.server, head: flow.head }
+    }
 }
 
 /// What a flow writes into its packets.

@@ -4,7 +4,7 @@
 use crate::{
     abi::{Counter, Fragment, FragmentKey, Tuple},
     connection,
-    env::{Env, FlowHandle, Tables},
+    env::{Env, Tables},
     filter, forward,
     ip::{Ip, Part},
     packet::{Packet, Window},
@@ -70,7 +70,6 @@ fn walk<P: Packet, A: Ip, E: Env + Tables<A>>(packet: &P, env: &E) -> Result<Ver
     if connection::over(env, &tuple, &handle, now) {
         return Err(Counter::Fragment);
     }
-    let flow = handle.load();
     connection::touch::<A, E>(&handle, now);
     let mut segment: Segment<P, A> = Segment {
         ethernet: ethernet.window,
@@ -82,5 +81,5 @@ fn walk<P: Packet, A: Ip, E: Env + Tables<A>>(packet: &P, env: &E) -> Result<Ver
         length: layout.length,
         flags: 0,
     };
-    Ok(forward::existing(env, packet, &mut segment, &handle, &flow, now))
+    Ok(forward::existing(env, packet, &mut segment, &handle, now))
 }

@@ -77,7 +77,7 @@ fn walk<P: Packet, A: Ip, E: Env + Tables<A>>(packet: &P, env: &E) -> Result<Ver
         return Err(Counter::TtlExpired);
     }
     let class = A::class(&outer);
-    let way = forward::current::<A, E>(env, &handle, key.protocol, class, now);
+    let way = forward::known::<A, E>(env, &handle, key.protocol, class, now);
     let (new_source, new_destination) = handle.get(|flow| (flow.source, flow.destination));
     let (new_source_port, new_destination_port) =
         handle.get(|flow| (flow.source_port, flow.destination_port));

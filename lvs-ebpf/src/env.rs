@@ -3,6 +3,7 @@
 use core::{
     arch::asm,
     ffi::c_void,
+    mem::offset_of,
     ptr::{self, NonNull},
 };
 
@@ -592,13 +593,13 @@ impl Env for KernelEnv {
     #[inline(always)]
     fn count_packet(&self, server: u32, direction: Direction, bytes: u32) {
         let Some(statistics) = STATISTICS.get_ptr_mut(server) else { return };
-        // SAFETY: as in `count`.
-        let Statistics { in_packets, in_bytes, out_packets, out_bytes, connections: _ } =
-            unsafe { &mut *statistics };
-        let (packets, sum) = match direction {
-            Direction::ToServer => (in_packets, in_bytes),
-            Direction::ToClient => (out_packets, out_bytes),
-        };
+        // The fields of both directions lie behind each other in the same order: an offset instead of branches.
+        let offset = offset_of!(Statistics, in_packets)
+            + (direction as usize & 1)
+                * (offset_of!(Statistics, out_packets) - offset_of!(Statistics, in_packets));
+        // SAFETY: the offset is that of one of two pairs of numbers inside the element.
+        let pair = unsafe { &mut *statistics.byte_add(offset).cast::<[u64; 2]>() };
+        let [packets, sum] = pair;
         *packets += 1;
         *sum += u64::from(bytes);
     }

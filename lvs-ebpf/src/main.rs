@@ -48,6 +48,10 @@ const HEADERS: u32 = 192;
 fn xlvs(ctx: XdpContext) -> u32 {
     let env = KernelEnv::new(ctx.as_ptr(), ctx.ingress_ifindex() as u32);
     let verdict = pipeline::enter(&XdpPacket::new(&ctx), &env);
+    if let Verdict::Redirect(interface) = verdict {
+        // Nothing to tell: the fast path decides nothing.
+        return env::redirect(interface).cast_unsigned();
+    }
     xdp_action(&ctx, &env, verdict)
 }
 

@@ -101,6 +101,15 @@ pub struct Head {
     pub reserved: u8,
 }
 
+impl Head {
+    /// Whether the packets of this flow go to the real server.
+    #[inline(always)]
+    #[must_use]
+    pub const fn to_server(self) -> bool {
+        self.direction == Direction::ToServer as u8
+    }
+}
+
 /// [`Flow::half_open`] of a connection that has no slot.
 pub const NO_SLOT: u32 = u32::MAX;
 
@@ -171,7 +180,7 @@ impl<A: Address> Flow<A> {
     #[inline(always)]
     #[must_use]
     pub const fn to_server(&self) -> bool {
-        self.head.direction == Direction::ToServer as u8
+        self.head.to_server()
     }
 }
 
