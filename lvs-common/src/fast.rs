@@ -6,41 +6,80 @@ use crate::{
     connection,
     env::{Env, FlowHandle, Tables},
     filter, forward,
-    ip::Ip,
+    ip::{Ip, Layout},
     packet::{Packet, Window},
     parse::{self, Ethernet, Fragments, Segment},
     pipeline::Verdict,
     tcp, wire,
 };
 
-/// The first stage of every packet.
+/// The first stage of every packet. It takes what is plain: Ethernet, IPv4 without options or IPv6 without extension
+/// headers, TCP or UDP, no fragment. With nothing to tell apart, all offsets are constants.
 #[inline(always)]
 pub fn enter<P: Packet, E: Env>(packet: &P, env: &E) -> Verdict {
     let Some(window) = packet.window::<{ wire::ETH_LEN }>(0) else {
         return Verdict::Pass(Counter::NotIp);
     };
-    let kind = window.u16::<{ wire::ETH_TYPE }>();
-    if parse::is_tag(kind) {
-        return Verdict::Next(Stage::Tagged);
-    }
-    by_family(packet, env, Ethernet { window, kind, end: wire::ETH_LEN })
-}
-
-/// The same for a frame with VLAN tags, which stay as they are.
-#[inline(always)]
-pub fn tagged<P: Packet, E: Env>(packet: &P, env: &E) -> Verdict {
-    match parse::ethernet(packet) {
-        Ok(ethernet) => by_family(packet, env, ethernet),
-        Err(verdict) => verdict,
-    }
-}
-
-#[inline(always)]
-fn by_family<P: Packet, E: Env>(packet: &P, env: &E, ethernet: Ethernet<P>) -> Verdict {
-    match ethernet.kind {
-        wire::ETH_TYPE_IPV4 => walk::<P, V4, E>(packet, env, ethernet),
-        wire::ETH_TYPE_IPV6 => walk::<P, V6, E>(packet, env, ethernet),
+    match window.u16::<{ wire::ETH_TYPE }>() {
+        wire::ETH_TYPE_IPV4 => plain::<P, V4, E>(packet, env, window),
+        wire::ETH_TYPE_IPV6 => plain::<P, V6, E>(packet, env, window),
+        kind if parse::is_tag(kind) => Verdict::Next(Stage::Sort),
         _ => Verdict::Pass(Counter::NotIp),
+    }
+}
+
+#[inline(always)]
+fn plain<P: Packet, A: Ip, E: Env + Tables<A>>(
+    packet: &P,
+    env: &E,
+    ethernet: P::Window<{ wire::ETH_LEN }>,
+) -> Verdict {
+    let Some(ip) = A::header(packet, wire::ETH_LEN) else {
+        return Verdict::Pass(Counter::Malformed);
+    };
+    let Some(layout) = A::plain_layout(packet, &ip, wire::ETH_LEN) else {
+        return Verdict::Next(Stage::Sort);
+    };
+    // Each protocol has the walk for itself: where the two meet, the verifier would forget how long the header is.
+    if layout.protocol == wire::PROTOCOL_TCP {
+        let layout = Layout { protocol: wire::PROTOCOL_TCP, ..layout };
+        match parse::transport::<P, A>(packet, ethernet, ip, wire::ETH_LEN, layout) {
+            Ok(segment) => walk(packet, env, segment),
+            Err(_) => Verdict::Next(Stage::Sort),
+        }
+    } else {
+        let layout = Layout { protocol: wire::PROTOCOL_UDP, ..layout };
+        match parse::transport::<P, A>(packet, ethernet, ip, wire::ETH_LEN, layout) {
+            Ok(segment) => walk(packet, env, segment),
+            Err(_) => Verdict::Next(Stage::Sort),
+        }
+    }
+}
+
+/// The same for everything else: VLAN tags, which stay as they are, IP options, and all that belongs to other stages or
+/// to nobody.
+#[inline(always)]
+pub fn sort<P: Packet, E: Env>(packet: &P, env: &E) -> Verdict {
+    let ethernet = match parse::ethernet(packet) {
+        Ok(ethernet) => ethernet,
+        Err(verdict) => return verdict,
+    };
+    match ethernet.kind {
+        wire::ETH_TYPE_IPV4 => sorted::<P, V4, E>(packet, env, ethernet),
+        wire::ETH_TYPE_IPV6 => sorted::<P, V6, E>(packet, env, ethernet),
+        _ => Verdict::Pass(Counter::NotIp),
+    }
+}
+
+#[inline(always)]
+fn sorted<P: Packet, A: Ip, E: Env + Tables<A>>(
+    packet: &P,
+    env: &E,
+    ethernet: Ethernet<P>,
+) -> Verdict {
+    match parse::segment::<P, A>(packet, ethernet, Fragments::Elsewhere) {
+        Ok(segment) => walk(packet, env, segment),
+        Err(verdict) => verdict,
     }
 }
 
@@ -48,12 +87,8 @@ fn by_family<P: Packet, E: Env>(packet: &P, env: &E, ethernet: Ethernet<P>) -> V
 fn walk<P: Packet, A: Ip, E: Env + Tables<A>>(
     packet: &P,
     env: &E,
-    ethernet: Ethernet<P>,
+    mut segment: Segment<P, A>,
 ) -> Verdict {
-    let mut segment: Segment<P, A> = match parse::segment(packet, ethernet, Fragments::Elsewhere) {
-        Ok(segment) => segment,
-        Err(verdict) => return verdict,
-    };
     if !filter::may_be_ours(env, &segment.tuple) {
         return Verdict::Pass(Counter::NoService);
     }

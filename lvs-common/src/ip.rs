@@ -63,6 +63,13 @@ pub trait Ip: Address {
     fn header<P: Packet>(packet: &P, offset: usize) -> Option<Self::Header<P>>;
     /// Reads the header at `offset`. `None` where it contradicts itself or the frame.
     fn layout<P: Packet>(packet: &P, header: &Self::Header<P>, offset: usize) -> Option<Layout>;
+    /// The same for a header of constant length in front of TCP or UDP, in a whole packet; `None` for any other, to save
+    /// telling them apart.
+    fn plain_layout<P: Packet>(
+        packet: &P,
+        header: &Self::Header<P>,
+        offset: usize,
+    ) -> Option<Layout>;
     /// Source address.
     fn source<P: Packet>(header: &Self::Header<P>) -> Self;
     /// Destination address.
@@ -126,6 +133,29 @@ impl Ip for V4 {
         let identification = header.u16::<{ wire::IPV4_ID }>().into();
         let protocol = header.u8::<{ wire::IPV4_PROTOCOL }>();
         Some(Layout { payload: offset + header_length, protocol, length, part, identification })
+    }
+
+    #[inline(always)]
+    fn plain_layout<P: Packet>(
+        packet: &P,
+        header: &Self::Header<P>,
+        offset: usize,
+    ) -> Option<Layout> {
+        /// Version 4 and five words.
+        const PLAIN: u8 = 0x45;
+        let fragment = header.u16::<{ wire::IPV4_FRAGMENT }>();
+        let protocol = header.u8::<{ wire::IPV4_PROTOCOL }>();
+        let plain = header.u8::<{ wire::IPV4_VERSION }>() == PLAIN
+            && fragment & wire::IPV4_FRAGMENT_BITS.to_be() == 0
+            && (protocol == wire::PROTOCOL_TCP || protocol == wire::PROTOCOL_UDP);
+        let length = packet.ip_length(u16::from_be(header.u16::<{ wire::IPV4_LENGTH }>()), offset);
+        plain.then_some(Layout {
+            payload: offset + wire::IPV4_LEN,
+            protocol,
+            length,
+            part: Part::Whole,
+            identification: 0,
+        })
     }
 
     #[inline(always)]
@@ -224,6 +254,25 @@ impl Ip for V6 {
             length,
             part: if offset & wire::IPV6_OFFSET_BITS == 0 { Part::First } else { Part::Later },
             identification: fragment.u32::<{ wire::IPV6_FRAGMENT_ID }>(),
+        })
+    }
+
+    #[inline(always)]
+    fn plain_layout<P: Packet>(
+        _packet: &P,
+        header: &Self::Header<P>,
+        offset: usize,
+    ) -> Option<Layout> {
+        let protocol = header.u8::<{ wire::IPV6_NEXT }>();
+        let plain = header.u8::<{ wire::IPV6_VERSION }>() >> 4 == 6
+            && (protocol == wire::PROTOCOL_TCP || protocol == wire::PROTOCOL_UDP);
+        let length = u32::from(u16::from_be(header.u16::<{ wire::IPV6_LENGTH }>()));
+        plain.then_some(Layout {
+            payload: offset + wire::IPV6_LEN,
+            protocol,
+            length: length + wire::IPV6_LEN as u32,
+            part: Part::Whole,
+            identification: 0,
         })
     }
 

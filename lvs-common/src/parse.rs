@@ -152,7 +152,7 @@ pub fn segment<P: Packet, A: Ip>(
     let ip_offset = ethernet.end;
     let ip = A::header(packet, ip_offset).ok_or(Verdict::Pass(Counter::Malformed))?;
     let layout = A::layout(packet, &ip, ip_offset).ok_or(Verdict::Pass(Counter::Malformed))?;
-    let Layout { payload, protocol, length, part, identification: _ } = layout;
+    let Layout { protocol, part, .. } = layout;
     if part == Part::Later || (part == Part::First && fragments == Fragments::Elsewhere) {
         return Err(if protocol == wire::PROTOCOL_TCP || protocol == wire::PROTOCOL_UDP {
             Verdict::Next(A::FRAGMENT)
@@ -160,6 +160,19 @@ pub fn segment<P: Packet, A: Ip>(
             Verdict::Pass(Counter::OtherProtocol)
         });
     }
+    transport(packet, ethernet.window, ip, ip_offset, layout)
+}
+
+/// Reads the transport header, which is there in a whole packet and in a first fragment.
+#[inline(always)]
+pub fn transport<P: Packet, A: Ip>(
+    packet: &P,
+    ethernet: P::Window<{ wire::ETH_LEN }>,
+    ip: A::Header<P>,
+    ip_offset: usize,
+    layout: Layout,
+) -> Result<Segment<P, A>, Verdict> {
+    let Layout { payload, protocol, length, part: _, identification: _ } = layout;
     let (transport, source_port, destination_port, flags) = match protocol {
         wire::PROTOCOL_TCP => {
             let tcp = packet
@@ -194,7 +207,7 @@ pub fn segment<P: Packet, A: Ip>(
         protocol: u32::from(protocol),
     };
     Ok(Segment {
-        ethernet: ethernet.window,
+        ethernet,
         ip,
         transport,
         ip_offset,

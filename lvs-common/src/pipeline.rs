@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! fast ──► redirect                                            known connection, nothing to decide
-//!   ├────► tagged ──► as fast                                  VLAN tags
+//!   ├────► sort ────► as fast, fragment, icmp                  VLAN tags, options, all that is not plain
 //!   ├────► follow ──► redirect, pass to the stack              state, next hop or end need a look
 //!   ├────► open ────► plan ──► connect ► redirect, pass        no connection yet
-//!   ├────► fragment ► follow (first one), redirect, pass       fragments
-//!   ├────► icmp ────► redirect, pass                           errors about connections
 //!   └────► pass                                                not ours
+//!          fragment ► follow (first one), redirect, pass       fragments
+//!          icmp ────► redirect, pass                           errors about connections
 //! follow, open, plan, connect ► fault ► the packet's sender gets an ICMP error
 //! ```
 //!
@@ -56,7 +56,7 @@ pub fn enter<P: Packet, E: Env>(packet: &P, env: &E) -> Verdict {
 #[inline(always)]
 pub fn stage<P: Packet, E: Env>(stage: Stage, packet: &mut P, env: &E) -> Verdict {
     let verdict = match stage {
-        Stage::Tagged => fast::tagged(packet, env),
+        Stage::Sort => fast::sort(packet, env),
         Stage::Follow4 => follow::follow::<P, V4, E>(packet, env),
         Stage::Follow6 => follow::follow::<P, V6, E>(packet, env),
         Stage::Open4 => open::open::<P, V4, E>(packet, env),

@@ -199,12 +199,18 @@ fn setting<T>(read: impl FnOnce(&Settings) -> T) -> Option<T> {
     SETTINGS.get_ptr(0).map(|settings| read(unsafe { &*settings }))
 }
 
-/// A key in words. The kernel hashes it by words, and reading two ports at once that were written one by one would have the
-/// processor wait for both to reach its cache: 4 ns.
+/// A key in words of eight bytes. The kernel hashes it by four bytes and compares it by eight; reading at once what was
+/// written piece by piece would have the processor wait for the pieces to reach its cache: some 4 ns.
 #[inline(always)]
 fn key_words<A: FibAddress>(key: &Tuple<A>) -> A::Key {
     let ports = u32::from(key.source_port) | u32::from(key.destination_port) << 16;
     A::key(key.source, key.destination, ports, key.protocol)
+}
+
+/// Two words, as they lie in memory, in one.
+#[inline(always)]
+fn pair(first: u32, second: u32) -> u64 {
+    u64::from(first) | u64::from(second) << 32
 }
 
 /// An address in the query of a route, and in a key.
@@ -218,11 +224,11 @@ trait FibAddress: Copy {
 }
 
 impl FibAddress for V4 {
-    type Key = [u32; 4];
+    type Key = [u64; 2];
 
     #[inline(always)]
-    fn key(source: Self, destination: Self, ports: u32, protocol: u32) -> [u32; 4] {
-        [u32::from_ne_bytes(source), u32::from_ne_bytes(destination), ports, protocol]
+    fn key(source: Self, destination: Self, ports: u32, protocol: u32) -> [u64; 2] {
+        [pair(u32::from_ne_bytes(source), u32::from_ne_bytes(destination)), pair(ports, protocol)]
     }
 
     const FAMILY: u8 = AF_INET;
@@ -242,13 +248,13 @@ impl FibAddress for V4 {
 }
 
 impl FibAddress for V6 {
-    type Key = [u32; 10];
+    type Key = [u64; 5];
 
     #[inline(always)]
-    fn key(source: Self, destination: Self, ports: u32, protocol: u32) -> [u32; 10] {
+    fn key(source: Self, destination: Self, ports: u32, protocol: u32) -> [u64; 5] {
         let [a, b, c, d] = words(source);
         let [e, f, g, h] = words(destination);
-        [a, b, c, d, e, f, g, h, ports, protocol]
+        [pair(a, b), pair(c, d), pair(e, f), pair(g, h), pair(ports, protocol)]
     }
 
     const FAMILY: u8 = AF_INET6;

@@ -172,7 +172,7 @@ macro_rules! stages {
 }
 
 stages! {
-    xlvs_tagged xlvs_tc_tagged Tagged;
+    xlvs_sort xlvs_tc_sort Sort;
     xlvs_follow4 xlvs_tc_follow4 Follow4;
     xlvs_follow6 xlvs_tc_follow6 Follow6;
     xlvs_open4 xlvs_tc_open4 Open4;

@@ -4,8 +4,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Stage {
-    /// A frame with VLAN tags: the fast path behind them.
-    Tagged = 0,
+    /// A frame that is more than Ethernet, IP without options, and TCP or UDP: the fast path, with time to read it.
+    Sort = 0,
     /// A known IPv4 connection whose state or next hop needs a look.
     Follow4 = 1,
     /// The same for IPv6.
@@ -39,7 +39,7 @@ pub enum Stage {
 impl Stage {
     /// All stages in the order of their numbers.
     pub const ALL: [Self; 15] = [
-        Self::Tagged,
+        Self::Sort,
         Self::Follow4,
         Self::Follow6,
         Self::Open4,
@@ -60,7 +60,7 @@ impl Stage {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Tagged => "tagged",
+            Self::Sort => "sort",
             Self::Follow4 => "follow4",
             Self::Follow6 => "follow6",
             Self::Open4 => "open4",

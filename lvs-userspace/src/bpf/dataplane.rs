@@ -177,11 +177,12 @@ impl Dataplane {
         stages.chain(trace).map(|(slot, name)| (slot, format!("{head}_{name}"))).collect()
     }
 
+    /// The program is loaded with the verifier's statistics only, which take no time.
     fn load_xdp(&mut self, name: &str) -> Result<ProgramFd, Error> {
         let program: &mut Xdp = program(&mut self.ebpf, name)?;
         if program.fd().is_err() {
-            let log = self.verifier_log.clone();
-            program.load().map_err(|error| Error::program(name, error, log))?;
+            let log = self.verifier_log.as_deref();
+            program.load().map_err(|error| Error::program(name, &error, log))?;
         }
         cloned(program.fd())
     }
@@ -189,8 +190,8 @@ impl Dataplane {
     fn load_tc(&mut self, name: &str) -> Result<ProgramFd, Error> {
         let program: &mut SchedClassifier = program(&mut self.ebpf, name)?;
         if program.fd().is_err() {
-            let log = self.verifier_log.clone();
-            program.load().map_err(|error| Error::program(name, error, log))?;
+            let log = self.verifier_log.as_deref();
+            program.load().map_err(|error| Error::program(name, &error, log))?;
         }
         cloned(program.fd())
     }
@@ -314,4 +315,21 @@ where
         .ok_or_else(|| Error::Object(format!("it has no program {name}")))?
         .try_into()
         .map_err(|error: ProgramError| Error::Object(chain(&error)))
+}
+
+/// What the verifier says of a program at length: another try with the object, for the log alone.
+pub(super) fn verifier_log(name: &str) -> Option<String> {
+    let object = object::bytes().ok()?;
+    let mut loader = EbpfLoader::new();
+    let level = VerifierLogLevel::DEBUG | VerifierLogLevel::STATS;
+    let mut ebpf = loader.verifier_log_level(level).load(object).ok()?;
+    let result = match ebpf.program_mut(name)? {
+        Program::Xdp(program) => program.load(),
+        Program::SchedClassifier(program) => program.load(),
+        _ => return None,
+    };
+    match result {
+        Err(ProgramError::LoadError { verifier_log, .. }) => Some(verifier_log.to_string()),
+        _ => None,
+    }
 }

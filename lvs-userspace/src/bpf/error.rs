@@ -1,6 +1,10 @@
 //! What can go wrong between this program and the kernel, in words that lead to the remedy.
 
-use std::{fmt::Write as _, io, path::PathBuf};
+use std::{
+    fmt::Write as _,
+    io,
+    path::{Path, PathBuf},
+};
 
 use aya::{
     EbpfError,
@@ -113,15 +117,20 @@ impl Error {
     }
 
     /// From an error while a program was loaded; the verifier's whole log goes to `log`.
-    pub(super) fn program(name: &str, error: ProgramError, log: Option<PathBuf>) -> Self {
+    pub(super) fn program(name: &str, error: &ProgramError, log: Option<&Path>) -> Self {
         match error {
             ProgramError::LoadError { io_error, verifier_log } => {
-                let text = verifier_log.to_string();
-                let last = last_lines(&text);
+                let text = super::dataplane::verifier_log(name)
+                    .unwrap_or_else(|| verifier_log.to_string());
                 let log = log.filter(|path| std::fs::write(path, &text).is_ok());
-                Self::Verifier { program: name.to_owned(), source: io_error, last, log }
+                Self::Verifier {
+                    program: name.to_owned(),
+                    source: io::Error::from_raw_os_error(io_error.raw_os_error().unwrap_or(0)),
+                    last: last_lines(&text),
+                    log: log.map(Path::to_owned),
+                }
             }
-            error => Self::Object(chain(&error)),
+            error => Self::Object(chain(error)),
         }
     }
 }
@@ -129,8 +138,13 @@ impl Error {
 /// The lines of a verifier log that say why: the last ones that are not statistics.
 fn last_lines(log: &str) -> String {
     let lines: Vec<&str> =
-        log.lines().filter(|line| !line.is_empty() && !line.starts_with("processed ")).collect();
+        log.lines().filter(|line| !line.is_empty() && !is_statistics(line)).collect();
     lines.iter().rev().take(2).rev().copied().collect::<Vec<_>>().join("; ")
+}
+
+/// Whether a line of a verifier log is one of the statistics at its end.
+fn is_statistics(line: &str) -> bool {
+    ["processed ", "verification time ", "stack depth "].iter().any(|head| line.starts_with(head))
 }
 
 /// An error with all its causes in one line.
