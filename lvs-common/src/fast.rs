@@ -2,7 +2,7 @@
 //! stage, which may take its time and sees the packet untouched.
 
 use crate::{
-    abi::{Counter, Stage, V4, V6},
+    abi::{Counter, Stage, V4, V6, interface_flags},
     connection,
     env::{Env, FlowHandle, Tables},
     filter, forward,
@@ -56,14 +56,20 @@ fn plain<P: Packet, A: Ip, E: Env + Tables<A>>(
     }
 }
 
-/// The same for everything else: VLAN tags, which stay as they are, IP options, and all that belongs to other stages or
-/// to nobody.
+/// The same for everything else: VLAN tags, IP options, and all that belongs to other stages or to nobody. Tags stay as
+/// they are, unless the host has VLAN devices on the interface: then it is routed by those, and the frames are theirs.
 #[inline(always)]
 pub fn sort<P: Packet, E: Env>(packet: &P, env: &E) -> Verdict {
     let ethernet = match parse::ethernet(packet) {
         Ok(ethernet) => ethernet,
         Err(verdict) => return verdict,
     };
+    if ethernet.end > wire::ETH_LEN
+        && env.interface(env.ingress(), |at| at.flags & interface_flags::VLAN_DEVICES != 0)
+            == Some(true)
+    {
+        return Verdict::Pass(Counter::VlanDevice);
+    }
     match ethernet.kind {
         wire::ETH_TYPE_IPV4 => sorted::<P, V4, E>(packet, env, ethernet),
         wire::ETH_TYPE_IPV6 => sorted::<P, V6, E>(packet, env, ethernet),

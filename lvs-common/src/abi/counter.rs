@@ -67,11 +67,13 @@ pub enum Counter {
     ErrorSent = 23,
     /// Noted: an ICMP error was not sent because of its rate limit.
     ErrorLimited = 24,
+    /// Passed: a tagged frame on an interface with VLAN devices, one of which takes it.
+    VlanDevice = 25,
 }
 
 impl Counter {
     /// All counters in the order of their index.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::NotIp,
         Self::OtherProtocol,
         Self::ExtensionHeader,
@@ -97,6 +99,7 @@ impl Counter {
         Self::HalfOpenEvicted,
         Self::ErrorSent,
         Self::ErrorLimited,
+        Self::VlanDevice,
     ];
 
     /// What becomes of the packets that it counts.
@@ -112,7 +115,8 @@ impl Counter {
             | Self::NoService
             | Self::NotSyn
             | Self::OtherHost
-            | Self::HandedToStack => Fate::Passed,
+            | Self::HandedToStack
+            | Self::VlanDevice => Fate::Passed,
             Self::NoServer
             | Self::TableFull
             | Self::TupleInUse
@@ -159,6 +163,7 @@ impl Counter {
             Self::HalfOpenEvicted => "note-half-open-evicted",
             Self::ErrorSent => "note-error-sent",
             Self::ErrorLimited => "note-error-limited",
+            Self::VlanDevice => "pass-vlan-device",
         }
     }
 }

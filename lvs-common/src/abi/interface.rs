@@ -3,6 +3,12 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+/// Bits of [`Interface::flags`].
+pub mod interface_flags {
+    /// There are VLAN devices on it: frames with tags are theirs.
+    pub const VLAN_DEVICES: u16 = 1;
+}
+
 /// An attached interface: the value of `INTERFACES`.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
@@ -11,8 +17,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub struct Interface {
     /// Its MAC address.
     pub mac: [u8; 6],
-    /// Always zero.
-    pub reserved: u16,
+    /// Bits of [`interface_flags`].
+    pub flags: u16,
     /// Its first IPv4 address, or zeros.
     pub address4: [u8; 4],
     /// Its first global IPv6 address, or zeros.

@@ -22,7 +22,7 @@ pub use connection::{Direction, Flow, Head, NO_SLOT, NextHop, Tuple, flow_flags}
 pub use counter::{Counter, Fate};
 pub use filter::{FILTER_WORDS, Mark};
 pub use fragment::{Fragment, FragmentKey};
-pub use interface::{Interface, Neighbour, neighbour_state};
+pub use interface::{Interface, Neighbour, interface_flags, neighbour_state};
 pub use server::{Load, Server, Statistics, server_flags};
 pub use service::{SchedulerState, Service, ServiceKey, forwarding, scheduler, service_flags};
 pub use settings::{Clock, Settings, settings_flags};
@@ -81,7 +81,10 @@ mod pod {
             )+
         };
     }
-    use super::*;
+    use super::{
+        Clock, Flow, Fragment, FragmentKey, Interface, Load, Neighbour, SchedulerState, Server,
+        Service, ServiceKey, Settings, Statistics, Template, TemplateKey, Tuple, V4, V6,
+    };
     pod!(
         Clock,
         Flow<V4>,

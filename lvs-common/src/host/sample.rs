@@ -143,7 +143,7 @@ pub fn balancer() -> MemoryEnv {
     for (interface, (address4, address6)) in
         [CLIENT_SIDE, SERVER_SIDE].into_iter().zip(V4::OWN.into_iter().zip(V6::OWN))
     {
-        let value = Interface { mac: HERE_MAC, reserved: 0, address4, address6 };
+        let value = Interface { mac: HERE_MAC, flags: 0, address4, address6 };
         env.interfaces.insert(interface, value);
     }
     add_family::<V4>(&mut env);

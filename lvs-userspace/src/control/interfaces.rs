@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use lvs_common::abi;
+use lvs_common::abi::{self, interface_flags};
 use rtnetlink::Handle;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
@@ -23,7 +23,9 @@ pub(super) fn note(
     addresses: &Addresses,
 ) -> Result<(), Error> {
     let (address4, address6) = addresses.of_interface(interface.index);
-    let value = abi::Interface { mac: interface.mac, reserved: 0, address4, address6 };
+    let flags =
+        if addresses.has_vlans(interface.index) { interface_flags::VLAN_DEVICES } else { 0 };
+    let value = abi::Interface { mac: interface.mac, flags, address4, address6 };
     map.insert(interface.index, value, 0).map_err(|source| Error::Map { map: "INTERFACES", source })
 }
 

@@ -49,7 +49,7 @@ pub struct Tables {
     /// `SETTINGS`.
     pub settings: Settings,
     /// `FILTER`.
-    pub filter: Box<[u64; FILTER_WORDS]>,
+    pub filter: Vec<u64>,
 }
 
 impl Tables {
@@ -64,7 +64,7 @@ impl Tables {
             locals: Vec::new(),
             ports: choices.ports.clone(),
             settings: settings(config, choices),
-            filter: Box::new([0; FILTER_WORDS]),
+            filter: vec![0; FILTER_WORDS],
         };
         for (id, service) in (0_u32..).zip(&config.services) {
             tables.add(id, service);
@@ -161,7 +161,12 @@ impl Tables {
         }
         let result = maps.settings.set(0, self.settings, 0);
         result.map_err(|source| Error::Map { map: "SETTINGS", source })?;
-        let result = maps.filter.set(0, *self.filter, 0);
+        let filter: &[u64; FILTER_WORDS] = self
+            .filter
+            .as_slice()
+            .try_into()
+            .map_err(|_| Error::Object("its filter has another size".to_owned()))?;
+        let result = maps.filter.set(0, filter, 0);
         result.map_err(|source| Error::Map { map: "FILTER", source })?;
         let services4 = self.services4.iter().map(|(_, service)| service);
         for service in services4.chain(self.services6.iter().map(|(_, service)| service)) {

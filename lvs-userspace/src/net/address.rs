@@ -12,9 +12,12 @@ use netlink_packet_route::{
 };
 use rtnetlink::Handle;
 
-/// All addresses of the interfaces in this network namespace.
+use super::vlan_parents;
+
+/// All addresses of the interfaces in this network namespace, and which of those have VLAN devices.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Addresses {
+    vlan_parents: HashSet<u32>,
     all: HashSet<IpAddr>,
     /// By interface, whether it is IPv6: the first address that the host would speak under.
     own: HashMap<(u32, bool), IpAddr>,
@@ -23,7 +26,8 @@ pub(crate) struct Addresses {
 impl Addresses {
     /// Reads them from the kernel.
     pub(crate) async fn read(netlink: &Handle) -> Result<Self, rtnetlink::Error> {
-        let mut addresses = Self::default();
+        let vlan_parents = vlan_parents(netlink).await?;
+        let mut addresses = Self { vlan_parents, ..Self::default() };
         // Host addresses (/32, /128) are most often virtual ones; they come second.
         let mut second_choice = Vec::new();
         let mut messages = std::pin::pin!(netlink.address().get().execute());
@@ -50,6 +54,11 @@ impl Addresses {
     /// Whether an address is this host's.
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         self.all.contains(&address)
+    }
+
+    /// Whether there are VLAN devices on an interface.
+    pub(crate) fn has_vlans(&self, index: u32) -> bool {
+        self.vlan_parents.contains(&index)
     }
 
     /// The IPv4 and the IPv6 address that this host speaks under on an interface.

@@ -1,6 +1,6 @@
 //! Network interfaces by name.
 
-use std::{fs, path::Path};
+use std::{collections::HashSet, fs, path::Path};
 
 use anyhow::{Context as _, bail};
 use futures_util::TryStreamExt as _;
@@ -21,6 +21,33 @@ pub struct Interface {
     /// Whether it is up.
     pub up: bool,
     kind: Option<InfoKind>,
+}
+
+/// The indexes of the interfaces in this network namespace that have VLAN devices on them.
+pub(crate) async fn vlan_parents(netlink: &Handle) -> Result<HashSet<u32>, rtnetlink::Error> {
+    let mut parents = HashSet::new();
+    let mut links = std::pin::pin!(netlink.link().get().execute());
+    while let Some(link) = links.try_next().await? {
+        if kind(&link) != Some(InfoKind::Vlan) {
+            continue;
+        }
+        parents.extend(link.attributes.iter().filter_map(|attribute| match attribute {
+            LinkAttribute::Link(parent) => Some(*parent),
+            _ => None,
+        }));
+    }
+    Ok(parents)
+}
+
+/// What kind of device a link is, if the kernel says so.
+fn kind(link: &LinkMessage) -> Option<InfoKind> {
+    link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => infos.iter().find_map(|info| match info {
+            LinkInfo::Kind(kind) => Some(kind.clone()),
+            _ => None,
+        }),
+        _ => None,
+    })
 }
 
 /// Opens a netlink socket in the current network namespace.
@@ -58,19 +85,12 @@ impl Interface {
             LinkAttribute::Address(address) => address.as_slice().try_into().ok(),
             _ => None,
         });
-        let kind = message.attributes.iter().find_map(|attribute| match attribute {
-            LinkAttribute::LinkInfo(infos) => infos.iter().find_map(|info| match info {
-                LinkInfo::Kind(kind) => Some(kind.clone()),
-                _ => None,
-            }),
-            _ => None,
-        });
         Ok(Self {
             name: name.to_owned(),
             index: message.header.index,
             mac: mac.with_context(|| format!("interface `{name}` has no MAC address"))?,
             up: message.header.flags.contains(LinkFlags::Up),
-            kind,
+            kind: kind(message),
         })
     }
 

@@ -7,6 +7,7 @@ mod ports;
 mod route;
 
 pub(crate) use address::Addresses;
+pub(crate) use interface::vlan_parents;
 pub use interface::{Interface, connect};
 pub(crate) use neighbour::resolve;
 pub(crate) use ports::for_full_nat as ports_for_full_nat;
