@@ -252,9 +252,15 @@ impl FibAddress for V6 {
 
     #[inline(always)]
     fn key(source: Self, destination: Self, ports: u32, protocol: u32) -> [u64; 5] {
-        let [a, b, c, d] = words(source);
-        let [e, f, g, h] = words(destination);
-        [pair(a, b), pair(c, d), pair(e, f), pair(g, h), pair(ports, protocol)]
+        let ([from, from_2, from_3, from_4], [to, to_2, to_3, to_4]) =
+            (words(source), words(destination));
+        [
+            pair(from, from_2),
+            pair(from_3, from_4),
+            pair(to, to_2),
+            pair(to_3, to_4),
+            pair(ports, protocol),
+        ]
     }
 
     const FAMILY: u8 = AF_INET6;
@@ -303,7 +309,7 @@ fn route<A: FibAddress + Address>(
     let mtu = if told == 1 { u16::MAX } else { told };
     // An IPv4 route may lead through an IPv6 neighbour (RFC 5549); the stack can deal with that.
     let same_family = query.family == A::FAMILY;
-    let reach = match code as u32 {
+    let reach = match (code as i32).cast_unsigned() {
         BPF_FIB_LKUP_RET_SUCCESS if same_family => Reach::Resolved,
         BPF_FIB_LKUP_RET_SUCCESS | BPF_FIB_LKUP_RET_NO_NEIGH => Reach::Unresolved,
         BPF_FIB_LKUP_RET_FWD_DISABLED => Reach::ForwardingDisabled,
@@ -604,7 +610,9 @@ impl Env for KernelEnv {
             + (direction as usize & 1)
                 * (offset_of!(Statistics, out_packets) - offset_of!(Statistics, in_packets));
         // SAFETY: the offset is that of one of two pairs of numbers inside the element.
-        let pair = unsafe { &mut *statistics.byte_add(offset).cast::<[u64; 2]>() };
+        let pair = unsafe { statistics.byte_add(offset) }.cast::<[u64; 2]>();
+        // SAFETY: as in `count`.
+        let pair = unsafe { &mut *pair };
         let [packets, sum] = pair;
         *packets += 1;
         *sum += u64::from(bytes);

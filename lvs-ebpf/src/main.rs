@@ -151,7 +151,6 @@ macro_rules! stages {
     ($($xdp:ident $tc:ident $stage:ident;)+) => {
         $(
             #[xdp(frags)]
-            #[expect(clippy::needless_pass_by_value, reason = "the form that aya's macro calls")]
             fn $xdp(ctx: XdpContext) -> u32 {
                 let env = KernelEnv::new(ctx.as_ptr(), ctx.ingress_ifindex() as u32);
                 let verdict = pipeline::stage(Stage::$stage, &mut XdpPacket::new(&ctx), &env);
@@ -159,7 +158,6 @@ macro_rules! stages {
             }
 
             #[classifier]
-            #[expect(clippy::needless_pass_by_value, reason = "the form that aya's macro calls")]
             fn $tc(ctx: TcContext) -> i32 {
                 // SAFETY: the kernel passes a valid context.
                 let interface = unsafe { (*ctx.skb.skb).ifindex };

@@ -68,12 +68,12 @@ impl Packet for XdpPacket<'_> {
         // SAFETY: the context is the program's own.
         let now = unsafe { generated::bpf_xdp_get_buff_len(ctx) } as i32;
         // SAFETY: as above; the helpers check what is asked of them, and no pointer from before is used again.
-        let cut = unsafe { generated::bpf_xdp_adjust_tail(ctx, length as i32 - now) };
+        let cut = unsafe { generated::bpf_xdp_adjust_tail(ctx, length.cast_signed() - now) };
         if cut != 0 {
             return false;
         }
         // SAFETY: as above.
-        let grown = unsafe { generated::bpf_xdp_adjust_head(ctx, -(room as i32)) };
+        let grown = unsafe { generated::bpf_xdp_adjust_head(ctx, -room.cast_signed()) };
         self.frame = Frame::new(self.ctx.data(), self.ctx.data_end());
         grown == 0
     }
