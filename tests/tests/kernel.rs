@@ -3,16 +3,19 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     reason = "test helpers: what is missing fails the test"
 )]
 
 #[path = "kernel/bytes.rs"]
 mod bytes;
-#[path = "kernel/differential.rs"]
-mod differential;
-#[path = "kernel/parallel.rs"]
-mod parallel;
-#[path = "kernel/program.rs"]
-mod program;
+#[path = "kernel/compare.rs"]
+mod compare;
+#[path = "kernel/fixtures.rs"]
+mod fixtures;
+#[path = "kernel/show.rs"]
+mod show;
+#[path = "kernel/talk.rs"]
+mod talk;
 #[path = "kernel/world.rs"]
 mod world;
