@@ -11,7 +11,7 @@
 mod bytes;
 #[path = "kernel/compare.rs"]
 mod compare;
-#[path = "kernel/fixtures.rs"]
+#[path = "kernel/fixtures/mod.rs"]
 mod fixtures;
 #[path = "kernel/show.rs"]
 mod show;
