@@ -11,11 +11,17 @@
 mod bytes;
 #[path = "kernel/compare.rs"]
 mod compare;
+#[path = "kernel/differential.rs"]
+mod differential;
 #[path = "kernel/fixtures/mod.rs"]
 mod fixtures;
+#[path = "kernel/ports.rs"]
+mod ports;
 #[path = "kernel/show.rs"]
 mod show;
 #[path = "kernel/talk.rs"]
 mod talk;
+#[path = "kernel/traffic.rs"]
+mod traffic;
 #[path = "kernel/world.rs"]
 mod world;

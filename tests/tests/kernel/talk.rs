@@ -5,11 +5,11 @@ use lvs_common::{
     abi::Counter,
     host::{
         Frame,
-        sample::{CLIENT_MAC, Kind, Method, SERVER_MAC, SERVER_PORT},
+        sample::{CLIENT_MAC, Kind, Method, SERVER_MAC},
     },
 };
 
-use crate::world::{FIRST_PORT, LOCAL_MACS, Place, Special};
+use crate::world::{FIRST_PORT, LOCAL_MACS, Place, Special, server_port};
 
 /// How much of a packet an ICMP error of our own quotes.
 const QUOTE: usize = 128;
@@ -140,7 +140,13 @@ impl<A: Place> Talk<A> {
             Method::Nat => client,
             Method::FullNat => (A::LOCALS[0], FIRST_PORT),
         };
-        Self { client, service: (A::VIP, port), seen, server: (server, SERVER_PORT), tcp }
+        Self {
+            client,
+            service: (A::VIP, port),
+            seen,
+            server: (server, server_port(method, port)),
+            tcp,
+        }
     }
 
     /// The same with another client.
@@ -151,7 +157,7 @@ impl<A: Place> Talk<A> {
 
     /// The connection after the first one, which goes to the other server.
     pub(crate) fn second(self) -> Self {
-        Self { server: (A::SERVERS[0], SERVER_PORT), ..self }
+        Self { server: (A::SERVERS[0], self.server.1), ..self }
     }
 
     /// From the client to the service.

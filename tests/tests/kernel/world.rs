@@ -15,7 +15,7 @@ use aya::{
 };
 use lvs_common::{
     abi::{
-        Address as _, Counter, Flow, Interface, Load, NextHop, SchedulerState, Template,
+        Address as _, Counter, Flow, Interface, Load, NextHop, SchedulerState, Settings, Template,
         TemplateKey, Tuple, V4, V6,
     },
     env::{Reach, Route},
@@ -64,6 +64,15 @@ impl Special {
 
     pub(crate) const fn port(self, method: Method) -> u16 {
         port(method, Kind::Tcp) + self as u16
+    }
+}
+
+/// The port of a service's servers. With full NAT each service has its own: the services take turns at the ports of
+/// full NAT each for itself, and one that is taken makes the next choice random.
+pub(crate) const fn server_port(method: Method, service: u16) -> u16 {
+    match method {
+        Method::Nat => SERVER_PORT,
+        Method::FullNat => SERVER_PORT + service % 10,
     }
 }
 
@@ -407,6 +416,15 @@ impl World {
         }
     }
 
+    /// Changes the settings of both.
+    pub(crate) fn change_settings(&mut self, change: impl FnOnce(&mut Settings)) -> Result<()> {
+        change(&mut self.tables.settings);
+        let settings = self.tables.settings;
+        self.memory.ports = self.tables.ports[..settings.ports as usize].to_vec();
+        self.memory.settings = settings;
+        Ok(self.kernel.maps.settings.set(0, settings, 0)?)
+    }
+
     /// As if no packet had come yet, but for counters and statistics.
     pub(crate) fn forget(&mut self) -> Result<()> {
         let maps = &mut self.kernel.maps;
@@ -492,10 +510,11 @@ fn configuration<A: Place>() -> String {
 fn service<A: Place>(method: Method, port: u16, options: &str, servers: &[(A, u8)]) -> String {
     let lb_kind = if method == Method::FullNat { "FNAT" } else { "NAT" };
     let vip = A::VIP.text();
+    let server_port = server_port(method, port);
     let servers: Vec<_> = servers
         .iter()
         .map(|(server, weight)| (server.text(), weight))
-        .map(|(server, weight)| format!("real_server {server} {SERVER_PORT} {{ weight {weight} }}"))
+        .map(|(server, weight)| format!("real_server {server} {server_port} {{ weight {weight} }}"))
         .collect();
     format!(
         "virtual_server {vip} {port} {{\nlb_algo rr\nlb_kind {lb_kind}\n{options}\n{}\n}}",
