@@ -15,6 +15,8 @@ mod compare;
 mod differential;
 #[path = "kernel/fixtures/mod.rs"]
 mod fixtures;
+#[path = "kernel/parallel.rs"]
+mod parallel;
 #[path = "kernel/ports.rs"]
 mod ports;
 #[path = "kernel/show.rs"]
