@@ -19,11 +19,15 @@ mod fixtures;
 mod parallel;
 #[path = "kernel/ports.rs"]
 mod ports;
+#[path = "kernel/program.rs"]
+mod program;
 #[path = "kernel/show.rs"]
 mod show;
 #[path = "kernel/talk.rs"]
 mod talk;
 #[path = "kernel/traffic.rs"]
 mod traffic;
+#[path = "kernel/verifier.rs"]
+mod verifier;
 #[path = "kernel/world.rs"]
 mod world;
