@@ -25,6 +25,8 @@ mod program;
 mod show;
 #[path = "kernel/talk.rs"]
 mod talk;
+#[path = "kernel/trace.rs"]
+mod trace;
 #[path = "kernel/traffic.rs"]
 mod traffic;
 #[path = "kernel/verifier.rs"]
