@@ -7,6 +7,8 @@
     reason = "test helpers: what is missing fails the test"
 )]
 
+#[path = "kernel/buffers.rs"]
+mod buffers;
 #[path = "kernel/bytes.rs"]
 mod bytes;
 #[path = "kernel/compare.rs"]

@@ -4,12 +4,12 @@
 use std::{collections::HashMap, fmt::Debug, hash::Hash};
 
 use anyhow::{Result, ensure};
-use lvs_common::abi::{Counter, Flow, Load, Statistics, V4, V6, neighbour_state};
+use lvs_common::abi::{Counter, Flow, Load, Statistics, Tuple, V4, V6, neighbour_state};
 
 use crate::world::{Place, World};
 
 /// Compares all tables.
-pub(crate) fn tables(world: &World) -> Result<()> {
+pub(crate) fn tables(world: &mut World) -> Result<()> {
     family::<V4>(world)?;
     family::<V6>(world)?;
     counters(world)?;
@@ -51,7 +51,8 @@ fn counters(world: &World) -> Result<()> {
     Ok(())
 }
 
-fn family<A: Place>(world: &World) -> Result<()> {
+fn family<A: Place>(world: &mut World) -> Result<()> {
+    slots::<A>(world)?;
     let maps = &world.kernel.maps;
     let memory = A::tables(&world.memory);
     let timeless = |flow: Flow<A>| Flow { seen: 0, hop_checked: 0, ..flow };
@@ -74,6 +75,18 @@ fn family<A: Place>(world: &World) -> Result<()> {
         "neighbour",
         &A::neighbours(maps)?,
         &neighbours.iter().map(|(key, resolved)| (*key, state(resolved))).collect(),
+    )
+}
+
+/// The slots of half-open connections; of a free one only that it is free.
+fn slots<A: Place>(world: &mut World) -> Result<()> {
+    let taken = |(slot, key): (u32, Tuple<A>)| (key.protocol != 0).then_some((slot, key));
+    let kernel = A::slots(&mut world.kernel, world.tables.settings.half_open)?;
+    let memory = A::tables(&world.memory).half_open.borrow();
+    same(
+        "slot",
+        &(0..).zip(kernel).filter_map(taken).collect(),
+        &memory.iter().map(|(slot, key)| (*slot, *key)).filter_map(taken).collect(),
     )
 }
 

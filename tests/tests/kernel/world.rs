@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::{
     TestRun,
+    maps::{Array, Map, MapData, MapInfo},
     programs::{TestRunOptions, TestRunResult},
 };
 use lvs_common::{
@@ -93,6 +94,8 @@ pub(crate) trait Place: Sample {
     fn flows(maps: &Maps) -> Result<HashMap<Tuple<Self>, Flow<Self>>>;
     /// Changes an entry of it.
     fn set_flow(maps: &mut Maps, key: &Tuple<Self>, flow: &Flow<Self>) -> Result<()>;
+    /// The kernel's first slots for half-open connections.
+    fn slots(kernel: &mut Dataplane, count: u32) -> Result<Vec<Tuple<Self>>>;
     /// The kernel's persistence templates.
     fn templates(maps: &Maps) -> Result<HashMap<TemplateKey<Self>, Template>>;
     /// The neighbours that the kernel's program has noted, and the state of each.
@@ -114,7 +117,13 @@ pub(crate) trait Place: Sample {
 }
 
 macro_rules! maps {
-    ($family:ident) => {
+    ($family:ident, $slots:literal, $open:literal) => {
+        fn slots(kernel: &mut Dataplane, count: u32) -> Result<Vec<Tuple<Self>>> {
+            let map = map_of_program(kernel, $open, $slots)?;
+            let slots = Array::<_, Tuple<Self>>::try_from(Map::Array(map))?;
+            Ok((0..count).map(|slot| slots.get(&slot, 0)).collect::<Result<_, _>>()?)
+        }
+
         fn flows(maps: &Maps) -> Result<HashMap<Tuple<Self>, Flow<Self>>> {
             Ok(maps.$family.connections.map.iter().collect::<Result<_, _>>()?)
         }
@@ -174,7 +183,7 @@ impl Place for V4 {
         "route add 192.168.1.110/32 dev s0 mtu lock 1400",
     ];
 
-    maps!(four);
+    maps!(four, "HALF_OPEN4", "open4");
 }
 
 /// An address of [`Sample`]'s networks for IPv6.
@@ -204,7 +213,23 @@ impl Place for V6 {
         "route add fd00:0:0:2::110/128 dev s0 mtu lock 1400",
     ];
 
-    maps!(six);
+    maps!(six, "HALF_OPEN6", "open6");
+}
+
+/// A map that [`Maps`] does not have, by its name, from a stage that uses it.
+fn map_of_program(kernel: &mut Dataplane, stage: &str, name: &str) -> Result<MapData> {
+    for head in ["xlvs", "xlvs_tc"] {
+        let program = kernel.program(&format!("{head}_{stage}")).context("the stage")?;
+        // Only one of them is loaded.
+        let Ok(info) = program.info() else { continue };
+        for id in info.map_ids()?.context("the kernel tells the maps")? {
+            let map = MapInfo::from_id(id)?;
+            if map.name_as_str() == Some(name) {
+                return Ok(MapData::from_id(id)?);
+            }
+        }
+    }
+    bail!("no stage {stage} with a map {name}")
 }
 
 /// Which of the two programs runs.
@@ -457,8 +482,18 @@ pub(crate) fn run(
     program: &impl for<'o> TestRun<Opts<'o> = TestRunOptions<'o>, Result = TestRunResult>,
     bytes: &[u8],
 ) -> Result<(u32, Vec<u8>)> {
+    run_in_context(program, bytes, None)
+}
+
+/// The same with a context: the bytes of an `__sk_buff`.
+pub(crate) fn run_in_context(
+    program: &impl for<'o> TestRun<Opts<'o> = TestRunOptions<'o>, Result = TestRunResult>,
+    bytes: &[u8],
+    context: Option<&[u8]>,
+) -> Result<(u32, Vec<u8>)> {
     let mut out = vec![0; bytes.len() + 256];
     let mut options = TestRunOptions::new();
+    options.ctx_in = context;
     options.data_in = Some(bytes);
     options.data_out = Some(&mut out);
     let result = program
@@ -483,7 +518,7 @@ fn configuration<A: Place>() -> String {
         for kind in Kind::ALL {
             let (protocol, option) = match kind {
                 Kind::Tcp => ("TCP", ""),
-                Kind::Persistent => ("TCP", "persistence_timeout 50"),
+                Kind::Persistent => ("TCP", "persistence_timeout 5000"),
                 Kind::Udp => ("UDP", ""),
                 Kind::OnePacket => ("UDP", "ops"),
             };
