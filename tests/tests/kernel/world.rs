@@ -314,6 +314,14 @@ impl World {
         let tables = Tables::new(&parsed.config, &choices);
         let options = LoadOptions { connections, trace, ..LoadOptions::default() };
         let mut kernel = Dataplane::load(&options)?;
+        match hook {
+            Hook::Xdp => {
+                kernel.xdp()?;
+            }
+            Hook::Tc => {
+                kernel.tc()?;
+            }
+        }
         tables.write(&mut kernel.maps)?;
         let client_side = nix::net::if_::if_nametoindex("c0")?;
         let server_side = nix::net::if_::if_nametoindex("s0")?;
