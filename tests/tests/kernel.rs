@@ -3,16 +3,35 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     reason = "test helpers: what is missing fails the test"
 )]
 
+#[path = "kernel/buffers.rs"]
+mod buffers;
 #[path = "kernel/bytes.rs"]
 mod bytes;
+#[path = "kernel/compare.rs"]
+mod compare;
 #[path = "kernel/differential.rs"]
 mod differential;
+#[path = "kernel/fixtures/mod.rs"]
+mod fixtures;
 #[path = "kernel/parallel.rs"]
 mod parallel;
+#[path = "kernel/ports.rs"]
+mod ports;
 #[path = "kernel/program.rs"]
 mod program;
+#[path = "kernel/show.rs"]
+mod show;
+#[path = "kernel/talk.rs"]
+mod talk;
+#[path = "kernel/trace.rs"]
+mod trace;
+#[path = "kernel/traffic.rs"]
+mod traffic;
+#[path = "kernel/verifier.rs"]
+mod verifier;
 #[path = "kernel/world.rs"]
 mod world;

@@ -1,88 +1,68 @@
-//! What leaves, byte for byte; `Frame::read` checks the checksums with code that is not ours.
+//! The named fixtures through both programs, and at the same time through the engine on the host: verdict, bytes and
+//! tables.
 
-use std::collections::HashMap;
-
-use anyhow::Result;
-use lvs_common::{
-    abi::{Neighbour4, neighbour_state},
-    host::Frame,
-    tcp::flags::{ACK, SYN},
-};
+use anyhow::{Context as _, Result, ensure};
+use lvs_common::pipeline::Verdict;
 use lvs_tests::skip_unless_possible;
 
-use crate::world::{
-    self, Action, CLIENT, CLIENT_MAC, Hook, PORT, SERVER_MACS, SERVERS, STRANGER, VIP,
+use crate::{
+    compare,
+    fixtures::{self, Fixture},
+    show::show,
+    talk::{Fate, Step},
+    world::{self, HERE, Hook, World},
 };
 
-fn from_client(port: u16, flags: u8) -> Frame {
-    Frame::new((CLIENT, 40000), (VIP, port), flags)
+#[test]
+fn xdp_makes_of_each_fixture_what_it_must() -> Result<()> {
+    skip_unless_possible!();
+    world::with(Hook::Xdp, |world| run_all(world, Hook::Xdp))
 }
 
 #[test]
-fn a_connection_is_rewritten_both_ways() -> Result<()> {
+fn tc_makes_of_each_fixture_what_it_must() -> Result<()> {
     skip_unless_possible!();
-    world::with_both(|world| {
-        let mut syn = from_client(PORT, SYN);
-        syn.payload = (0..=255).collect();
-        let (action, seen) = world.send(&syn)?;
-        assert_eq!(action, Action::Redirect);
-        let mut expected = Frame::new((CLIENT, 40000), SERVERS[1], SYN);
-        expected.macs = [seen.macs[0], SERVER_MACS[1]];
-        expected.ttl = 63;
-        expected.payload = (0..=255).collect();
-        assert_eq!(seen, expected);
-
-        let answer = Frame::new(SERVERS[1], (CLIENT, 40000), SYN | ACK);
-        let (action, seen) = world.send(&answer)?;
-        assert_eq!(action, Action::Redirect);
-        let mut expected = Frame::new((VIP, PORT), (CLIENT, 40000), SYN | ACK);
-        expected.macs = [seen.macs[0], CLIENT_MAC];
-        expected.ttl = 63;
-        assert_eq!(seen, expected);
-        Ok(())
-    })
+    world::with(Hook::Tc, |world| run_all(world, Hook::Tc))
 }
 
-#[test]
-fn what_is_not_ours_passes_untouched() -> Result<()> {
-    skip_unless_possible!();
-    world::with_both(|world| {
-        for frame in [
-            from_client(22, SYN),
-            from_client(PORT, ACK),
-            Frame::new(SERVERS[0], (CLIENT, 40000), ACK),
-        ] {
-            assert_eq!(world.send(&frame)?, (Action::Pass, frame));
+/// Runs all, and tells of all that fail.
+fn run_all(world: &mut World, hook: Hook) -> Result<()> {
+    // Few are read fast, and come round.
+    world.change_settings(|settings| settings.half_open = 9)?;
+    let mut failures = Vec::new();
+    let mut count = 0;
+    for fixture in fixtures::all() {
+        if fixture.hooks.contains(&hook) {
+            count += 1;
+            if let Err(error) = run(world, &fixture) {
+                failures.push(format!("{}: {error:#}", fixture.name));
+            }
         }
-        Ok(())
-    })
+    }
+    println!("{count} fixtures, {} failed", failures.len());
+    ensure!(failures.is_empty(), "{}", failures.join("\n"));
+    Ok(())
 }
 
-#[test]
-fn the_neighbour_of_an_unknown_client_is_asked_for() -> Result<()> {
-    skip_unless_possible!();
-    world::with_both(|world| {
-        let (_, seen) = world.send(&Frame::new((STRANGER, 40000), (VIP, PORT), SYN))?;
-        let answer = Frame::new((seen.destination, seen.ports[1]), (STRANGER, 40000), SYN | ACK);
-        world.send(&answer)?;
-        let noted: HashMap<Neighbour4, u32> =
-            world.kernel.maps.neighbours.iter().collect::<Result<_, _>>()?;
-        let stranger = Neighbour4 { address: STRANGER, interface: world.client_side };
-        assert_eq!(noted.get(&stranger), Some(&neighbour_state::UNRESOLVED));
-        assert!(noted.values().any(|state| *state == neighbour_state::IN_USE), "the server's");
-        Ok(())
-    })
-}
-
-#[test]
-fn jumbo_frames_are_taken() -> Result<()> {
-    skip_unless_possible!();
-    world::with(Hook::Xdp, |world| {
-        // More than a page: only a program with frags support gets such a frame.
-        let mut syn = from_client(PORT, SYN);
-        syn.payload = vec![7; 8900];
-        let (action, seen) = world.send(&syn)?;
-        assert_eq!((action, seen.payload.len()), (Action::Redirect, 8900));
-        Ok(())
-    })
+fn run(world: &mut World, fixture: &Fixture) -> Result<()> {
+    world.forget()?;
+    for (number, Step { sent, fate, left }) in fixture.steps.iter().enumerate() {
+        let step = || format!("step {number}");
+        let (verdict, bytes) = world.send(sent).with_context(step)?;
+        let expected = match *fate {
+            Fate::ToServer => Verdict::Redirect(world.server_side),
+            Fate::ToClient => Verdict::Redirect(world.client_side),
+            Fate::Back => Verdict::Redirect(HERE),
+            Fate::Pass(counter) => Verdict::Pass(counter),
+            Fate::Drop(counter) => Verdict::Drop(counter),
+        };
+        ensure!(
+            (verdict, &bytes) == (expected, left),
+            "step {number}, sent {}expected {expected:?}, {}got {verdict:?}, {}",
+            show(sent),
+            show(left),
+            show(&bytes)
+        );
+    }
+    compare::tables(world)
 }
