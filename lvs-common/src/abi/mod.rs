@@ -81,7 +81,10 @@ mod pod {
             )+
         };
     }
-    use super::*;
+    use super::{
+        Flow, Fragment, FragmentKey, Interface, Load, Neighbour, SchedulerState, Server, Service,
+        ServiceKey, Settings, Statistics, Template, TemplateKey, Tuple, V4, V6,
+    };
     pod!(
         Flow<V4>,
         Flow<V6>,
