@@ -9,7 +9,7 @@ use crate::{
     checksum::Sum,
     connect::refused,
     connection,
-    env::{Draft, Env, InsertError, Tables},
+    env::{Draft, Env, Tables},
     ip::Ip,
 };
 
@@ -44,6 +44,7 @@ pub fn insert_reply<A: Ip, E: Env + Tables<A>>(
     // Each turn is another pair of address and port; the addresses take turns first.
     let pairs = u64::from(ports) * u64::from(count);
     let mut index = turn.checked_rem(pairs).unwrap_or_default() as u32;
+    let mut found = false;
     for _ in 0..TRIES {
         let local = if *locals == 0 {
             own
@@ -51,41 +52,39 @@ pub fn insert_reply<A: Ip, E: Env + Tables<A>>(
             let slot = *first_local + index.checked_rem(count).unwrap_or_default();
             A::narrow(env.local(slot).ok_or(Counter::Internal)?)
         };
-        let port = env
-            .port(
-                (index.checked_div(count).unwrap_or_default())
-                    .checked_rem(ports)
-                    .unwrap_or_default(),
-            )
-            .ok_or(Counter::Internal)?;
+        let place = index.checked_div(count).unwrap_or_default();
+        let place = place.checked_rem(ports).unwrap_or_default();
         *reply_key = Tuple {
             source: flow.destination,
             destination: local,
             source_port: flow.destination_port,
-            destination_port: port,
+            destination_port: env.port(place).ok_or(Counter::Internal)?,
             protocol: key.protocol,
         };
-        if let Some(handle) = env.flow(reply_key)
-            && (!connection::over(env, reply_key, &handle, now)
-                || connection::end(env, reply_key, &handle).is_err())
-        {
-            index = env.random();
-            continue;
+        // All else waits until the search is over: the verifier walks every way through this loop.
+        found = match env.flow(reply_key) {
+            None => true,
+            Some(holder) => connection::over(env, reply_key, &holder, now),
+        };
+        if found {
+            break;
         }
-        back.address_difference = local.replaced_by(client, addresses).fold();
-        back.port_difference = ports_difference.replace(port.to_be(), client_port.to_be()).fold();
-        match env.insert_flow(reply_key, back) {
-            Ok(()) => {
-                let there = Sum::default().add(flow.address_difference);
-                flow.address_difference = client.replaced_by(local, there).fold();
-                let there = Sum::default().add(flow.port_difference);
-                flow.port_difference = there.replace(client_port.to_be(), port.to_be()).fold();
-                (flow.source, flow.source_port) = (local, port);
-                return Ok(());
-            }
-            Err(InsertError::Exists) => index = env.random(),
-            Err(error) => return Err(refused(error)),
-        }
+        index = env.random();
     }
-    Err(Counter::NoPort)
+    if !found {
+        return Err(Counter::NoPort);
+    }
+    if let Some(holder) = env.flow(reply_key) {
+        connection::end(env, reply_key, &holder).map_err(|_| Counter::TupleInUse)?;
+    }
+    let (local, port) = (reply_key.destination, reply_key.destination_port);
+    back.address_difference = local.replaced_by(client, addresses).fold();
+    back.port_difference = ports_difference.replace(port.to_be(), client_port.to_be()).fold();
+    env.insert_flow(reply_key, back).map_err(refused)?;
+    let there = Sum::default().add(flow.address_difference);
+    flow.address_difference = client.replaced_by(local, there).fold();
+    let there = Sum::default().add(flow.port_difference);
+    flow.port_difference = there.replace(client_port.to_be(), port.to_be()).fold();
+    (flow.source, flow.source_port) = (local, port);
+    Ok(())
 }

@@ -4,6 +4,8 @@
 //! tried then is random. Time passes by making entries older in both places, and for all others it does not: each of
 //! the two has a last moment of its own.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, Result, ensure};
 use lvs_common::{
     abi::{Counter, Flow, Tuple, V4, V6},
@@ -18,7 +20,7 @@ use crate::{
     compare,
     show::show,
     traffic,
-    world::{self, Hook, Place, World, coarse_now},
+    world::{self, Hook, Place, World},
 };
 
 const STEPS: usize = 20_000;
@@ -51,7 +53,7 @@ fn agree(hook: Hook) -> Result<()> {
     println!("seed {seed}; XLVS_TEST_SEED={seed} repeats it");
     world::with_options(hook, CONNECTIONS, None, |world| {
         world.change_settings(|settings| settings.half_open = HALF_OPEN)?;
-        let collector = world.kernel.collector()?;
+        let collector = Arc::clone(&world.collector);
         let mut random = fastrand::Rng::with_seed(seed);
         for step in 0..STEPS {
             let context = |what: &str| format!("seed {seed}, step {step}: {what}");
@@ -105,7 +107,7 @@ fn make_older<A: Place>(world: &mut World, key: &Tuple<A>) -> Result<()> {
 
 /// Has all entries that are not over go on. The shortest time-out is ten seconds.
 fn stay_young<A: Place>(world: &mut World) -> Result<()> {
-    let now = coarse_now()?;
+    let now = world.now()?;
     let young = |flow: &Flow<A>| Flow { seen: connection::ticks(now), ..*flow };
     let kernel = A::flows(&world.kernel.maps)?;
     let flows = A::tables(&world.memory).flows.borrow();
@@ -127,7 +129,7 @@ fn collect_family<A: Place>(collector: &Collector, world: &World) -> Result<()>
 where
     MemoryEnv: Env + Tables<A>,
 {
-    let now = coarse_now()?;
+    let now = world.now()?;
     let keys: Vec<_> = A::tables(&world.memory).entries().into_keys().collect();
     for keys in keys.chunks(64) {
         let ended = keys.iter().filter(|key| connection::collect(&world.memory, key, now)).count();

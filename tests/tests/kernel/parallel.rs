@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread,
@@ -87,7 +87,7 @@ fn counts_are_exact_whatever_the_cpus_do_at_once_in_xdp() -> Result<()> {
     skip_unless_possible!();
     world::with(Hook::Xdp, |world| {
         let lines = prepare(world)?;
-        let collector = world.kernel.collector()?;
+        let collector = Arc::clone(&world.collector);
         be_busy(&*world.kernel.xdp()?, &collector, &lines)?;
         check(world, &collector)
     })
@@ -98,7 +98,7 @@ fn counts_are_exact_whatever_the_cpus_do_at_once_in_tc() -> Result<()> {
     skip_unless_possible!();
     world::with(Hook::Tc, |world| {
         let lines = prepare(world)?;
-        let collector = world.kernel.collector()?;
+        let collector = Arc::clone(&world.collector);
         be_busy(&*world.kernel.tc()?, &collector, &lines)?;
         check(world, &collector)
     })

@@ -6,8 +6,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use anyhow::{Context as _, Result, ensure};
-use aya::programs::ProgramInfo;
+use anyhow::{Context as _, Result, bail, ensure};
+use aya::programs::{Program, ProgramInfo};
 use aya_log::EbpfLogger;
 use lvs_common::{
     abi::{Tuple, V4, V6},
@@ -76,9 +76,15 @@ fn check(
         world::with_options(hook, CONNECTIONS, Some(trace), |world| {
             world.memory.tracing = true;
             let records = Records::default();
-            let id = match hook {
-                Hook::Xdp => world.kernel.xdp()?.info()?.id(),
-                Hook::Tc => world.kernel.tc()?.info()?.id(),
+            // The first program decides nothing, and so does not have the ring at all.
+            let teller = match hook {
+                Hook::Xdp => "xlvs_trace",
+                Hook::Tc => "xlvs_tc_trace",
+            };
+            let id = match world.kernel.program(teller) {
+                Some(Program::Xdp(program)) => program.info()?.id(),
+                Some(Program::SchedClassifier(program)) => program.info()?.id(),
+                _ => bail!("no program {teller}"),
             };
             let mut logger = EbpfLogger::init_from_id_with_logger(id, records.clone())?;
             be_sent::<V4>(world)?;

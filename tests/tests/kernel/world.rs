@@ -5,7 +5,10 @@
 use std::{
     collections::HashMap,
     net::IpAddr,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -32,7 +35,6 @@ use lvs_userspace::{
     config,
     control::tables::{Choices, Tables},
 };
-use nix::time::{ClockId, clock_gettime};
 
 use crate::show::show;
 
@@ -301,6 +303,8 @@ pub(crate) struct World {
     pub(crate) tables: Tables,
     pub(crate) client_side: u32,
     pub(crate) server_side: u32,
+    /// What ends connections in the kernel, and tells the time there.
+    pub(crate) collector: Arc<Collector>,
     /// The second in which ICMP errors were sent last, and how many there were before it.
     errors: (u64, u64),
 }
@@ -323,6 +327,7 @@ impl World {
             }
         }
         tables.write(&mut kernel.maps)?;
+        let collector = Arc::new(kernel.collector()?);
         let client_side = nix::net::if_::if_nametoindex("c0")?;
         let server_side = nix::net::if_::if_nametoindex("s0")?;
         let mut memory = MemoryEnv::default();
@@ -339,12 +344,20 @@ impl World {
             [(HERE, HERE_MAC, 0), (client_side, LOCAL_MACS[0], 0), (server_side, LOCAL_MACS[1], 1)]
         {
             let (address4, address6) = (V4::OWN[side], V6::OWN[side]);
-            let interface = Interface { mac, reserved: 0, address4, address6 };
+            let interface = Interface { mac, flags: 0, address4, address6 };
             kernel.maps.interfaces.insert(index, interface, 0)?;
             memory.interfaces.insert(index, interface);
         }
-        let mut world =
-            Self { hook, kernel, memory, tables, client_side, server_side, errors: (0, 0) };
+        let mut world = Self {
+            hook,
+            kernel,
+            memory,
+            tables,
+            client_side,
+            server_side,
+            errors: (0, 0),
+            collector,
+        };
         world.add_routes::<V4>(connections);
         world.add_routes::<V6>(connections);
         Ok(world)
@@ -384,10 +397,15 @@ impl World {
         family.capacity.set(2 * connections as usize);
     }
 
+    /// What the data path's clock says.
+    pub(crate) fn now(&self) -> Result<u64> {
+        Ok(self.collector.now()?)
+    }
+
     /// Sends a frame through the engine on the host and through the kernel's program, which must agree.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<(Verdict, Vec<u8>)> {
         self.wait_for_errors()?;
-        self.memory.now.set(coarse_now()?);
+        self.memory.now.set(self.now()?);
         let mut packet = MemoryPacket::new(bytes);
         let verdict = pipeline::process(&mut packet, &self.memory);
         let expected = match verdict {
@@ -412,7 +430,7 @@ impl World {
     fn wait_for_errors(&mut self) -> Result<()> {
         let sent = self.memory.counted(Counter::ErrorSent);
         loop {
-            let second = coarse_now()? / 1_000_000_000;
+            let second = self.now()? / 1_000_000_000;
             if second != self.errors.0 {
                 self.errors = (second, sent);
             }
@@ -477,12 +495,6 @@ impl World {
         self.memory.six.templates.borrow_mut().clear();
         Ok(())
     }
-}
-
-/// The clock that the program reads.
-pub(crate) fn coarse_now() -> Result<u64> {
-    let now = std::time::Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE)?);
-    Ok(u64::try_from(now.as_nanos())?)
 }
 
 /// One run of the program over these bytes: what it returned, and the frame after it.
