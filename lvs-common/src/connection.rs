@@ -25,7 +25,7 @@ pub const ENDED: u8 = 15;
 /// or MAC address is followed within this time, at the price of one look-up per second and direction.
 const HOP_LIFETIME: u32 = 954;
 
-/// A time of the monotonic clock in ticks of 2^20 ns, about a millisecond; it wraps after seven weeks.
+/// A time in ticks of 2^20 ns, about a millisecond; it wraps after seven weeks.
 #[inline(always)]
 #[must_use]
 pub const fn ticks(now: u64) -> u32 {

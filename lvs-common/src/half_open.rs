@@ -1,6 +1,7 @@
 //! The bounded space of half-open connections: a ring of slots, each with the key of one. A new connection takes the
 //! next free slot; where the next ones are all taken, the oldest half-open connection gives way. So a flood of SYNs
-//! costs half-open connections only, and never more entries of the connection table than there are slots.
+//! costs half-open connections only, and never more entries of the connection table than there are slots. (A connection
+//! that was established and sees another SYN is half-open again without a slot: that takes a whole handshake each.)
 
 use crate::{
     abi::{Counter, NO_SLOT, Tuple},

@@ -10,7 +10,7 @@
 //! the type ([`abi::Address`], [`ip::Ip`]); ports are `u16` in host order (which costs one
 //! instruction each and makes `bpftool map dump` readable); checksums and their differences are
 //! kept as they lie in memory, because a one's complement sum does not depend on the byte order
-//! (RFC 1071); times are nanoseconds of the monotonic clock unless a name says otherwise.
+//! (RFC 1071); times are nanoseconds of the data path's clock unless a name says otherwise.
 #![cfg_attr(not(test), no_std)]
 
 pub mod abi;

@@ -1,6 +1,6 @@
-//! Programs that the controller runs with `BPF_PROG_TEST_RUN`: the clock, and collecting connections that are over. The controller finds their keys by reading the table, and runs these programs
-//! with `BPF_PROG_TEST_RUN` on frames that hold the keys: an entry that packets may reach at any time can be ended
-//! exactly only in the kernel.
+//! Programs that the controller runs with `BPF_PROG_TEST_RUN`: the clock, and collecting connections that are over. The
+//! controller finds their keys by reading the table; an entry that packets may reach at any time can be ended exactly
+//! only in the kernel.
 
 use aya_ebpf::{EbpfContext as _, helpers::generated, macros::xdp, programs::XdpContext};
 use lvs_common::{

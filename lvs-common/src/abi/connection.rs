@@ -132,8 +132,8 @@ pub struct Flow<A> {
     pub port_difference: u16,
     /// The next hop, valid for a second after `hop_checked`.
     pub hop: NextHop,
-    /// When the last packet of this direction passed, in [ticks](crate::connection::ticks) of 2^20 ns of the monotonic
-    /// clock, modulo 2^32.
+    /// When the last packet of this direction passed, in [ticks](crate::connection::ticks) of 2^20 ns of the data
+    /// path's clock, modulo 2^32.
     pub seen: u32,
     /// When the next hop was last looked up, in ticks; 0 for never.
     pub hop_checked: u32,

@@ -42,7 +42,7 @@ pub const MAX_SERVERS: u32 = 65_536;
 pub const MAX_MEMBERS: u32 = 2 * MAX_SERVERS;
 
 /// Slots for the local addresses of full NAT.
-pub const MAX_LOCALS: u32 = 16_384;
+pub const MAX_LOCALS: u32 = 65_536;
 
 /// Ports that full NAT can take: all from 1,024 on.
 pub const MAX_PORTS: u32 = 65_536 - 1024;

@@ -18,7 +18,7 @@ pub struct TemplateKey<A> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
 pub struct Template {
-    /// When it ends, in ns of the monotonic clock.
+    /// When it ends, in ns of the data path's clock.
     pub expires: u64,
     /// Index of the real server in `SERVERS`.
     pub server: u32,

@@ -206,6 +206,22 @@ fn attach_tcx(dataplane: &mut Dataplane, interface: &Interface) -> Result<FdLink
         .map_err(|source: LinkError| Error::Link { interface: interface.name.clone(), source })
 }
 
+/// Removes the filters of a controller that was killed from all interfaces: without its maps they would drop what they
+/// should pass on. (Links go with their pins.)
+pub(super) fn remove_filters() {
+    if KernelVersion::current().is_ok_and(|version| version >= TCX_SINCE) {
+        return;
+    }
+    let Ok(interfaces) = nix::net::if_::if_nameindex() else { return };
+    for interface in &interfaces {
+        let name = interface.name().to_string_lossy();
+        let program = super::dataplane::TC_PROGRAM;
+        if tc::qdisc_detach_program(&name, TcAttachType::Ingress, program).is_ok() {
+            debug!("removed a filter from `{name}`");
+        }
+    }
+}
+
 /// The way before Linux 6.6: a filter at the queueing discipline `clsact`, which is left there at the end because others
 /// may use it too. A filter of a controller that was killed is replaced.
 fn attach_clsact(

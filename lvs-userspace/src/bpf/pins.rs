@@ -16,7 +16,10 @@ use nix::{
 };
 use tracing::{info, warn};
 
-use super::{Error, attach::remove_link};
+use super::{
+    Error,
+    attach::{remove_filters, remove_link},
+};
 
 /// `f_type` of a bpffs (`BPF_FS_MAGIC` in `uapi/linux/magic.h`).
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
@@ -127,6 +130,9 @@ impl Pins {
     }
 
     fn remove_leftovers(&mut self) -> Result<(), Error> {
+        if self.maps().exists() {
+            remove_filters();
+        }
         let left =
             clear(&self.links(), remove_link)? + clear(&self.maps(), |path| fs::remove_file(path))?;
         for directory in [self.root.clone(), self.maps(), self.links()] {

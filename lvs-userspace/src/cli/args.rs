@@ -74,7 +74,7 @@ pub(super) struct Run {
     /// Let any TCP segment but a reset open a connection, to take over those of another balancer.
     #[arg(long)]
     sloppy_tcp: bool,
-    /// Log single decisions: new connections, their states, and why packets went no further.
+    /// Log single decisions: new connections, their states, and why one was refused.
     #[arg(long)]
     trace: bool,
     /// Trace this client only.

@@ -75,6 +75,9 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     advise_on_addresses(&loaded.config, &addresses);
     let choices = choices(&loaded.config, &options)?;
 
+    let tables = Tables::new(&loaded.config, &choices);
+    tables.check()?;
+
     // Dropped in the opposite order: detached first, then the maps, the directories, the pins.
     let pins = Pins::prepare(&options.pin_dir)?;
     let runtime = RuntimeDir::prepare(&options.runtime_dir)?;
@@ -85,7 +88,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         trace: options.trace,
     })?;
     info!("{}", memory_line(options.max_connections));
-    Tables::new(&loaded.config, &choices).write(&mut dataplane.maps)?;
+    tables.write(&mut dataplane.maps)?;
     for interface in &interfaces {
         interfaces::note(&mut dataplane.maps.interfaces, interface, &addresses)?;
     }

@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
+use anyhow::bail;
 use lvs_common::{
     abi::{
-        Address, FILTER_WORDS, Mark, SchedulerState, Server, Service, ServiceKey, Settings, V4, V6,
-        forwarding, half_open_slots, scheduler, server_flags, service_flags, settings_flags,
+        Address, FILTER_WORDS, MAX_LOCALS, Mark, SchedulerState, Server, Service, ServiceKey,
+        Settings, V4, V6, forwarding, half_open_slots, scheduler, server_flags, service_flags,
+        settings_flags,
     },
     connection,
     tcp::TcpState,
@@ -96,8 +98,8 @@ impl Tables {
             .filter(|(_, server)| server.weight > 0)
             .map(|(id, _)| id);
         self.members.extend(usable.collect::<Vec<_>>().into_iter().rev());
-        let first_local = self.locals.len();
-        self.locals.extend(service.local_addresses.iter().copied().map(widen));
+        let locals: Vec<[u8; 16]> = service.local_addresses.iter().copied().map(widen).collect();
+        let first_local = self.place_locals(&locals);
         self.mark(service.address, service.port, protocol);
         let value = Service {
             id,
@@ -107,7 +109,7 @@ impl Tables {
                 .persistence
                 .map_or(0, |time| u32::try_from(time.as_secs()).unwrap_or(u32::MAX)),
             first_local: first_local as u32,
-            locals: (self.locals.len() - first_local) as u32,
+            locals: locals.len() as u32,
             scheduler: match service.scheduler {
                 Scheduler::RoundRobin => scheduler::ROUND_ROBIN,
             },
@@ -131,6 +133,18 @@ impl Tables {
         }
     }
 
+    /// Where a run of local addresses lies. Services with the same group share one.
+    fn place_locals(&mut self, locals: &[[u8; 16]]) -> usize {
+        let there = match locals.len() {
+            0 => Some(0),
+            length => self.locals.windows(length).position(|run| run == locals),
+        };
+        there.unwrap_or_else(|| {
+            self.locals.extend(locals);
+            self.locals.len() - locals.len()
+        })
+    }
+
     fn mark(&mut self, address: IpAddr, port: u16, protocol: u8) {
         let mark = match address {
             IpAddr::V4(address) => Mark::new(address.octets(), port, protocol.into()),
@@ -139,6 +153,18 @@ impl Tables {
         if let Some(word) = self.filter.get_mut(mark.word as usize) {
             *word |= 1 << mark.bit;
         }
+    }
+
+    /// Whether everything fits.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let count = self.locals.len();
+        if count > MAX_LOCALS as usize {
+            bail!(
+                "the groups of local addresses that services use hold {count} addresses, more than {MAX_LOCALS}; \
+                 let services share groups"
+            );
+        }
+        Ok(())
     }
 
     /// Writes everything: the services last, so that none is seen before its servers are there.

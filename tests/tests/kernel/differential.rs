@@ -141,13 +141,14 @@ where
 
 /// Traffic that does not come everywhere tests too little.
 fn check_reach(world: &World) -> Result<()> {
-    const UNREACHED: [Counter; 6] = [
+    const UNREACHED: [Counter; 7] = [
         Counter::NoPort,
         Counter::NoLocalAddress,
         Counter::ForwardingDisabled,
         Counter::NotAttached,
         Counter::MartianSource,
         Counter::Internal,
+        Counter::VlanDevice,
     ];
     let (mut connections, mut packets) = (0, 0);
     for statistics in world.memory.statistics.borrow().values() {
