@@ -35,11 +35,29 @@ fn walk<P: Packet, A: Ip, E: Env + Tables<A>>(
     {
         return match connection::end(env, &segment.tuple, &handle) {
             Ok(()) => Verdict::Next(A::OPEN),
-            Err(connection::InUse) => Verdict::Drop(Counter::TupleInUse),
+            Err(connection::InUse) => after_the_end(env, segment),
         };
     }
     if !connection::track(env, segment, &handle, now) {
-        return Verdict::Drop(Counter::TupleInUse);
+        return after_the_end(env, segment);
     }
     forward::existing(env, packet, segment, &handle, now)
+}
+
+/// How often the table is asked whether another CPU has removed a connection: for about a microsecond, more than it
+/// takes.
+const PATIENCE: u32 = 32;
+
+/// A connection that another CPU, perhaps on the controller's behalf, has just ended and not yet removed.
+#[inline(always)]
+fn after_the_end<P: Packet, A: Ip, E: Env + Tables<A>>(
+    env: &E,
+    segment: &Segment<P, A>,
+) -> Verdict {
+    for _ in 0..PATIENCE {
+        if env.flow(&segment.tuple).is_none() {
+            return Verdict::Next(A::OPEN);
+        }
+    }
+    Verdict::Drop(Counter::TupleInUse)
 }

@@ -16,9 +16,6 @@ use crate::{
 /// How many ports are tried. With 9 of 10 taken by long-lived connections, one in six finds none.
 const TRIES: u32 = 16;
 
-/// How far the first ports of two servers are apart.
-const SPREAD: u64 = 10_007;
-
 /// Finds a free source for a new connection, writes it into both entries, and inserts that of the replies.
 #[inline(always)]
 pub fn insert_reply<A: Ip, E: Env + Tables<A>>(
@@ -46,9 +43,7 @@ pub fn insert_reply<A: Ip, E: Env + Tables<A>>(
     let count = if *locals == 0 { 1 } else { *locals };
     // Each turn is another pair of address and port; the addresses take turns first.
     let pairs = u64::from(ports) * u64::from(count);
-    // And each server starts elsewhere: it may be one of another service too, which would ask for the same ports.
-    let start = turn.wrapping_add(u64::from(flow.server) * SPREAD);
-    let mut index = start.checked_rem(pairs).unwrap_or_default() as u32;
+    let mut index = turn.checked_rem(pairs).unwrap_or_default() as u32;
     let mut found = false;
     for _ in 0..TRIES {
         let local = if *locals == 0 {

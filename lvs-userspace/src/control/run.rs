@@ -88,6 +88,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         trace: options.trace,
     })?;
     info!("{}", memory_line(options.max_connections));
+    tables.spread_ports(&mut dataplane.maps)?;
     tables.write(&mut dataplane.maps)?;
     for interface in &interfaces {
         interfaces::note(&mut dataplane.maps.interfaces, interface, &addresses)?;

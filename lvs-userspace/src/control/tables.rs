@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use anyhow::bail;
 use lvs_common::{
     abi::{
-        Address, FILTER_WORDS, MAX_LOCALS, Mark, SchedulerState, Server, Service, ServiceKey,
+        Address, FILTER_WORDS, Load, MAX_LOCALS, Mark, SchedulerState, Server, Service, ServiceKey,
         Settings, V4, V6, forwarding, half_open_slots, scheduler, server_flags, service_flags,
         settings_flags,
     },
@@ -21,6 +21,9 @@ use crate::{
 
 /// A UDP connection's time-out in seconds (`udp_timeouts` in `ip_vs_proto_udp.c`).
 const UDP_TIMEOUT: u32 = 300;
+
+/// How far the first ports of two servers are apart.
+const PORT_STRIDE: u64 = 10_007;
 
 /// What holds for all services, beside the configuration file.
 #[derive(Clone, Debug, Default)]
@@ -163,6 +166,17 @@ impl Tables {
                 "the groups of local addresses that services use hold {count} addresses, more than {MAX_LOCALS}; \
                  let services share groups"
             );
+        }
+        Ok(())
+    }
+
+    /// Has each server begin with another of full NAT's ports: it may be one of another service too, which would ask for
+    /// the same ports in the same order.
+    pub fn spread_ports(&self, maps: &mut Maps) -> Result<(), Error> {
+        for id in 0..self.servers.len() as u32 {
+            let load = Load { port_cursor: u64::from(id) * PORT_STRIDE, ..Load::default() };
+            let result = maps.loads.set(id, load, 0);
+            result.map_err(|source| Error::Map { map: "LOADS", source })?;
         }
         Ok(())
     }
