@@ -11,11 +11,14 @@ use super::lab::{Case, Lab, for_each_case};
 
 const LIMIT: Duration = Duration::from_secs(5);
 const ECHO: u16 = 7;
+/// The ports that tracepath tries.
+const TRACED: std::ops::Range<u16> = 44_444..44_444 + 64;
 
 for_each_case!(clients_learn_of_it_by_udp, super::a_client_learns_of_the_servers_narrow_link);
 for_each_case!(servers_learn_of_it_by_udp, super::a_server_learns_of_the_clients_narrow_link);
 for_each_case!(clients_learn_of_the_balancers_link, super::a_client_learns_of_the_balancers_own);
 for_each_case!(servers_learn_of_the_balancers_link, super::a_server_learns_of_the_balancers_own);
+for_each_case!(tracepath_and_ping, super::tracepath_and_ping_show_it);
 for_each_case!(tcp_gets_through, super::tcp_gets_through_narrow_links_on_both_sides);
 
 fn a_client_learns_of_the_servers_narrow_link(case: Case) -> Result<()> {
@@ -69,6 +72,23 @@ fn a_server_learns(case: Case, plan: Plan, narrow: impl FnOnce(&Lab) -> Result<(
         ensure!(Instant::now() < end, "{case}: the server knows {known} to {seen}; {record:?}");
     }
     client.exchange(1300).context("what fits the narrow link")?;
+    assert!(xlvs.stop()?.success());
+    Ok(())
+}
+
+/// tracepath sends to port after port, and no server listens on any: all that comes back are ICMP errors, of routers and
+/// of the server, about datagrams that were rewritten. What it has learned, ping knows then.
+fn tracepath_and_ping_show_it(case: Case) -> Result<()> {
+    let lab = Lab::for_mode(Plan::ROUTED, case.mode)?;
+    lab.topology.narrow(Side::Servers, 1300)?;
+    let services =
+        TRACED.map(|port| lab.service_at(port, Protocol::Udp, case)).collect::<Result<Vec<_>>>()?;
+    let xlvs = lab.start(case.mode, &services)?;
+    let service = lab.virtual_at(case.family, 0).ip();
+    assert_eq!(pathmtu::tracepath(lab.client(), service)?, 1300, "{case}");
+    pathmtu::ping_whole(lab.client(), service, 1300).context("what fits the way")?;
+    let refused = pathmtu::ping_whole(lab.client(), service, 1301);
+    ensure!(refused.is_err(), "{case}: ping does not know the MTU of the way");
     assert!(xlvs.stop()?.success());
     Ok(())
 }
