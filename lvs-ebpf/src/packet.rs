@@ -102,7 +102,9 @@ impl Packet for TcPacket<'_> {
 
     #[inline(always)]
     fn ip_length(&self, total: u16, offset: usize) -> u32 {
-        if total == 0 { self.ctx.len().saturating_sub(offset as u32) } else { total.into() }
+        // The header has been read, so that the buffer is longer than the offset. (A floor of 0 would be a constant, and
+        // the verifier of Linux 6.1 does not see that 0 is less than a header's length: it walks on into nonsense.)
+        if total == 0 { self.ctx.len().wrapping_sub(offset as u32) } else { total.into() }
     }
 
     #[inline(always)]
