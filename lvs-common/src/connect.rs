@@ -13,30 +13,31 @@ use crate::{
     snat, tcp,
 };
 
-/// The stage.
+/// The stage. The entries come before a look at the packet, of which they need nothing: the verifier would walk all
+/// tries for a port once for each form that headers can have.
 #[inline(always)]
 pub fn connect<P: Packet, A: Ip, E: Env + Tables<A>>(packet: &P, env: &E) -> Verdict {
-    let mut segment = match parse::ethernet(packet)
-        .and_then(|ethernet| parse::segment::<P, A>(packet, ethernet, Fragments::First))
-    {
-        Ok(segment) => segment,
-        Err(verdict) => return verdict,
-    };
     env.draft(|draft| {
-        let result = complete(packet, env, &mut segment, draft);
+        let inserted = insert(env, draft);
+        // The stages before have read the same headers.
+        let mut segment = match parse::ethernet(packet)
+            .and_then(|ethernet| parse::segment::<P, A>(packet, ethernet, Fragments::First))
+        {
+            Ok(segment) => segment,
+            Err(verdict) => return verdict,
+        };
+        let result = match inserted {
+            Ok(()) => Ok(depart(packet, env, &mut segment, draft)),
+            Err(counter) => Err(Stop::from(counter)),
+        };
         open::finish(env, &segment, draft, result)
     })
     .unwrap_or(Verdict::Drop(Counter::Internal))
 }
 
-/// Inserts both entries and sends the segment on.
+/// Inserts both entries.
 #[inline(always)]
-fn complete<P: Packet, A: Ip, E: Env + Tables<A>>(
-    packet: &P,
-    env: &E,
-    segment: &mut Segment<P, A>,
-    draft: &mut Draft<A>,
-) -> Result<Verdict, Stop> {
+fn insert<A: Ip, E: Env + Tables<A>>(env: &E, draft: &mut Draft<A>) -> Result<(), Counter> {
     let now = env.now();
     // The entry of the replies first: once the client's packet is out, the reply must find it.
     if draft.forth.head.flags & flow_flags::FULL_NAT != 0 {
@@ -48,12 +49,23 @@ fn complete<P: Packet, A: Ip, E: Env + Tables<A>>(
     if draft.forth.head.flags & flow_flags::ONE_PACKET == 0 {
         insert_forth(env, draft)?;
     }
+    Ok(())
+}
+
+/// Counts the connection and sends its first segment on.
+#[inline(always)]
+fn depart<P: Packet, A: Ip, E: Env + Tables<A>>(
+    packet: &P,
+    env: &E,
+    segment: &mut Segment<P, A>,
+    draft: &Draft<A>,
+) -> Verdict {
     env.count_connection(draft.forth.server.into());
     let decision = Decision::Opened { server: draft.forth.server.into(), reply: draft.reply_key };
     env.trace(&draft.key, decision);
     let (hop, mtu) = (draft.forth.hop, draft.forth.mtu);
     let way = if hop.interface == 0 { Way::STACK } else { Way::out(hop, mtu) };
-    Ok(forward::send(env, packet, segment, &Passage::of(&draft.forth), &way))
+    forward::send(env, packet, segment, &Passage::of(&draft.forth), &way)
 }
 
 /// Inserts the entry of the client's packets and counts the connection; takes the replies' back if that fails.
