@@ -100,10 +100,12 @@ pub fn track<P: Packet, A: Ip, E: Env + Tables<A>>(
     let reverse = handle.get(|flow| flow.reverse_key(segment.tuple.protocol));
     let other = env.flow(&reverse);
     if head.to_server() {
-        advance(env, segment, (&segment.tuple, handle), other.as_ref(), head.direction)
+        advance(env, segment, (|| segment.tuple, handle), other.as_ref(), head.direction)
     } else {
+        // The key once more, for the trace alone: kept since the look-up it would take much of the stack.
+        let key = || handle.get(|flow| flow.reverse_key(segment.tuple.protocol));
         other.is_some_and(|first| {
-            advance(env, segment, (&reverse, &first), Some(handle), head.direction)
+            advance(env, segment, (key, &first), Some(handle), head.direction)
         })
     }
 }
@@ -113,7 +115,7 @@ pub fn track<P: Packet, A: Ip, E: Env + Tables<A>>(
 fn advance<P: Packet, A: Ip, E: Env + Tables<A>>(
     env: &E,
     segment: &Segment<P, A>,
-    (key, first): (&Tuple<A>, &<E as Tables<A>>::Flow),
+    (key, first): (impl Fn() -> Tuple<A>, &<E as Tables<A>>::Flow),
     second: Option<&<E as Tables<A>>::Flow>,
     direction: u8,
 ) -> bool {
@@ -143,7 +145,7 @@ fn advance<P: Packet, A: Ip, E: Env + Tables<A>>(
                 second.set_state(next);
                 second.set_timeout(timeout);
             }
-            env.trace(key, Decision::State(next));
+            env.trace(&key(), Decision::State(next));
         } else if let Some(second) = second {
             // The copy may lag behind by what another CPU is about to write.
             second.set_state(next);
