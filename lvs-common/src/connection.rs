@@ -104,9 +104,8 @@ pub fn track<P: Packet, A: Ip, E: Env + Tables<A>>(
     } else {
         // The key once more, for the trace alone: kept since the look-up it would take much of the stack.
         let key = || handle.get(|flow| flow.reverse_key(segment.tuple.protocol));
-        other.is_some_and(|first| {
-            advance(env, segment, (key, &first), Some(handle), head.direction)
-        })
+        other
+            .is_some_and(|first| advance(env, segment, (key, &first), Some(handle), head.direction))
     }
 }
 
