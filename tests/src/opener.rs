@@ -17,6 +17,9 @@ use crate::netns::Netns;
 
 /// How long an acceptor waits before it looks whether it shall end, and for a client that is silent.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long a server waits for its client: longer than a segment that was lost takes to be sent again. To close before
+/// would reset the connection.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// A client sends its SYN again after a second.
 const RETRANSMITTED: Duration = Duration::from_millis(900);
 
@@ -213,7 +216,7 @@ impl Drop for Acceptor {
 
 fn serve(mut stream: TcpStream) {
     let mut byte = [0];
-    let limited = stream.set_read_timeout(Some(LOOK));
+    let limited = stream.set_read_timeout(Some(PATIENCE));
     while limited.is_ok() && matches!(stream.read(&mut byte), Ok(1)) {
         if stream.write_all(&byte).is_err() {
             break;

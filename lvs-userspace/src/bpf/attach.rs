@@ -234,6 +234,8 @@ fn attach_clsact(
         reason: error.to_string(),
         unsupported: false,
     };
+    // Verified first, so that the interface is without a filter for a moment only.
+    dataplane.tc()?;
     match tc::qdisc_add_clsact(&interface.name) {
         Err(error) if os_error(&error) != Some(libc::EEXIST) => return Err(refuse(&error)),
         _ => {}
@@ -243,9 +245,14 @@ fn attach_clsact(
         warn!("replaced a filter of an earlier xlvs on `{}`", interface.name);
     }
     let program = dataplane.tc()?;
-    let options = TcAttachOptions::Netlink(NlOptions::default());
-    let id = program
-        .attach_with_options(&interface.name, TcAttachType::Ingress, options)
+    // First in the line, as with tcx; where that place is taken, behind the others.
+    let first = NlOptions { priority: 1, ..NlOptions::default() };
+    let mut attach = |options| {
+        let options = TcAttachOptions::Netlink(options);
+        program.attach_with_options(&interface.name, TcAttachType::Ingress, options)
+    };
+    let id = attach(first)
+        .or_else(|_| attach(NlOptions::default()))
         .map_err(|error| refused(interface, Mode::Tc, &error))?;
     program.take_link(id).map_err(|error| refused(interface, Mode::Tc, &error))
 }

@@ -1,6 +1,7 @@
 //! The controller proper: what the configuration means for the maps, and what has to be done again and again
 //! while packets flow.
 
+mod advice;
 mod alarms;
 mod capabilities;
 mod expiry;

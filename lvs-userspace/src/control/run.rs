@@ -13,7 +13,7 @@ use tokio::{
 use tracing::{Level, info, warn};
 
 use super::{
-    alarms, capabilities,
+    advice, alarms, capabilities,
     expiry::{self, Expiring},
     interfaces, neighbours,
     runtime::RuntimeDir,
@@ -70,9 +70,12 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
             interfaces.push(interface);
         }
     }
-    advise(&loaded.config, &interfaces);
+    advice::on_interfaces(&loaded.config, &interfaces);
     let addresses = Addresses::read(&netlink).await.context("cannot list this host's addresses")?;
-    advise_on_addresses(&loaded.config, &addresses);
+    advice::on_addresses(&loaded.config, &addresses);
+    if let Some(trace) = &options.trace {
+        advice::on_trace(&loaded.config, trace);
+    }
     let choices = choices(&loaded.config, &options)?;
 
     let tables = Tables::new(&loaded.config, &choices);
@@ -96,6 +99,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     let collector = dataplane.collector()?;
     // Before the first packet comes: the first connection should find its way.
     let servers = real_servers(&loaded.config);
+    advice::on_ways(&servers, &interfaces, &netlink).await;
     neighbours::resolve_servers(&servers, &netlink).await;
     let attachment = Attachment::new(&mut dataplane, &interfaces, options.mode, &pins.links())?;
     let ready = ready_line(&loaded.config, &interfaces, attachment.mode);
@@ -135,10 +139,10 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let Duties { netlink, interfaces, addresses, collector, servers, capacity } = duties;
     let logs = tracing::enabled!(Level::DEBUG) || dataplane.traces();
-    let log = logs.then(|| dataplane.logger()).transpose()?;
+    let mut log = logs.then(|| dataplane.logger()).transpose()?;
     let maps = &mut dataplane.maps;
     // One thread, several tasks: each gives way to the others while it waits.
-    tokio::select! {
+    let result = tokio::select! {
         name = signals.stop() => {
             info!("{name}: stopping");
             Ok(())
@@ -153,8 +157,13 @@ async fn serve(
         () = neighbours::keep_servers_resolved(servers, netlink) => Ok(()),
         () = alarms::watch(&maps.counters) => Ok(()),
         result = interfaces::watch(&mut maps.interfaces, netlink, interfaces, addresses) => Ok(result?),
-        () = read_log(log) => Ok(()),
+        () = read_log(&mut log) => Ok(()),
+    };
+    // What was told since it was read last.
+    if let Some(log) = &mut log {
+        log.flush();
     }
+    result
 }
 
 /// The choices that are not in the configuration.
@@ -193,8 +202,8 @@ fn memory_line(connections: u32) -> String {
 }
 
 /// Passes on what the data path logs. Never ends.
-async fn read_log(log: Option<EbpfLogger<&'static dyn tracing_log::log::Log>>) {
-    let Some(mut log) = log else { return std::future::pending().await };
+async fn read_log(log: &mut Option<EbpfLogger<&'static dyn tracing_log::log::Log>>) {
+    let Some(log) = log else { return std::future::pending().await };
     loop {
         sleep(LOG_INTERVAL).await;
         log.flush();
@@ -235,54 +244,6 @@ impl Signals {
             };
             warn!("ignored {ignored}");
         }
-    }
-}
-
-/// Says what will keep packets from flowing.
-fn advise(config: &Config, interfaces: &[Interface]) {
-    for interface in interfaces {
-        let name = &interface.name;
-        if !interface.up {
-            warn!("interface `{name}` is down; `ip link set dev {name} up`");
-        }
-        for (family, knob, used) in [
-            ("ipv4", "net.ipv4.ip_forward", config.services.iter().any(|s| s.address.is_ipv4())),
-            (
-                "ipv6",
-                "net.ipv6.conf.all.forwarding",
-                config.services.iter().any(|s| s.address.is_ipv6()),
-            ),
-        ] {
-            if used && interface.forwards(family) == Some(false) {
-                warn!(
-                    "forwarding is off on `{name}` ({family}), so that packets of services that come in there are \
-                     dropped; `sysctl -w {knob}=1`"
-                );
-            }
-        }
-    }
-}
-
-/// Says which virtual addresses nobody will answer ARP requests or neighbour solicitations for.
-fn advise_on_addresses(config: &Config, local: &Addresses) {
-    let addresses: BTreeSet<IpAddr> =
-        config.services.iter().map(|service| service.address).collect();
-    for address in addresses.into_iter().filter(|address| !local.contains(*address)) {
-        let length = if address.is_ipv4() { 32 } else { 128 };
-        warn!(
-            "the virtual address {address} is not on this host, so that clients find nobody under it; \
-             `ip addr add {address}/{length} dev IF`, or leave it to VRRP"
-        );
-    }
-    let mut full_nat: BTreeSet<IpAddr> = BTreeSet::new();
-    for service in &config.services {
-        full_nat.extend(&service.local_addresses);
-    }
-    for address in full_nat.into_iter().filter(|address| !local.contains(*address)) {
-        warn!(
-            "the local address {address} of full NAT is not on this host, so that the servers' answers find nobody \
-             under it unless they are routed here; `ip addr add {address} dev IF`"
-        );
     }
 }
 

@@ -1,0 +1,117 @@
+//! What will keep packets from flowing although everything starts: said once, with the command that mends it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use tracing::{Level, warn};
+
+use crate::{
+    bpf::Trace,
+    config::{Config, VirtualServer},
+    net::{self, Addresses, Interface},
+};
+
+/// Says what will keep packets from flowing.
+pub(super) fn on_interfaces(config: &Config, interfaces: &[Interface]) {
+    for interface in interfaces {
+        let name = &interface.name;
+        if !interface.up {
+            warn!("interface `{name}` is down; `ip link set dev {name} up`");
+        }
+        for (family, knob, used) in [
+            ("ipv4", "net.ipv4.ip_forward", config.services.iter().any(|s| s.address.is_ipv4())),
+            (
+                "ipv6",
+                "net.ipv6.conf.all.forwarding",
+                config.services.iter().any(|s| s.address.is_ipv6()),
+            ),
+        ] {
+            if used && interface.forwards(family) == Some(false) {
+                warn!(
+                    "forwarding is off on `{name}` ({family}), so that packets of services that come in there are \
+                     dropped; `sysctl -w {knob}=1`"
+                );
+            }
+        }
+    }
+}
+
+/// Says which virtual addresses nobody will answer ARP requests or neighbour solicitations for.
+pub(super) fn on_addresses(config: &Config, local: &Addresses) {
+    let addresses: BTreeSet<IpAddr> =
+        config.services.iter().map(|service| service.address).collect();
+    for address in addresses.into_iter().filter(|address| !local.contains(*address)) {
+        let length = if address.is_ipv4() { 32 } else { 128 };
+        warn!(
+            "the virtual address {address} is not on this host, so that clients find nobody under it; \
+             `ip addr add {address}/{length} dev IF`, or leave it to VRRP"
+        );
+    }
+    let locals: BTreeSet<IpAddr> =
+        config.services.iter().flat_map(|service| &service.local_addresses).copied().collect();
+    let mut strange = locals.iter().filter(|address| !local.contains(**address));
+    if let Some(first) = strange.next() {
+        warn!(
+            "{} of the {} local addresses of full NAT are not on this host, {first} the first of them; unless they are \
+             routed here, the servers' answers find nobody under them: `ip addr add {first} dev IF`",
+            strange.count() + 1,
+            locals.len()
+        );
+    }
+}
+
+/// Says which real servers cannot be reached, or only by an interface that was forgotten: replies that come in there
+/// would pass the balancer by.
+pub(super) async fn on_ways(
+    servers: &BTreeSet<IpAddr>,
+    interfaces: &[Interface],
+    netlink: &rtnetlink::Handle,
+) {
+    let mut forgotten: BTreeMap<u32, (IpAddr, usize)> = BTreeMap::new();
+    for server in servers {
+        match net::way_to(netlink, *server).await {
+            Ok(Some((index, _))) if interfaces.iter().all(|interface| interface.index != index) => {
+                forgotten.entry(index).or_insert((*server, 0)).1 += 1;
+            }
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                warn!(
+                    "the real server {server} is this host itself, to which nothing is forwarded"
+                );
+            }
+            Err(error) => warn!("no route to the real server {server}: {error}"),
+        }
+    }
+    for (index, (server, count)) in forgotten {
+        let name = nix::net::if_::if_indextoname(index)
+            .map_or_else(|_| index.to_string(), |name| name.to_string_lossy().into_owned());
+        warn!(
+            "the way to {} leads out of `{name}`, which is not attached, so that their connections will not work; \
+             add --interface {name}",
+            if count == 1 {
+                format!("the real server {server}")
+            } else {
+                format!("{count} real servers, such as {server},")
+            }
+        );
+    }
+}
+
+/// Says what a trace will never show.
+pub(super) fn on_trace(config: &Config, trace: &Trace) {
+    let fits = |service: &VirtualServer| {
+        trace.address.is_none_or(|address| address == service.address)
+            && trace.port.is_none_or(|port| port == service.port)
+    };
+    if !config.services.iter().any(fits) {
+        warn!(
+            "--trace-service fits no virtual server of the configuration, so that nothing will be traced \
+             (IPv6 with a port is written [ADDRESS]:PORT)"
+        );
+    }
+    if !tracing::enabled!(Level::INFO) {
+        warn!("--trace logs at level info, which --log-level leaves out");
+    }
+}
