@@ -120,13 +120,15 @@ impl Error {
     pub(super) fn program(name: &str, error: &ProgramError, log: Option<&Path>) -> Self {
         match error {
             ProgramError::LoadError { io_error, verifier_log } => {
-                let text = super::dataplane::verifier_log(name)
-                    .unwrap_or_else(|| verifier_log.to_string());
+                // The log at length may be cut off before its end: aya takes 16 MB at most.
+                let told = verifier_log.to_string();
+                let at_length = super::dataplane::verifier_log(name).unwrap_or_default();
+                let text = format!("{at_length}\n{told}");
                 let log = log.filter(|path| std::fs::write(path, &text).is_ok());
                 Self::Verifier {
                     program: name.to_owned(),
                     source: io::Error::from_raw_os_error(io_error.raw_os_error().unwrap_or(0)),
-                    last: last_lines(&text),
+                    last: last_lines(&told),
                     log: log.map(Path::to_owned),
                 }
             }

@@ -166,12 +166,14 @@ fn load(function: &Function, kind: Kind, license: &std::ffi::CStr) -> Result<Str
     Ok(log)
 }
 
-/// From a line such as `stack depth 232+64+0`: the program's own and the deepest of the functions that it calls. (A
-/// function that calls another is not among ours; the kernel would add up.)
+/// From a line such as `stack depth 232+64+0`: the program's own and the deepest of the functions that it calls, each
+/// rounded up to 32 bytes and none less, as Linux 6.1 counts them. (A function that calls another is not among ours; the
+/// kernel would add up.)
 fn stack_depth(log: &str) -> Result<u32> {
     let depths = log.lines().find_map(|line| line.strip_prefix("stack depth "));
     let depths = depths.context("the log tells no depth")?.split('+');
-    let depths = depths.map(|depth| depth.trim().parse()).collect::<Result<Vec<u32>, _>>()?;
+    let depths = depths.map(|depth| Ok(depth.trim().parse::<u32>()?.max(1).next_multiple_of(32)));
+    let depths = depths.collect::<Result<Vec<u32>>>()?;
     let (own, called) = depths.split_first().context("no number")?;
     Ok(own + called.iter().max().copied().unwrap_or_default())
 }
