@@ -109,10 +109,11 @@ pub fn raise<P: Packet, A: Ip, E: Env>(env: &E, fault: Fault, segment: &Segment<
 #[inline(always)]
 pub fn send<P: Packet, A: Report, E: Env + Tables<A>>(packet: &mut P, env: &E) -> Verdict {
     let Some(fault) = env.fault() else { return Verdict::Drop(Counter::Internal) };
+    let Some(quote) = quote::<P, A>(packet) else { return Verdict::Pass(Counter::Malformed) };
     if !env.may_send_error(env.now()) {
         return Verdict::Drop(Counter::ErrorLimited);
     }
-    match build::<P, A, E>(packet, env, fault) {
+    match build::<P, A, E>(packet, env, fault, quote) {
         Some(()) => {
             env.count(Counter::ErrorSent);
             Verdict::Redirect(env.ingress())
@@ -126,21 +127,32 @@ const fn room<A: Ip>() -> u32 {
     A::LEN as u32 + wire::ICMP_LEN as u32
 }
 
+/// How much of the packet is quoted. `None` if the frame has less of it than its header says: the stack drops such a
+/// packet, and to make up what is missing could fail for want of room.
+#[inline(always)]
+fn quote<P: Packet, A: Report>(packet: &P) -> Option<u32> {
+    let Ok(Ethernet { end, .. }) = parse::ethernet(packet) else { return None };
+    let ip = A::header(packet, end)?;
+    let length = A::layout(packet, &ip, end)?.length;
+    // Whole words only: the checksum is added up by them.
+    let quote = (if length < QUOTE { length } else { QUOTE }) & !1;
+    packet.window::<0>(end + quote as usize)?;
+    Some(quote)
+}
+
 #[inline(always)]
 #[expect(clippy::many_single_char_names, reason = "the words of two MAC addresses")]
 fn build<P: Packet, A: Report, E: Env + Tables<A>>(
     packet: &mut P,
     env: &E,
     fault: Fault,
+    quote: u32,
 ) -> Option<()> {
     let Ok(Ethernet { window: ethernet, kind: _, end }) = parse::ethernet(packet) else {
         return None;
     };
     let ip = A::header(packet, end)?;
     let (source, destination) = (A::source(&ip), A::destination(&ip));
-    let length = A::layout(packet, &ip, end)?.length;
-    // Whole words only: the checksum is added up by them.
-    let quote = (if length < QUOTE { length } else { QUOTE }) & !1;
     // Both MAC addresses, exchanged, and all behind them up to the IP header: type and tags.
     let macs = [
         ethernet.u16::<6>(),

@@ -23,6 +23,7 @@ everywhere! {
     errors_are_limited_in_each_second,
     no_error_is_sent_about_an_error,
     only_a_first_fragment_is_answered,
+    what_is_shorter_than_its_header_says_is_left_to_the_stack,
 }
 
 with_nat! {
@@ -197,6 +198,16 @@ fn only_a_first_fragment_is_answered<A: Sample>(world: World<A>) {
     assert_eq!(error.payload, fragments[0][14..14 + QUOTE]);
     let (verdict, _) = world.send_bytes(CLIENT_SIDE, &fragments[1]);
     assert_eq!(verdict, Verdict::Drop(Counter::TtlExpired));
+    assert_eq!(world.env.counted(Counter::ErrorSent), 1);
+}
+
+fn what_is_shorter_than_its_header_says_is_left_to_the_stack<A: Sample>(world: World<A>) {
+    let whole = Frame { ttl: 1, payload: vec![3; 60], ..world.segment(40000, SYN) };
+    let bytes = whole.bytes().unwrap();
+    assert_eq!(world.send_bytes(CLIENT_SIDE, &bytes).0, TO_CLIENT);
+    let headers = bytes.len() - whole.payload.len();
+    let (verdict, left) = world.send_bytes(CLIENT_SIDE, &bytes[..headers]);
+    assert_eq!((verdict, left.as_slice()), (Verdict::Pass(Counter::Malformed), &bytes[..headers]));
     assert_eq!(world.env.counted(Counter::ErrorSent), 1);
 }
 

@@ -53,18 +53,25 @@ pub(super) async fn watch(
         };
         let mut index = 0;
         while let Some(known) = interfaces.get_mut(index) {
-            match Interface::find(netlink, &known.name).await {
-                Ok(now) if now.index == known.index => {
+            match known.again(netlink).await {
+                Ok(Some(now)) => {
+                    if now.name != known.name {
+                        info!("interface `{}` is called `{}` now", known.name, now.name);
+                    }
                     if now.mac != known.mac {
                         info!("interface `{}` has another MAC address now", now.name);
                     }
                     if changed || now.mac != known.mac {
                         note(map, &now, &addresses)?;
-                        *known = now;
                     }
+                    *known = now;
                     index += 1;
                 }
-                Ok(_) | Err(_) => {
+                Err(error) => {
+                    warn!("{error:#}");
+                    index += 1;
+                }
+                Ok(None) => {
                     error!(
                         "interface `{}` has gone, and its packets are not balanced any more; restart xlvs \
                          when it is back",

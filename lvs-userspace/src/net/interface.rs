@@ -76,6 +76,27 @@ impl Interface {
         }
     }
 
+    /// Looks an interface up again that may have another name now; `None` if it is gone.
+    pub async fn again(&self, netlink: &Handle) -> anyhow::Result<Option<Self>> {
+        let found = netlink.link().get().match_index(self.index).execute().try_next().await;
+        match found {
+            Ok(Some(message)) => {
+                let name = message.attributes.iter().find_map(|attribute| match attribute {
+                    LinkAttribute::IfName(name) => Some(name.as_str()),
+                    _ => None,
+                });
+                Self::from_message(name.unwrap_or(&self.name), &message).map(Some)
+            }
+            Ok(None) => Ok(None),
+            Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -libc::ENODEV => {
+                Ok(None)
+            }
+            Err(error) => {
+                Err(error).with_context(|| format!("cannot look up interface `{}`", self.name))
+            }
+        }
+    }
+
     fn from_message(name: &str, message: &LinkMessage) -> anyhow::Result<Self> {
         if !matches!(message.header.link_layer_type, LinkLayerType::Ether | LinkLayerType::Loopback)
         {

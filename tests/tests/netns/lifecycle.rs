@@ -135,3 +135,23 @@ fn systemd_is_told_when_it_is_ready() -> Result<()> {
     assert!(process.end(Signal::SIGTERM, Duration::from_secs(15))?.success());
     Ok(())
 }
+
+#[test]
+fn an_interface_that_is_renamed_is_still_followed() -> Result<()> {
+    skip_unless_possible!();
+    let bed = Bed::new()?;
+    let lb = &bed.topology.lb;
+    let xlvs = bed.start(&config::without_persistence(), None)?;
+    lb.ip(&["link set xlvs-c name outside"])?;
+    std::thread::sleep(Duration::from_secs(3));
+    // New connections need its MAC address, so that a change must be noticed under the new name.
+    lb.ip(&["link set outside address 02:00:00:00:00:77"])?;
+    bed.topology.client.ip(&["neigh flush all"])?;
+    std::thread::sleep(Duration::from_secs(3));
+    bed.ask_many(10, 1)?;
+    let log = xlvs.log();
+    ensure!(log.contains("interface `xlvs-c` is called `outside` now"), "{log}");
+    ensure!(!log.contains("has gone"), "{log}");
+    assert!(xlvs.stop()?.success());
+    Ok(())
+}
