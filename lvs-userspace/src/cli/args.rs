@@ -14,8 +14,8 @@ use crate::{
     control::Options,
 };
 
-/// More than any machine has memory for.
-const MOST_CONNECTIONS: i64 = 100_000_000;
+/// Below what the kernel makes a hash map for, which has two entries for each.
+const MOST_CONNECTIONS: i64 = 50_000_000;
 
 /// An XDP layer-4 load balancer that takes the place of LVS.
 #[derive(Debug, Parser)]

@@ -17,8 +17,8 @@ const QUIET: Duration = Duration::from_secs(60);
 const ALARMS: [(Counter, &str); 4] = [
     (
         Counter::TableFull,
-        "the table of connections is full; established ones go on, new ones are refused; \
-         raise --max-connections",
+        "the table of connections is full, or that of persistent clients; established connections go on, new ones \
+         are refused; raise --max-connections, or shorten `persistence_timeout`",
     ),
     (
         Counter::NoPort,

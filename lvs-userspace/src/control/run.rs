@@ -171,11 +171,18 @@ fn choices(config: &Config, options: &Options) -> anyhow::Result<Choices> {
     let mut ports = Vec::new();
     if config.services.iter().any(|service| service.forwarding == Forwarding::FullNat) {
         ports = net::ports_for_full_nat()?;
-        info!(
-            "full NAT has {} ports for each local address, real server and protocol: all but those of this host \
-             (net.ipv4.ip_local_port_range, ip_local_reserved_ports)",
-            ports.len()
-        );
+        if ports.is_empty() {
+            warn!(
+                "full NAT has no ports: net.ipv4.ip_local_port_range and ip_local_reserved_ports leave none to it, so \
+                 that its services will refuse every connection; narrow them"
+            );
+        } else {
+            info!(
+                "full NAT has {} ports for each local address, real server and protocol: all but those of this host \
+                 (net.ipv4.ip_local_port_range, ip_local_reserved_ports)",
+                ports.len()
+            );
+        }
     }
     Ok(Choices { connections: options.max_connections, sloppy_tcp: options.sloppy_tcp, ports })
 }
