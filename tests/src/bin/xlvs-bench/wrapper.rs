@@ -30,6 +30,27 @@ impl Stream {
     pub(crate) const fn len(&self) -> u32 {
         self.end - self.first
     }
+
+    /// Its frames in their order, at most so many at once.
+    pub(crate) fn parts(&self, most: u32) -> impl Iterator<Item = Self> {
+        let (end, template) = (self.end, self.template);
+        (self.first..end).step_by(most as usize).map(move |first| Self {
+            first,
+            end: end.min(first.saturating_add(most)),
+            template,
+            frame: self.frame.clone(),
+        })
+    }
+
+    /// The same addresses and ports in a frame that is otherwise this one.
+    pub(crate) fn with(&self, frame: &[u8]) -> Self {
+        Self {
+            first: self.first,
+            end: self.end,
+            template: frame::words(frame),
+            frame: frame.to_vec(),
+        }
+    }
 }
 
 /// What came of running a program many times.
