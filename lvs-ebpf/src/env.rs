@@ -1,7 +1,6 @@
 //! [`Env`] on maps and helpers: the one place that calls them.
 
 use core::{
-    arch::asm,
     ffi::c_void,
     mem::offset_of,
     ptr::{self, NonNull},
@@ -9,37 +8,33 @@ use core::{
 
 use aya_ebpf::{
     Global,
-    bindings::{
-        BPF_ANY, BPF_FIB_LKUP_RET_FWD_DISABLED, BPF_FIB_LKUP_RET_NO_NEIGH,
-        BPF_FIB_LKUP_RET_SUCCESS, BPF_NOEXIST, bpf_fib_lookup,
-    },
+    bindings::{BPF_ANY, BPF_NOEXIST},
     helpers::generated,
 };
 use lvs_common::{
     abi::{
-        Address, Counter, Direction, Flow, Fragment, FragmentKey, Head, Interface, Mark, Neighbour,
-        NextHop, Server, Service, ServiceKey, Settings, Statistics, Template, TemplateKey, Tuple,
-        V4, V6, neighbour_state, words,
+        Counter, Direction, Flow, Fragment, FragmentKey, Interface, Mark, Neighbour, Server,
+        Service, ServiceKey, Settings, Statistics, Template, TemplateKey, Tuple, V4, V6,
+        neighbour_state,
     },
-    env::{Decision, Draft, Env, FlowHandle, InsertError, Reach, Route, Tables},
+    env::{Decision, Draft, Env, InsertError, Route, Tables},
     fault::Fault,
 };
 
 use crate::{
+    atomic::fetch_add,
+    fib::route,
+    flow::{KernelFlow, key_words},
     maps::{
         CONNECTIONS4, CONNECTIONS6, COUNTERS, CURSORS, DRAFT4, DRAFT6, FILTER, FRAGMENTS4,
         FRAGMENTS6, HALF_OPEN4, HALF_OPEN6, INTERFACES, LOADS, LOCALS, MEMBERS, NEIGHBOURS4,
-        NEIGHBOURS6, NOTES, Notes, PORTS, ROUTE_WORDS, SCHEDULERS, SERVERS, SERVICES4, SERVICES6,
-        SETTINGS, STATISTICS, TEMPLATES4, TEMPLATES6,
+        NEIGHBOURS6, NOTES, Notes, PORTS, SCHEDULERS, SERVERS, SERVICES4, SERVICES6, SETTINGS,
+        STATISTICS, TEMPLATES4, TEMPLATES6,
     },
     trace,
 };
 
 const EEXIST: i32 = -17;
-const AF_INET: u8 = 2;
-const AF_INET6: u8 = 10;
-#[expect(clippy::cast_possible_wrap, reason = "64 bytes")]
-const FIB_QUERY_SIZE: i32 = size_of::<bpf_fib_lookup>() as i32;
 
 /// The length of a jiffy in ns, set by the controller before it loads the programs.
 #[unsafe(no_mangle)]
@@ -70,71 +65,6 @@ impl KernelEnv {
     }
 }
 
-/// An entry of a connection table. The kernel keeps the memory for as long as the program runs on this
-/// packet, even if another CPU deletes the entry.
-pub(crate) struct KernelFlow<A>(NonNull<Flow<A>>);
-
-/// Stores one field of an entry.
-macro_rules! store {
-    ($flow:expr, $($field:ident).+, $value:expr) => {
-        // SAFETY: the pointer comes from a map look-up in this run and is valid and aligned. Other CPUs
-        // may access the field; it is a whole word or its bytes are only read together with the state
-        // they belong to, and the verifier's view has no undefined value.
-        unsafe { ptr::write_volatile(ptr::addr_of_mut!((*$flow.0.as_ptr()).$($field).+), $value) }
-    };
-}
-
-impl<A: Copy> FlowHandle<A> for KernelFlow<A> {
-    #[inline(always)]
-    fn get<T>(&self, read: impl FnOnce(&Flow<A>) -> T) -> T {
-        // SAFETY: valid and aligned as above; what another CPU changes at this moment is plain data, of which a
-        // torn read costs at worst one packet.
-        read(unsafe { self.0.as_ref() })
-    }
-
-    #[inline(always)]
-    fn load(&self) -> Flow<A> {
-        // SAFETY: as above.
-        unsafe { self.0.as_ptr().read() }
-    }
-
-    #[inline(always)]
-    fn set_seen(&self, now: u32) {
-        store!(self, seen, now);
-    }
-
-    #[inline(always)]
-    fn set_timeout(&self, seconds: u32) {
-        store!(self, timeout, seconds);
-    }
-
-    #[inline(always)]
-    fn set_half_open(&self, slot: u32) {
-        store!(self, half_open, slot);
-    }
-
-    #[inline(always)]
-    fn set_state(&self, state: u8) {
-        store!(self, head.state, state);
-    }
-
-    #[inline(always)]
-    fn swap_state(&self, old: Head, state: u8) -> bool {
-        let new: u32 = zerocopy::transmute!(Head { state, ..old });
-        let old: u32 = zerocopy::transmute!(old);
-        // SAFETY: no access, only the field's address inside the valid entry.
-        let head = unsafe { ptr::addr_of_mut!((*self.0.as_ptr()).head) };
-        compare_exchange(head.cast(), old, new)
-    }
-
-    #[inline(always)]
-    fn set_hop(&self, hop: NextHop, mtu: u16, checked: u32) {
-        store!(self, hop, hop);
-        store!(self, mtu, mtu);
-        store!(self, hop_checked, checked);
-    }
-}
-
 #[inline(always)]
 fn inserted(result: Result<(), i32>) -> Result<(), InsertError> {
     result.map_err(|error| if error == EEXIST { InsertError::Exists } else { InsertError::Full })
@@ -148,183 +78,11 @@ fn copied<T: Copy>(pointer: Option<*const T>) -> Option<T> {
     pointer.map(|pointer| unsafe { pointer.read() })
 }
 
-/// Adds to a number that all CPUs share and gives what it was.
-#[inline(always)]
-fn fetch_add(number: *mut u64, difference: u64) -> u64 {
-    let mut value = difference;
-    // SAFETY: the pointer comes from a map look-up in this run and is valid and aligned; the instruction is an atomic
-    // fetch-and-add, which core's atomics do not offer for this target.
-    unsafe {
-        asm!(
-            "{value} = atomic_fetch_add((u64 *)({number} + 0), {value})",
-            value = inout(reg) value,
-            number = in(reg) number,
-            options(nostack, preserves_flags),
-        );
-    }
-    value
-}
-
-/// Replaces a word that all CPUs share if it is still `old`; tells whether it was.
-#[inline(always)]
-fn compare_exchange(word: *mut u32, old: u32, new: u32) -> bool {
-    let seen: u32;
-    // SAFETY: the pointer lies in an entry from a map look-up in this run and is aligned; the instruction is an atomic
-    // compare-and-exchange, which core's atomics do not offer for this target.
-    #[cfg(target_arch = "bpf")]
-    unsafe {
-        asm!(
-            "w0 = cmpxchg32_32({word} + 0, w0, {new})",
-            inout("w0") old => seen,
-            word = in(reg) word,
-            new = in(wreg) new,
-            options(nostack, preserves_flags),
-        );
-    }
-    // The lints run on the host, which has no such registers.
-    #[cfg(not(target_arch = "bpf"))]
-    {
-        // SAFETY: as above.
-        let word = unsafe { core::sync::atomic::AtomicU32::from_ptr(word) };
-        let order = core::sync::atomic::Ordering::SeqCst;
-        seen = word.compare_exchange(old, new, order, order).unwrap_or_else(|seen| seen);
-    }
-    seen == old
-}
-
 /// A field of the settings.
 #[inline(always)]
 fn setting<T>(read: impl FnOnce(&Settings) -> T) -> Option<T> {
     // SAFETY: a look-up gives a valid, aligned pointer; the controller writes whole words.
     SETTINGS.get_ptr(0).map(|settings| read(unsafe { &*settings }))
-}
-
-/// A key in words of eight bytes. The kernel hashes it by four bytes and compares it by eight; reading at once what was
-/// written piece by piece would have the processor wait for the pieces to reach its cache: some 4 ns.
-#[inline(always)]
-fn key_words<A: FibAddress>(key: &Tuple<A>) -> A::Key {
-    let ports = u32::from(key.source_port) | u32::from(key.destination_port) << 16;
-    A::key(key.source, key.destination, ports, key.protocol)
-}
-
-/// Two words, as they lie in memory, in one.
-#[inline(always)]
-fn pair(first: u32, second: u32) -> u64 {
-    u64::from(first) | u64::from(second) << 32
-}
-
-/// An address in the query of a route, and in a key.
-trait FibAddress: Copy {
-    /// The words of a key.
-    type Key;
-    fn key(source: Self, destination: Self, ports: u32, protocol: u32) -> Self::Key;
-    const FAMILY: u8;
-    fn ask(query: &mut bpf_fib_lookup, source: Self, destination: Self, class: u8);
-    fn neighbour(query: &bpf_fib_lookup) -> Self;
-}
-
-impl FibAddress for V4 {
-    type Key = [u64; 2];
-
-    #[inline(always)]
-    fn key(source: Self, destination: Self, ports: u32, protocol: u32) -> [u64; 2] {
-        [pair(u32::from_ne_bytes(source), u32::from_ne_bytes(destination)), pair(ports, protocol)]
-    }
-
-    const FAMILY: u8 = AF_INET;
-
-    #[inline(always)]
-    fn ask(query: &mut bpf_fib_lookup, source: Self, destination: Self, class: u8) {
-        query.__bindgen_anon_2.tos = class;
-        query.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(source);
-        query.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(destination);
-    }
-
-    #[inline(always)]
-    fn neighbour(query: &bpf_fib_lookup) -> Self {
-        // SAFETY: four bytes, whatever they mean.
-        unsafe { query.__bindgen_anon_4.ipv4_dst }.to_ne_bytes()
-    }
-}
-
-impl FibAddress for V6 {
-    type Key = [u64; 5];
-
-    #[inline(always)]
-    fn key(source: Self, destination: Self, ports: u32, protocol: u32) -> [u64; 5] {
-        let ([from, from_2, from_3, from_4], [to, to_2, to_3, to_4]) =
-            (words(source), words(destination));
-        [
-            pair(from, from_2),
-            pair(from_3, from_4),
-            pair(to, to_2),
-            pair(to_3, to_4),
-            pair(ports, protocol),
-        ]
-    }
-
-    const FAMILY: u8 = AF_INET6;
-
-    #[inline(always)]
-    fn ask(query: &mut bpf_fib_lookup, source: Self, destination: Self, class: u8) {
-        query.__bindgen_anon_2.flowinfo = (u32::from(class) << 20).to_be();
-        query.__bindgen_anon_3.ipv6_src = words(source);
-        query.__bindgen_anon_4.ipv6_dst = words(destination);
-    }
-
-    #[inline(always)]
-    fn neighbour(query: &bpf_fib_lookup) -> Self {
-        // SAFETY: sixteen bytes, whatever they mean.
-        zerocopy::transmute!(unsafe { query.__bindgen_anon_4.ipv6_dst })
-    }
-}
-
-/// Asks the kernel for a route.
-#[inline(always)]
-fn route<A: FibAddress + Address>(
-    env: &KernelEnv,
-    source: A,
-    destination: A,
-    protocol: u32,
-    class: u8,
-) -> Route<A> {
-    let Some(notes) = NOTES.get_ptr_mut(0) else { return Route::nowhere(Reach::None) };
-    // SAFETY: valid and aligned; the element is this CPU's own.
-    let words = unsafe { &mut (*notes).route };
-    *words = [0; ROUTE_WORDS];
-    // SAFETY: the structure is made of plain integers, for which zero is a value, and fits into the
-    // words at a lower alignment.
-    let query = unsafe { &mut *words.as_mut_ptr().cast::<bpf_fib_lookup>() };
-    query.family = A::FAMILY;
-    query.l4_protocol = protocol as u8;
-    query.ifindex = env.ingress;
-    // Shorter than any MTU: a length that is not zero has the kernel tell the MTU.
-    query.__bindgen_anon_1.tot_len = 1;
-    A::ask(query, source, destination, class);
-    // SAFETY: the context is the program's own, the query has the size that is given.
-    let code = unsafe { generated::bpf_fib_lookup(env.ctx, query, FIB_QUERY_SIZE, 0) };
-    // SAFETY: two bytes, whatever they mean.
-    let told = unsafe { query.__bindgen_anon_1.mtu_result };
-    // Without a neighbour the kernel says nothing, and what was asked is still there.
-    let mtu = if told == 1 { u16::MAX } else { told };
-    // An IPv4 route may lead through an IPv6 neighbour (RFC 5549); the stack can deal with that.
-    let same_family = query.family == A::FAMILY;
-    let reach = match (code as i32).cast_unsigned() {
-        BPF_FIB_LKUP_RET_SUCCESS if same_family => Reach::Resolved,
-        BPF_FIB_LKUP_RET_SUCCESS | BPF_FIB_LKUP_RET_NO_NEIGH => Reach::Unresolved,
-        BPF_FIB_LKUP_RET_FWD_DISABLED => Reach::ForwardingDisabled,
-        _ => Reach::None,
-    };
-    Route {
-        reach,
-        hop: NextHop {
-            interface: query.ifindex,
-            destination_mac: query.dmac,
-            source_mac: query.smac,
-        },
-        neighbour: A::neighbour(query),
-        mtu,
-    }
 }
 
 macro_rules! tables {
@@ -439,7 +197,7 @@ macro_rules! tables {
                 protocol: u32,
                 class: u8,
             ) -> Route<$family> {
-                route(self, source, destination, protocol, class)
+                route(self.ctx, self.ingress, source, destination, protocol, class)
             }
 
             #[inline(always)]

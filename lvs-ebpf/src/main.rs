@@ -7,8 +7,11 @@
 // The name under which aya-log's macros look for `macro_support`.
 extern crate self as aya_log_ebpf;
 
+mod atomic;
 mod collect;
 mod env;
+mod fib;
+mod flow;
 mod frame;
 mod log;
 mod maps;
