@@ -9,7 +9,7 @@ use tracing::{Level, warn};
 
 use crate::{
     bpf::Trace,
-    config::{Config, VirtualServer},
+    config::{AddressRange, Config, Family, Target, VirtualServer},
     net::{self, Addresses, Interface},
 };
 
@@ -20,14 +20,11 @@ pub(super) fn on_interfaces(config: &Config, interfaces: &[Interface]) {
         if !interface.up {
             warn!("interface `{name}` is down; `ip link set dev {name} up`");
         }
-        for (family, knob, used) in [
-            ("ipv4", "net.ipv4.ip_forward", config.services.iter().any(|s| s.address.is_ipv4())),
-            (
-                "ipv6",
-                "net.ipv6.conf.all.forwarding",
-                config.services.iter().any(|s| s.address.is_ipv6()),
-            ),
+        for (family, knob, of) in [
+            ("ipv4", "net.ipv4.ip_forward", Family::Ipv4),
+            ("ipv6", "net.ipv6.conf.all.forwarding", Family::Ipv6),
         ] {
+            let used = config.services.iter().any(|service| service.family == of);
             if used && interface.forwards(family) == Some(false) {
                 warn!(
                     "forwarding is off on `{name}` ({family}), so that packets of services that come in there are \
@@ -40,8 +37,7 @@ pub(super) fn on_interfaces(config: &Config, interfaces: &[Interface]) {
 
 /// Says which virtual addresses nobody will answer ARP requests or neighbour solicitations for.
 pub(super) fn on_addresses(config: &Config, local: &Addresses) {
-    let addresses: BTreeSet<IpAddr> =
-        config.services.iter().map(|service| service.address).collect();
+    let addresses = virtual_addresses(config);
     for address in addresses.into_iter().filter(|address| !local.contains(*address)) {
         let length = if address.is_ipv4() { 32 } else { 128 };
         warn!(
@@ -60,6 +56,17 @@ pub(super) fn on_addresses(config: &Config, local: &Addresses) {
             locals.len()
         );
     }
+}
+
+/// The addresses that clients use: those of services, and those that lead to one by a mark.
+fn virtual_addresses(config: &Config) -> BTreeSet<IpAddr> {
+    let used = |mark| config.services.iter().any(|service| service.target == Target::Mark(mark));
+    let plain = config.services.iter().filter_map(|service| match service.target {
+        Target::Address { address, .. } => Some(AddressRange::one(address)),
+        Target::Mark(_) => None,
+    });
+    let marked = config.marks.iter().filter(|line| used(line.mark)).map(|line| line.addresses);
+    plain.chain(marked).flat_map(|range| range.iter()).collect()
 }
 
 /// Says which real servers cannot be reached, or only by an interface that was forgotten: replies that come in there
@@ -101,9 +108,13 @@ pub(super) async fn on_ways(
 
 /// Says what a trace will never show.
 pub(super) fn on_trace(config: &Config, trace: &Trace) {
-    let fits = |service: &VirtualServer| {
-        trace.address.is_none_or(|address| address == service.address)
-            && trace.port.is_none_or(|port| port == service.port)
+    let fits = |service: &VirtualServer| match service.target {
+        Target::Address { address, port } => {
+            trace.address.is_none_or(|traced| traced == address)
+                && trace.port.is_none_or(|traced| port == 0 || traced == port)
+        }
+        // Any packet can carry a mark.
+        Target::Mark(_) => true,
     };
     if !config.services.iter().any(fits) {
         warn!(

@@ -32,5 +32,12 @@ pub(super) fn lower(directive: &Directive<'_>, context: &mut Context<'_>) -> Opt
     }
     let (address, port) = endpoint?;
     let line = context.line(directive.keyword.span);
-    Some(RealServer { address, port, weight: weight.value().unwrap_or(WEIGHT), line })
+    Some(RealServer {
+        address,
+        port,
+        weight: weight.value().unwrap_or(WEIGHT),
+        upper_threshold: 0,
+        lower_threshold: 0,
+        line,
+    })
 }

@@ -10,7 +10,10 @@ use super::{
     super::{
         code::Code,
         diag::{Diagnostic, Sink, quoted},
-        model::{Forwarding, Protocol, RealServer, Scheduler, VirtualServer},
+        model::{
+            Family, Forwarding, Granularity, Persistence, Protocol, RealServer, Scheduler,
+            SchedulerFlags, Target, VirtualServer,
+        },
         schema::{Keyword, Place},
         source::Span,
         tree::Directive,
@@ -251,14 +254,18 @@ impl Draft {
         let local_addresses = self.local_addresses(groups, sink);
         let (address, port) = endpoint?;
         Some(VirtualServer {
-            address,
-            port,
-            protocol: protocol?,
+            target: Target::Address { address, port },
+            family: Family::of(address),
+            protocol: Some(protocol?),
             scheduler: self.scheduler.value()?,
+            flags: SchedulerFlags::default(),
             forwarding: self.forwarding.or(Forwarding::Nat)?,
             local_addresses,
             one_packet: self.one_packet.is_set() && protocol == Some(Protocol::Udp),
-            persistence: self.persistence.value(),
+            persistence: self.persistence.value().map(|timeout| Persistence {
+                timeout,
+                granularity: Granularity::full(Family::of(address)),
+            }),
             delay_loop: self.delay_loop.value().unwrap_or(DELAY_LOOP),
             real_servers: self.real_servers,
             line: context.line(directive.keyword.span),

@@ -5,8 +5,8 @@ mod full_nat;
 use std::{fmt::Write as _, net::IpAddr, time::Duration};
 
 use super::super::{
-    Config, Failure, Forwarding, Protocol, RealServer, Report, Scheduler, Timeouts, VirtualServer,
-    parse,
+    Config, Failure, Family, Forwarding, Granularity, Persistence, Protocol, RealServer, Report,
+    Scheduler, SchedulerFlags, Target, Timeouts, VirtualServer, parse,
 };
 
 /// A service that is all right, with further lines in its block.
@@ -59,22 +59,28 @@ fn the_guides_file_loads_with_two_notices() {
         address: IpAddr::from([192, 168, 1, last]),
         port,
         weight: 1,
+        upper_threshold: 0,
+        lower_threshold: 0,
         line,
     };
     let service = VirtualServer {
-        address: IpAddr::from([10, 64, 1, 2]),
-        port: 10000,
-        protocol: Protocol::Tcp,
+        target: Target::Address { address: IpAddr::from([10, 64, 1, 2]), port: 10000 },
+        family: Family::Ipv4,
+        protocol: Some(Protocol::Tcp),
         scheduler: Scheduler::RoundRobin,
+        flags: SchedulerFlags::default(),
         forwarding: Forwarding::Nat,
         local_addresses: vec![],
         one_packet: false,
-        persistence: Some(Duration::from_secs(10)),
+        persistence: Some(Persistence {
+            timeout: Duration::from_secs(10),
+            granularity: Granularity::full(Family::Ipv4),
+        }),
         delay_loop: Duration::from_secs(20),
         real_servers: vec![real(100, 8089, 7), real(101, 18089, 10)],
         line: 1,
     };
-    assert_eq!(config, Some(Config { services: vec![service], timeouts: Timeouts::default() }));
+    assert_eq!(config, Some(Config { services: vec![service], ..Config::default() }));
     assert_eq!(codes, ["XLVS070", "XLVS071"]);
 }
 
@@ -92,7 +98,7 @@ fn defaults_are_keepaliveds() {
     let (_, codes) = read(text);
     assert_eq!(codes, ["XLVS051", "XLVS072"]);
     let service = first(text);
-    assert_eq!(service.protocol, Protocol::Udp);
+    assert_eq!(service.protocol, Some(Protocol::Udp));
     assert!(!service.one_packet);
     assert_eq!(service.forwarding, Forwarding::Nat);
     assert_eq!(service.persistence, None);
@@ -111,7 +117,8 @@ fn values_are_read_as_keepalived_reads_them() {
         ("delay_loop 20\ndelay_loop 30", None, 30.0),
     ] {
         let service = first(&with_server(line));
-        assert_eq!(service.persistence, persistence.map(Duration::from_secs_f64), "{line}");
+        let timeout = service.persistence.map(|persistence| persistence.timeout);
+        assert_eq!(timeout, persistence.map(Duration::from_secs_f64), "{line}");
         assert_eq!(service.delay_loop, Duration::from_secs_f64(delay), "{line}");
     }
 }
@@ -190,7 +197,9 @@ const IPV6: &str = "virtual_server 2001:db8::1 80 {\nlb_algo rr\nlb_kind NAT\npr
 #[test]
 fn ipv6_services_have_ipv6_servers() {
     let service = first(IPV6);
-    assert_eq!(service.address, "2001:db8::1".parse::<IpAddr>().unwrap());
+    let address = "2001:db8::1".parse().unwrap();
+    assert_eq!(service.target, Target::Address { address, port: 80 });
+    assert_eq!(service.family, Family::Ipv6);
     assert_eq!(service.real_servers[0].address, "fd00::1".parse::<IpAddr>().unwrap());
     assert_eq!(read(&IPV6.replace("fd00::1", "10.1.0.1")), (None, vec!["XLVS058"]));
     // The same address in another spelling.
@@ -207,7 +216,7 @@ fn a_port_has_one_service_for_each_protocol() {
     let (config, codes) = read(&format!("{tcp}{udp}"));
     assert_eq!(codes, Vec::<&str>::new());
     let protocols: Vec<_> = config.unwrap().services.iter().map(|s| s.protocol).collect();
-    assert_eq!(protocols, [Protocol::Tcp, Protocol::Udp]);
+    assert_eq!(protocols, [Some(Protocol::Tcp), Some(Protocol::Udp)]);
     assert_eq!(read(&format!("{tcp}{udp}{udp}")), (None, vec!["XLVS053"]));
     // Without one it is UDP; with a wrong one nobody knows.
     let without = udp.replace("protocol udp\n", "");
