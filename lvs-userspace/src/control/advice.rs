@@ -9,7 +9,7 @@ use tracing::{Level, warn};
 
 use crate::{
     bpf::Trace,
-    config::{AddressRange, Config, Family, Target, VirtualServer},
+    config::{Config, Family, Target, VirtualServer},
     net::{self, Addresses, Interface},
 };
 
@@ -37,12 +37,29 @@ pub(super) fn on_interfaces(config: &Config, interfaces: &[Interface]) {
 
 /// Says which virtual addresses nobody will answer ARP requests or neighbour solicitations for.
 pub(super) fn on_addresses(config: &Config, local: &Addresses) {
-    let addresses = virtual_addresses(config);
+    let addresses: BTreeSet<IpAddr> = config
+        .services
+        .iter()
+        .filter_map(|service| match service.target {
+            Target::Address { address, .. } => Some(address),
+            Target::Mark(_) => None,
+        })
+        .collect();
     for address in addresses.into_iter().filter(|address| !local.contains(*address)) {
         let length = if address.is_ipv4() { 32 } else { 128 };
         warn!(
             "the virtual address {address} is not on this host, so that clients find nobody under it; \
              `ip addr add {address}/{length} dev IF`, or leave it to VRRP"
+        );
+    }
+    let marked = marked_addresses(config);
+    let mut strange = marked.iter().filter(|address| !local.contains(**address));
+    if let Some(first) = strange.next() {
+        warn!(
+            "{} of the {} addresses in `fwmark_match` are not on this host, {first} the first of them; unless they are \
+             routed here, clients find nobody under them: `ip addr add {first} dev IF`",
+            strange.count() + 1,
+            marked.len()
         );
     }
     let locals: BTreeSet<IpAddr> =
@@ -58,15 +75,18 @@ pub(super) fn on_addresses(config: &Config, local: &Addresses) {
     }
 }
 
-/// The addresses that clients use: those of services, and those that lead to one by a mark.
-fn virtual_addresses(config: &Config) -> BTreeSet<IpAddr> {
-    let used = |mark| config.services.iter().any(|service| service.target == Target::Mark(mark));
-    let plain = config.services.iter().filter_map(|service| match service.target {
-        Target::Address { address, .. } => Some(AddressRange::one(address)),
-        Target::Mark(_) => None,
-    });
-    let marked = config.marks.iter().filter(|line| used(line.mark)).map(|line| line.addresses);
-    plain.chain(marked).flat_map(|range| range.iter()).collect()
+/// The addresses that clients use of services of a mark.
+fn marked_addresses(config: &Config) -> BTreeSet<IpAddr> {
+    let used: BTreeSet<u32> = config
+        .services
+        .iter()
+        .filter_map(|service| match service.target {
+            Target::Address { .. } => None,
+            Target::Mark(mark) => Some(mark),
+        })
+        .collect();
+    let lines = config.marks.iter().filter(|line| used.contains(&line.mark));
+    lines.flat_map(|line| line.addresses.iter()).collect()
 }
 
 /// Says which real servers cannot be reached, or only by an interface that was forgotten: replies that come in there

@@ -5,21 +5,14 @@ use super::{
         code::Code,
         diag::{Diagnostic, Sink},
         lex::Word,
-        model::Family,
         schema::Place,
         source::Span,
         tree::Directive,
     },
+    family::FAMILY,
     keyword, range,
     target::{self, Member, Targets},
-    value::{self, Choice},
-};
-
-pub(super) static FAMILY: Choice<Family> = Choice {
-    what: "address family",
-    understood: &[("inet", Family::Ipv4), ("inet6", Family::Ipv6)],
-    not_yet: &[],
-    any_case: false,
+    value,
 };
 
 /// Reads what stands in the block.

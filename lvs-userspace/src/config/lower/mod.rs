@@ -3,6 +3,7 @@
 //! A directive that is wrong is reported and left out, its neighbours and its block are still read, so that one run
 //! shows everything. Whoever calls this must not use the result if there were errors.
 
+mod family;
 mod global_defs;
 mod group;
 mod keyword;

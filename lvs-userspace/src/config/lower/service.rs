@@ -11,7 +11,9 @@ use super::{
         source::Span,
         tree::Directive,
     },
-    Context, group, keyword,
+    Context,
+    family::{Decided, FAMILY},
+    keyword,
     local_address::{self, Addresses},
     named::{Groups, Named},
     persistence, real_server, schedule,
@@ -54,14 +56,6 @@ pub(super) struct Read {
     pub(super) written: usize,
     /// As it is for the first of the targets.
     pub(super) service: Option<VirtualServer>,
-}
-
-/// A family, and what decided it.
-#[derive(Clone, Copy)]
-struct Decided {
-    family: Family,
-    span: Span,
-    why: &'static str,
 }
 
 /// The block's content as far as it has been read.
@@ -110,7 +104,7 @@ impl Draft {
         match keyword {
             Keyword::Family => {
                 let word = value::args(child, 1..=1, "ip_family inet|inet6", sink);
-                let value = word.and_then(|args| group::FAMILY.pick(args.first()?, sink));
+                let value = word.and_then(|args| FAMILY.pick(args.first()?, sink));
                 self.family.set(child, value, sink);
             }
             Keyword::DelayLoop => {
@@ -163,14 +157,12 @@ impl Draft {
     fn family(&self, subject: Option<&Subject>, head: Span) -> Option<Decided> {
         let address = subject?.address.map(|(address, _)| (Family::of(address), head));
         let set = self.family.get().copied().zip(self.family.head());
-        [
+        Decided::first([
             (address, "the service"),
             (set, "its family"),
             (self.real_servers.family(), "its first real server"),
             (self.persistence.family(), "its granularity"),
-        ]
-        .into_iter()
-        .find_map(|(found, why)| found.map(|(family, span)| Decided { family, span, why }))
+        ])
     }
 
     /// Fills in keepalived's defaults and checks what only the whole block shows.
@@ -200,7 +192,7 @@ impl Draft {
         let persistence = self.persistence.finish(decided.family, all_ports, sink);
         let real_servers = self.real_servers.finish(decided.family, |address, span| {
             let what = format!("the real server {address}");
-            sink.push(decided.refuse(subject, span, &what, Family::of(address)));
+            sink.push(decided.refuse(subject, span, &what));
         });
         let (target, _) = subject.targets.iter().next()?;
         let (scheduler, flags) = schedule?;
@@ -245,11 +237,10 @@ impl Draft {
         if let Some((family, span)) = self.family.get().copied().zip(self.family.head())
             && family != decided.family
         {
-            sink.push(decided.refuse(subject, span, "its `ip_family`", family));
+            sink.push(decided.refuse(subject, span, "its `ip_family`"));
         }
-        let other = decided.family.other();
-        if let Some((what, line)) = subject.targets.first_of(other) {
-            sink.push(decided.refuse(subject, head, &what, other).also(line, "in its group"));
+        if let Some((what, line)) = subject.targets.first_of(decided.family.other()) {
+            sink.push(decided.refuse(subject, head, &what).also(line, "in its group"));
         }
     }
 
@@ -332,15 +323,6 @@ impl Draft {
                 .help("write `lb_kind NAT` to say so"),
             );
         }
-    }
-}
-
-impl Decided {
-    /// Says that something is of the other family.
-    fn refuse(self, subject: &Subject, span: Span, what: &str, family: Family) -> Diagnostic {
-        let report = value::wrong_family(span, what, family, &subject.name, self.family);
-        // A whole head is no news on itself.
-        if self.span == span { report } else { report.also(self.span, self.why) }
     }
 }
 
