@@ -1,7 +1,7 @@
 //! The diagnostics' codes. A code is stable: people search for it, scripts filter by it.
 //!
-//! 0xx files and words, 02x braces, 03x keywords, 04x arguments, 05x services that cannot work as they are,
-//! 06x warnings, 07x notices. Some file in `tests/ui/` provokes each.
+//! 0xx files and words, 02x braces, 03x keywords, 04x arguments, 05x and 08x services that cannot work as they are,
+//! 06x and 09x warnings, 07x notices. Some file in `tests/ui/` provokes each. XLVS050 is not used any more.
 
 /// How bad a diagnostic is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,21 +93,23 @@ codes! {
     BadChoice = "XLVS045" Error,
     /// Not a range of addresses.
     BadRange = "XLVS046" Error,
-    /// A service that would get keepalived's default scheduler, which is not there yet.
-    NoScheduler = "XLVS050" Error,
+    /// Not what makes addresses one client.
+    BadGranularity = "XLVS047" Error,
+    /// Not a firewall mark.
+    BadMark = "XLVS048" Error,
     /// A service without `protocol` gets UDP, which is seldom meant.
     NoProtocol = "XLVS051" Warning,
     /// A service without real servers.
     NoRealServers = "XLVS052" Error,
-    /// A second service with the same address, port and protocol.
+    /// A second service with the same address, port and protocol, or the same mark.
     DuplicateService = "XLVS053" Error,
-    /// More services or real servers than the tables hold.
+    /// More services, real servers or marked addresses than the tables hold.
     TooMany = "XLVS054" Error,
-    /// A `laddr_group_name` that names no group.
+    /// A `laddr_group_name` or `virtual_server group` that names no group.
     UnknownGroup = "XLVS055" Error,
-    /// A `local_address_group` without addresses.
+    /// A group or `fwmark_match` without addresses.
     EmptyGroup = "XLVS056" Error,
-    /// A second `local_address_group` of the same name.
+    /// A second group of the same name.
     DuplicateGroup = "XLVS057" Error,
     /// An address of the other family than its service's.
     WrongFamily = "XLVS058" Error,
@@ -127,12 +129,32 @@ codes! {
     LocalAddressesNeedFullNat = "XLVS065" Warning,
     /// An address that a `local_address_group` has already.
     DuplicateLocalAddress = "XLVS066" Warning,
+    /// A flag that the scheduler does not read, or that stands above its `lb_algo`.
+    FlagWithoutEffect = "XLVS067" Warning,
+    /// A service for all ports without persistence gets it.
+    AllPorts = "XLVS068" Warning,
+    /// `protocol` on a service of a mark.
+    ProtocolOfMark = "XLVS069" Warning,
     /// `delay_loop` has no effect yet.
     NoHealthChecks = "XLVS070" Notice,
     /// `persistent_timeout`, one vendor's spelling.
     AliasSpelling = "XLVS071" Notice,
     /// A service without `lb_kind` gets NAT.
     DefaultForwarding = "XLVS072" Notice,
+    /// A service without `lb_algo` gets wlc.
+    DefaultScheduler = "XLVS073" Notice,
+    /// `hashed`, which does nothing in keepalived either.
+    Hashed = "XLVS074" Notice,
+    /// A real server's lower threshold is above its upper one.
+    Thresholds = "XLVS080" Error,
+    /// Packets that two lines mark.
+    MarkedTwice = "XLVS090" Warning,
+    /// A service whose packets carry the mark of another one.
+    MarkGoesFirst = "XLVS091" Warning,
+    /// A service of a mark that no line gives.
+    MarkNeverSet = "XLVS092" Warning,
+    /// A mark that no service is for.
+    MarkUnused = "XLVS093" Warning,
 }
 
 #[cfg(test)]

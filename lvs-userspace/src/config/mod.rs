@@ -5,6 +5,7 @@
 //! its diagnostics into one `diag::Sink` and goes on, so that one run shows everything that is wrong. `report`
 //! shows it. Nothing that is not understood is ignored: it is an error, with the line and the reason.
 
+mod addresses;
 mod code;
 mod diag;
 mod lex;
@@ -27,15 +28,19 @@ use std::{
 
 use thiserror::Error;
 
+pub use self::{
+    addresses::AddressRange,
+    code::Severity,
+    model::{
+        Config, Family, Forwarding, Granularity, MarkMatch, Persistence, Protocol, RealServer,
+        Scheduler, SchedulerFlags, Target, Timeouts, VirtualServer,
+    },
+    report::Report,
+};
 use self::{
     code::Code,
     diag::{Diagnostic, Sink},
     source::{Source, Span},
-};
-pub use self::{
-    code::Severity,
-    model::{Config, Forwarding, Protocol, RealServer, Scheduler, Timeouts, VirtualServer},
-    report::Report,
 };
 
 /// A configuration that can be used.

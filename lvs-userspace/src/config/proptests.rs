@@ -2,10 +2,13 @@
 
 use proptest::prelude::*;
 
-use super::{Failure, Report, parse};
+use super::{Config, Failure, Family, Granularity, Report, Target, parse};
 
-const VALID: [&str; 2] =
-    [include_str!("../../tests/ui/guide.conf"), include_str!("../../tests/ui/full-nat.conf")];
+const VALID: [&str; 3] = [
+    include_str!("../../tests/ui/guide.conf"),
+    include_str!("../../tests/ui/full-nat.conf"),
+    include_str!("../../tests/ui/all-of-ipvs.conf"),
+];
 
 /// Pieces that a configuration is made of, right and wrong ones.
 const PIECES: &[&str] = &[
@@ -35,6 +38,28 @@ const PIECES: &[&str] = &[
     "protocol",
     "TCP",
     "weight",
+    "uthreshold",
+    "lthreshold",
+    "virtual_server_group",
+    "group",
+    "fwmark",
+    "fwmark_match",
+    "ip_family",
+    "inet6",
+    "wlc",
+    "mh",
+    "mh-port",
+    "sh-fallback",
+    "flag-3",
+    "hashed",
+    "persistence_granularity",
+    "255.255.0.255",
+    "0",
+    "4294967295",
+    "10.0.0.0/8",
+    "10.0.0.1-10.255.255.255",
+    "fd00::/8",
+    "1-65535",
     "1",
     "delay_loop",
     "global_defs",
@@ -74,10 +99,41 @@ fn check(report: &Report) {
     assert!(report.lines().all(|(_, line)| !line.contains('\n')));
 }
 
+/// What the model promises.
+fn check_model(config: &Config) {
+    assert!(config.services.len() <= 4_000);
+    let servers: usize = config.services.iter().map(|service| service.real_servers.len()).sum();
+    assert!(servers <= 65_536);
+    for service in &config.services {
+        let family = match service.target {
+            Target::Address { address, port } => {
+                assert!(port > 0 || service.persistence.is_some());
+                Family::of(address)
+            }
+            Target::Mark(mark) => {
+                assert!(mark > 0);
+                service.family
+            }
+        };
+        assert_eq!(service.family, family);
+        assert_eq!(service.protocol.is_none(), matches!(service.target, Target::Mark(_)));
+        assert!(!service.real_servers.is_empty());
+        for server in &service.real_servers {
+            assert_eq!(Family::of(server.address), family);
+            assert!(server.lower_threshold <= server.upper_threshold);
+        }
+        assert!(service.local_addresses.iter().all(|address| Family::of(*address) == family));
+        let granularity = service.persistence.map(|persistence| persistence.granularity);
+        assert_eq!(granularity.map_or(family, Granularity::family), family);
+    }
+    assert!(config.marks.iter().map(|line| line.keys().count()).sum::<usize>() <= 65_536);
+}
+
 fn survive(text: &str) {
     match parse("f.conf", text) {
         Ok(loaded) => {
             check(&loaded.notes);
+            check_model(&loaded.config);
             assert_eq!(loaded.notes.errors(), 0);
         }
         Err(Failure::Invalid(report)) => {

@@ -1,5 +1,5 @@
 //! Which keyword belongs in which block: what this version acts on, and what keepalived 2.4.3
-//! knows besides. The keywords of full NAT are those of DPVS.
+//! knows besides. The keywords of full NAT are those of DPVS, `fwmark_match` is our own.
 //!
 //! The second kind matters because such a line is no typing error: its author is told that this version lacks the
 //! feature. The tables also say where a misplaced keyword belongs, and are what suggestions are taken from.
@@ -14,6 +14,10 @@ pub(crate) enum Place {
     GlobalDefs,
     /// Its lines begin with addresses, not with keywords.
     LocalAddressGroup,
+    /// Its lines begin with addresses or `fwmark`.
+    VirtualServerGroup,
+    /// Its lines begin with addresses.
+    FwmarkMatch,
 }
 
 impl Place {
@@ -26,8 +30,22 @@ impl Place {
             Self::Checker => "a health check's block",
             Self::GlobalDefs => "a `global_defs` block",
             Self::LocalAddressGroup => "a `local_address_group` block",
+            Self::VirtualServerGroup => "a `virtual_server_group` block",
+            Self::FwmarkMatch => "a `fwmark_match` block",
         }
     }
+}
+
+/// A flag of a scheduler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Flag {
+    First,
+    Second,
+    Third,
+    ShFallback,
+    ShPort,
+    MhFallback,
+    MhPort,
 }
 
 /// A keyword that this version acts on.
@@ -36,18 +54,28 @@ pub(crate) enum Keyword {
     GlobalDefs,
     Timeouts,
     LocalAddressGroup,
+    VirtualServerGroup,
+    FwmarkMatch,
+    /// A line of a `virtual_server_group`.
+    Fwmark,
     VirtualServer,
+    Family,
     DelayLoop,
     Scheduler,
+    Flag(Flag),
+    Hashed,
     Forwarding,
     LocalAddresses,
     Persistence,
     /// `persistent_timeout`, an alias that keepalived does not have.
     PersistenceAlias,
+    Granularity,
     Protocol,
     OnePacket,
     RealServer,
     Weight,
+    UpperThreshold,
+    LowerThreshold,
 }
 
 /// What a word at the start of a line is.
@@ -67,56 +95,70 @@ struct Table {
     not_yet: &'static [&'static str],
 }
 
-static TABLES: [Table; 5] = [
+static TABLES: [Table; 6] = [
     Table {
         place: Place::Top,
         understood: &[
             ("virtual_server", Keyword::VirtualServer),
             ("global_defs", Keyword::GlobalDefs),
+            ("virtual_server_group", Keyword::VirtualServerGroup),
             ("local_address_group", Keyword::LocalAddressGroup),
+            ("fwmark_match", Keyword::FwmarkMatch),
         ],
         #[rustfmt::skip]
         not_yet: &[
             "SSL", "bfd_instance", "child_wait_time", "garp_group", "instance",
             "interface_up_down_delays", "linkbeat_interfaces", "linkbeat_use_polling",
             "namespace_with_ipsets", "net_namespace", "net_namespace_ipvs", "static_ipaddress", "static_routes",
-            "static_rules", "track_file", "track_group", "use_pid_dir", "virtual_server_group", "vrrp_instance",
-            "vrrp_script", "vrrp_sync_group", "vrrp_track_file", "vrrp_track_process",
+            "static_rules", "track_file", "track_group", "use_pid_dir", "vrrp_instance", "vrrp_script",
+            "vrrp_sync_group", "vrrp_track_file", "vrrp_track_process",
         ],
     },
     Table {
         place: Place::VirtualServer,
         understood: &[
+            ("ip_family", Keyword::Family),
             ("delay_loop", Keyword::DelayLoop),
             ("lb_algo", Keyword::Scheduler),
             ("lvs_sched", Keyword::Scheduler),
+            ("sh-fallback", Keyword::Flag(Flag::ShFallback)),
+            ("sh-port", Keyword::Flag(Flag::ShPort)),
+            ("mh-fallback", Keyword::Flag(Flag::MhFallback)),
+            ("mh-port", Keyword::Flag(Flag::MhPort)),
+            ("flag-1", Keyword::Flag(Flag::First)),
+            ("flag-2", Keyword::Flag(Flag::Second)),
+            ("flag-3", Keyword::Flag(Flag::Third)),
+            ("hashed", Keyword::Hashed),
             ("lb_kind", Keyword::Forwarding),
             ("lvs_method", Keyword::Forwarding),
             ("laddr_group_name", Keyword::LocalAddresses),
             ("persistence_timeout", Keyword::Persistence),
             ("persistent_timeout", Keyword::PersistenceAlias),
+            ("persistence_granularity", Keyword::Granularity),
             ("protocol", Keyword::Protocol),
             ("ops", Keyword::OnePacket),
             ("real_server", Keyword::RealServer),
         ],
         #[rustfmt::skip]
         not_yet: &[
-            "alpha", "connect_timeout", "delay_before_retry", "flag-1", "flag-2", "flag-3", "ha_suspend", "hashed",
-            "hysteresis", "inhibit_on_failure", "ip_family", "mh-fallback", "mh-port", "omega",
-            "persistence_engine", "persistence_granularity", "quorum", "quorum_down", "quorum_up", "retry",
-            "sh-fallback", "sh-port", "smtp_alert", "snmp_name", "sorry_server", "sorry_server_inhibit",
-            "sorry_server_lvs_method", "virtualhost", "warmup", "weight",
+            "alpha", "connect_timeout", "delay_before_retry", "ha_suspend", "hysteresis", "inhibit_on_failure",
+            "omega", "persistence_engine", "quorum", "quorum_down", "quorum_up", "retry", "smtp_alert", "snmp_name",
+            "sorry_server", "sorry_server_inhibit", "sorry_server_lvs_method", "virtualhost", "warmup", "weight",
         ],
     },
     Table {
         place: Place::RealServer,
-        understood: &[("weight", Keyword::Weight)],
+        understood: &[
+            ("weight", Keyword::Weight),
+            ("uthreshold", Keyword::UpperThreshold),
+            ("lthreshold", Keyword::LowerThreshold),
+        ],
         #[rustfmt::skip]
         not_yet: &[
             "BFD_CHECK", "DNS_CHECK", "FILE_CHECK", "HTTP_GET", "MISC_CHECK", "PING_CHECK", "SMTP_CHECK",
             "SSL_GET", "TCP_CHECK", "UDP_CHECK", "alpha", "connect_timeout", "delay_before_retry", "delay_loop",
-            "inhibit_on_failure", "lthreshold", "lvs_method", "notify_down", "notify_up", "retry", "smtp_alert",
-            "snmp_name", "uthreshold", "virtualhost", "warmup",
+            "inhibit_on_failure", "lvs_method", "notify_down", "notify_up", "retry", "smtp_alert", "snmp_name",
+            "virtualhost", "warmup",
         ],
     },
     Table {
@@ -154,6 +196,11 @@ static TABLES: [Table; 5] = [
             "tmp_config_directory", "umask",
         ],
     },
+    Table {
+        place: Place::VirtualServerGroup,
+        understood: &[("fwmark", Keyword::Fwmark)],
+        not_yet: &[],
+    },
 ];
 
 impl Table {
@@ -181,12 +228,14 @@ pub(crate) fn meaning(place: Place, word: &str) -> Meaning {
 /// Whether a line that begins with this word can stand in a block.
 pub(crate) fn fits(place: Place, word: &str) -> bool {
     match place {
-        Place::LocalAddressGroup => {
-            word.contains(['.', ':'])
-                && word.starts_with(|c: char| c.is_ascii_hexdigit() || c == ':')
-        }
+        Place::LocalAddressGroup | Place::FwmarkMatch => reads_like_address(word),
+        Place::VirtualServerGroup => word == "fwmark" || reads_like_address(word),
         _ => matches!(meaning(place, word), Meaning::Keyword(_)),
     }
+}
+
+fn reads_like_address(word: &str) -> bool {
+    word.contains(['.', ':']) && word.starts_with(|c: char| c.is_ascii_hexdigit() || c == ':')
 }
 
 /// The keywords of a block that this version acts on.
@@ -210,6 +259,7 @@ pub(crate) fn begins_at_top(word: &str) -> bool {
             | "virtual_server_group"
             | "global_defs"
             | "local_address_group"
+            | "fwmark_match"
             | "vrrp_instance"
             | "vrrp_script"
             | "vrrp_sync_group"
@@ -223,6 +273,8 @@ pub(crate) fn needs_block(word: &str) -> Option<Place> {
         "real_server" => Some(Place::RealServer),
         "global_defs" => Some(Place::GlobalDefs),
         "local_address_group" => Some(Place::LocalAddressGroup),
+        "virtual_server_group" => Some(Place::VirtualServerGroup),
+        "fwmark_match" => Some(Place::FwmarkMatch),
         _ => None,
     }
 }

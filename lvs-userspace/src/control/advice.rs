@@ -9,7 +9,7 @@ use tracing::{Level, warn};
 
 use crate::{
     bpf::Trace,
-    config::{Config, VirtualServer},
+    config::{Config, Family, Target, VirtualServer},
     net::{self, Addresses, Interface},
 };
 
@@ -20,14 +20,11 @@ pub(super) fn on_interfaces(config: &Config, interfaces: &[Interface]) {
         if !interface.up {
             warn!("interface `{name}` is down; `ip link set dev {name} up`");
         }
-        for (family, knob, used) in [
-            ("ipv4", "net.ipv4.ip_forward", config.services.iter().any(|s| s.address.is_ipv4())),
-            (
-                "ipv6",
-                "net.ipv6.conf.all.forwarding",
-                config.services.iter().any(|s| s.address.is_ipv6()),
-            ),
+        for (family, knob, of) in [
+            ("ipv4", "net.ipv4.ip_forward", Family::Ipv4),
+            ("ipv6", "net.ipv6.conf.all.forwarding", Family::Ipv6),
         ] {
+            let used = config.services.iter().any(|service| service.family == of);
             if used && interface.forwards(family) == Some(false) {
                 warn!(
                     "forwarding is off on `{name}` ({family}), so that packets of services that come in there are \
@@ -40,13 +37,29 @@ pub(super) fn on_interfaces(config: &Config, interfaces: &[Interface]) {
 
 /// Says which virtual addresses nobody will answer ARP requests or neighbour solicitations for.
 pub(super) fn on_addresses(config: &Config, local: &Addresses) {
-    let addresses: BTreeSet<IpAddr> =
-        config.services.iter().map(|service| service.address).collect();
+    let addresses: BTreeSet<IpAddr> = config
+        .services
+        .iter()
+        .filter_map(|service| match service.target {
+            Target::Address { address, .. } => Some(address),
+            Target::Mark(_) => None,
+        })
+        .collect();
     for address in addresses.into_iter().filter(|address| !local.contains(*address)) {
         let length = if address.is_ipv4() { 32 } else { 128 };
         warn!(
             "the virtual address {address} is not on this host, so that clients find nobody under it; \
              `ip addr add {address}/{length} dev IF`, or leave it to VRRP"
+        );
+    }
+    let marked = marked_addresses(config);
+    let mut strange = marked.iter().filter(|address| !local.contains(**address));
+    if let Some(first) = strange.next() {
+        warn!(
+            "{} of the {} addresses in `fwmark_match` are not on this host, {first} the first of them; unless they are \
+             routed here, clients find nobody under them: `ip addr add {first} dev IF`",
+            strange.count() + 1,
+            marked.len()
         );
     }
     let locals: BTreeSet<IpAddr> =
@@ -60,6 +73,20 @@ pub(super) fn on_addresses(config: &Config, local: &Addresses) {
             locals.len()
         );
     }
+}
+
+/// The addresses that clients use of services of a mark.
+fn marked_addresses(config: &Config) -> BTreeSet<IpAddr> {
+    let used: BTreeSet<u32> = config
+        .services
+        .iter()
+        .filter_map(|service| match service.target {
+            Target::Address { .. } => None,
+            Target::Mark(mark) => Some(mark),
+        })
+        .collect();
+    let lines = config.marks.iter().filter(|line| used.contains(&line.mark));
+    lines.flat_map(|line| line.addresses.iter()).collect()
 }
 
 /// Says which real servers cannot be reached, or only by an interface that was forgotten: replies that come in there
@@ -101,9 +128,13 @@ pub(super) async fn on_ways(
 
 /// Says what a trace will never show.
 pub(super) fn on_trace(config: &Config, trace: &Trace) {
-    let fits = |service: &VirtualServer| {
-        trace.address.is_none_or(|address| address == service.address)
-            && trace.port.is_none_or(|port| port == service.port)
+    let fits = |service: &VirtualServer| match service.target {
+        Target::Address { address, port } => {
+            trace.address.is_none_or(|traced| traced == address)
+                && trace.port.is_none_or(|traced| port == 0 || traced == port)
+        }
+        // Any packet can carry a mark.
+        Target::Mark(_) => true,
     };
     if !config.services.iter().any(fits) {
         warn!(

@@ -16,7 +16,7 @@ use lvs_common::{
 
 use crate::{
     bpf::{Error, Maps},
-    config::{Config, Forwarding, Protocol, Scheduler, VirtualServer},
+    config::{Config, Forwarding, Protocol, Target, VirtualServer},
 };
 
 /// A UDP connection's time-out in seconds (`udp_timeouts` in `ip_vs_proto_udp.c`).
@@ -78,9 +78,15 @@ impl Tables {
     }
 
     fn add(&mut self, id: u32, service: &VirtualServer) {
+        // replaced by the engine's branch: a service of a mark has no place in the tables yet.
+        let Target::Address { address: service_address, port: service_port } = service.target
+        else {
+            return;
+        };
         let protocol = match service.protocol {
-            Protocol::Tcp => wire::PROTOCOL_TCP,
-            Protocol::Udp => wire::PROTOCOL_UDP,
+            Some(Protocol::Tcp) => wire::PROTOCOL_TCP,
+            Some(Protocol::Udp) => wire::PROTOCOL_UDP,
+            None => return,
         };
         let first_server = self.servers.len() as u32;
         for server in &service.real_servers {
@@ -103,19 +109,18 @@ impl Tables {
         self.members.extend(usable.collect::<Vec<_>>().into_iter().rev());
         let locals: Vec<[u8; 16]> = service.local_addresses.iter().copied().map(widen).collect();
         let first_local = self.place_locals(&locals);
-        self.mark(service.address, service.port, protocol);
+        self.mark(service_address, service_port, protocol);
         let value = Service {
             id,
             first_member: first_member as u32,
             members: (self.members.len() - first_member) as u32,
             persistence: service
                 .persistence
-                .map_or(0, |time| u32::try_from(time.as_secs()).unwrap_or(u32::MAX)),
+                .map_or(0, |p| u32::try_from(p.timeout.as_secs()).unwrap_or(u32::MAX)),
             first_local: first_local as u32,
             locals: locals.len() as u32,
-            scheduler: match service.scheduler {
-                Scheduler::RoundRobin => scheduler::ROUND_ROBIN,
-            },
+            // replaced by the engine's branch: all schedulers are rr, without flags and thresholds.
+            scheduler: scheduler::ROUND_ROBIN,
             forwarding: match service.forwarding {
                 Forwarding::Nat => forwarding::NAT,
                 Forwarding::FullNat => forwarding::FULL_NAT,
@@ -123,8 +128,8 @@ impl Tables {
             flags: if service.one_packet { service_flags::ONE_PACKET } else { 0 },
             reserved: 0,
         };
-        let (port, protocol) = (service.port, u16::from(protocol));
-        match service.address {
+        let (port, protocol) = (service_port, u16::from(protocol));
+        match service_address {
             IpAddr::V4(address) => {
                 let key = ServiceKey { address: address.octets(), port, protocol };
                 self.services4.push((key, value));

@@ -1,126 +1,56 @@
 //! `local_address_group` blocks: where full NAT lets connections to the servers come from.
 
 use std::{
-    collections::{BTreeMap, HashMap, btree_map, hash_map},
+    collections::{HashMap, hash_map::Entry},
     net::IpAddr,
 };
 
 use super::{
     super::{
+        addresses::AddressRange,
         code::Code,
-        diag::{Diagnostic, Sink, quoted},
+        diag::{Diagnostic, Sink},
         lex::Word,
+        model::Family,
         schema::Place,
         source::Span,
-        suggest,
         tree::Directive,
     },
     keyword,
-    range::Range,
-    value,
+    named::{Groups, Named},
+    range, value,
 };
 
 /// As many local addresses as the data path takes for one service.
 const ADDRESSES: usize = 256;
 
-/// The name of a group, where a service uses it.
-#[derive(Clone)]
-pub(super) struct Named {
-    name: String,
-    span: Span,
-}
+/// The addresses of a group in the order of the file, each once, with the line that it comes from.
+pub(super) type Addresses = Vec<(IpAddr, Span)>;
 
-impl Named {
-    pub(super) fn new(word: &Word<'_>) -> Self {
-        Self { name: word.text.clone().into_owned(), span: word.span }
+/// The addresses for a service; none if something is wrong, which is reported.
+pub(super) fn of_service(
+    groups: &Groups<Addresses>,
+    named: &Named,
+    service: Option<(&str, Family)>,
+    sink: &mut Sink,
+) -> Vec<IpAddr> {
+    let Some(group) = groups.get(named, sink) else { return Vec::new() };
+    let wrong = service.and_then(|(name, family)| {
+        let mut addresses = group.iter();
+        let (address, line) = addresses.find(|(address, _)| Family::of(*address) != family)?;
+        let what = format!("the local address {address}");
+        let report = value::wrong_family(named.span, &what, Family::of(*address), name, family);
+        Some(report.also(*line, "the address"))
+    });
+    if let Some(report) = wrong {
+        sink.push(report);
+        return Vec::new();
     }
-}
-
-/// The groups of a file.
-#[derive(Default)]
-pub(super) struct Groups {
-    groups: BTreeMap<String, Group>,
-    /// The name of one could not be read; it may be any that is used.
-    nameless: bool,
-}
-
-/// One group, its addresses in the order of the file, each once, with the line that it comes from.
-struct Group {
-    head: Span,
-    addresses: Vec<(IpAddr, Span)>,
-}
-
-impl Groups {
-    /// Reads a group.
-    pub(super) fn read(&mut self, directive: &Directive<'_>, sink: &mut Sink) {
-        let usage = "local_address_group NAME {";
-        let name = value::args(directive, 1..=1, usage, sink).and_then(|args| args.first());
-        let group = Group { head: directive.head(), addresses: addresses(directive, sink) };
-        let Some(name) = name else {
-            self.nameless = true;
-            return;
-        };
-        match self.groups.entry(name.text.clone().into_owned()) {
-            btree_map::Entry::Vacant(free) => {
-                free.insert(group);
-            }
-            btree_map::Entry::Occupied(first) => {
-                let message = format!("the group {} is there already", quoted(&name.text));
-                sink.push(
-                    Diagnostic::new(Code::DuplicateGroup, group.head, message)
-                        .also(first.get().head, "first here")
-                        .help(
-                            "put all addresses into one of the two, or give this one another name",
-                        ),
-                );
-            }
-        }
-    }
-
-    /// The addresses for a service; none if something is wrong, which is reported.
-    pub(super) fn of(
-        &self,
-        named: &Named,
-        service: Option<(IpAddr, Span)>,
-        sink: &mut Sink,
-    ) -> Vec<IpAddr> {
-        let Some(group) = self.groups.get(&named.name) else {
-            if !self.nameless {
-                sink.push(self.unknown(named));
-            }
-            return Vec::new();
-        };
-        let wrong = service.and_then(|(service, _)| {
-            let mut addresses = group.addresses.iter();
-            Some((service, addresses.find(|(address, _)| address.is_ipv4() != service.is_ipv4())?))
-        });
-        if let Some((service, (address, line))) = wrong {
-            let what = format!("the local address {address}");
-            let report = value::wrong_family(named.span, &what, *address, service);
-            sink.push(report.also(*line, "the address"));
-            return Vec::new();
-        }
-        group.addresses.iter().map(|(address, _)| *address).collect()
-    }
-
-    fn unknown(&self, used: &Named) -> Diagnostic {
-        let name = quoted(&used.name);
-        let names = self.groups.keys().map(String::as_str);
-        let help = match suggest::nearest(&used.name, names) {
-            Some(near) => format!("did you mean {}?", quoted(near)),
-            None => format!("add {}", quoted(&format!("local_address_group {} {{", used.name))),
-        };
-        Diagnostic::new(
-            Code::UnknownGroup,
-            used.span,
-            format!("there is no local address group {name}"),
-        )
-        .help(help)
-    }
+    group.iter().map(|(address, _)| *address).collect()
 }
 
 /// What stands in the block.
-fn addresses(directive: &Directive<'_>, sink: &mut Sink) -> Vec<(IpAddr, Span)> {
+pub(super) fn read(directive: &Directive<'_>, sink: &mut Sink) -> Addresses {
     // Without a block, that is the error, and it has been reported.
     let Some(block) = &directive.block else { return Vec::new() };
     if block.children.is_empty() {
@@ -140,19 +70,19 @@ fn addresses(directive: &Directive<'_>, sink: &mut Sink) -> Vec<(IpAddr, Span)> 
         let Some(range) = entry(child, sink) else { continue };
         let head = child.head();
         let mut twice = None;
-        for address in range {
+        for address in range.iter() {
             match lines.entry(address) {
-                hash_map::Entry::Occupied(first) => {
+                Entry::Occupied(first) => {
                     twice = twice.or(Some((address, *first.get())));
                 }
-                hash_map::Entry::Vacant(_) if all.len() == ADDRESSES => {
+                Entry::Vacant(_) if all.len() == ADDRESSES => {
                     if !full {
                         sink.push(too_many(head));
                     }
                     full = true;
                     break;
                 }
-                hash_map::Entry::Vacant(free) => {
+                Entry::Vacant(free) => {
                     free.insert(head);
                     all.push((address, head));
                 }
@@ -171,7 +101,7 @@ fn addresses(directive: &Directive<'_>, sink: &mut Sink) -> Vec<(IpAddr, Span)> 
 }
 
 /// One line: an address or a range.
-fn entry(child: &Directive<'_>, sink: &mut Sink) -> Option<Range> {
+fn entry(child: &Directive<'_>, sink: &mut Sink) -> Option<AddressRange> {
     if !keyword::allow_value(child, Place::LocalAddressGroup, sink) {
         return None;
     }
@@ -184,7 +114,7 @@ fn entry(child: &Directive<'_>, sink: &mut Sink) -> Option<Range> {
         sink.push(behind(first, child));
         clean = false;
     }
-    clean.then(|| Range::read(&child.keyword, sink)).flatten()
+    clean.then(|| range::by_last_part(&child.keyword, sink)).flatten()
 }
 
 /// Says what is wrong with words behind an address.

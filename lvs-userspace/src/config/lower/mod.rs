@@ -3,19 +3,27 @@
 //! A directive that is wrong is reported and left out, its neighbours and its block are still read, so that one run
 //! shows everything. Whoever calls this must not use the result if there were errors.
 
+mod family;
 mod global_defs;
+mod group;
 mod keyword;
 mod local_address;
+mod mark;
+mod named;
+mod persistence;
 mod range;
 mod real_server;
+mod schedule;
 mod service;
+mod services;
 mod setting;
+mod target;
 mod value;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::rc::Rc;
 
 use super::{
     code::Code,
@@ -25,12 +33,6 @@ use super::{
     source::{Source, Span},
     tree::Directive,
 };
-
-/// As many services as the data path's tables hold.
-const SERVICES: usize = 4_000;
-
-/// As many real servers as they hold for all services together.
-const REAL_SERVERS: usize = 60_000;
 
 /// What lowering needs everywhere.
 struct Context<'a> {
@@ -47,85 +49,48 @@ impl Context<'_> {
 /// Makes the model, and reports what does not fit.
 pub(crate) fn lower(source: &Source, root: &[Directive<'_>], sink: &mut Sink) -> Config {
     let mut context = Context { source, sink };
-    let mut config = Config::default();
-    let mut heads = HashMap::new();
-    let mut count = Count::default();
     let mut global = global_defs::Draft::default();
-    let mut groups = local_address::Groups::default();
-    let mut services = Vec::new();
+    let mut blocks = service::Blocks {
+        locals: named::Groups::new("local address group", "local_address_group"),
+        targets: named::Groups::new("virtual server group", "virtual_server_group"),
+    };
+    let mut marks = mark::Marks::default();
+    let mut heads = Vec::new();
     for directive in root {
         match keyword::visit(directive, Place::Top, context.sink) {
-            Some(Keyword::VirtualServer) => services.push(directive),
+            Some(Keyword::VirtualServer) => heads.push(directive),
             Some(Keyword::GlobalDefs) => global.read(directive, context.sink),
-            Some(Keyword::LocalAddressGroup) => groups.read(directive, context.sink),
+            Some(Keyword::LocalAddressGroup) => {
+                let addresses = local_address::read(directive, context.sink);
+                blocks.locals.add(directive, addresses, context.sink);
+            }
+            Some(Keyword::VirtualServerGroup) => {
+                let targets = group::read(directive, context.sink);
+                blocks.targets.add(directive, Rc::new(targets), context.sink);
+            }
+            Some(Keyword::FwmarkMatch) => marks.read(directive, &mut context),
             _ => {}
         }
     }
     // After all groups: they may stand behind the services that use them.
-    for directive in services {
-        let read = service::lower(directive, &groups, &mut context);
-        count.add(directive, read.real_servers, context.sink);
-        if let Some(key) = read.key {
-            let (address, port, protocol) = key;
-            match heads.entry(key) {
-                Entry::Vacant(free) => {
-                    free.insert(directive.head());
-                }
-                Entry::Occupied(first) => {
-                    let line = context.line(*first.get());
-                    context.sink.push(
-                        Diagnostic::new(
-                            Code::DuplicateService,
-                            directive.head(),
-                            format!("the virtual server {address} port {port} {protocol} is there already"),
-                        )
-                        .also(*first.get(), "first here")
-                        .help(format!(
-                            "delete one of the two, or move its real servers to line {line}"
-                        )),
-                    );
-                    continue;
-                }
-            }
-        }
-        config.services.extend(read.service);
+    let mut services = services::Services::default();
+    for directive in &heads {
+        let read = service::lower(directive, &blocks, &mut context);
+        services.add(directive, &read, &mut context);
     }
-    config.timeouts = global.finish();
-    if count.services == 0 && context.sink.errors() == 0 {
-        context.sink.push(
-            Diagnostic::new(Code::NoServices, Span::new(0, 0), "no `virtual_server` in this file")
+    // What an error has left out would seem to be missing.
+    if context.sink.errors() == 0 {
+        marks.check(&services, context.sink);
+        if heads.is_empty() {
+            context.sink.push(
+                Diagnostic::new(
+                    Code::NoServices,
+                    Span::new(0, 0),
+                    "no `virtual_server` in this file",
+                )
                 .help("nothing will be balanced; is this the right file?"),
-        );
-    }
-    config
-}
-
-/// Watches the limits, and says it once when one is passed.
-#[derive(Default)]
-struct Count {
-    services: usize,
-    real_servers: usize,
-}
-
-impl Count {
-    fn add(&mut self, directive: &Directive<'_>, real_servers: usize, sink: &mut Sink) {
-        let before = self.real_servers;
-        self.services += 1;
-        self.real_servers += real_servers;
-        if self.services == SERVICES + 1 {
-            sink.push(too_many(directive, format!("more than {SERVICES} virtual servers")));
-        }
-        if before <= REAL_SERVERS && self.real_servers > REAL_SERVERS {
-            sink.push(too_many(
-                directive,
-                format!("more than {REAL_SERVERS} real servers altogether"),
-            ));
+            );
         }
     }
-}
-
-fn too_many(directive: &Directive<'_>, message: String) -> Diagnostic {
-    Diagnostic::new(Code::TooMany, directive.head(), message)
-        .label("the first one too many")
-        .help("spread the services over several load balancers")
+    Config { services: services.finish(), marks: marks.finish(), timeouts: global.finish() }
 }

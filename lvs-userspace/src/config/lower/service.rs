@@ -1,44 +1,29 @@
 //! A `virtual_server` block.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    net::IpAddr,
-    time::Duration,
-};
+use std::{net::IpAddr, rc::Rc, time::Duration};
 
 use super::{
     super::{
         code::Code,
         diag::{Diagnostic, Sink, quoted},
-        model::{Forwarding, Protocol, RealServer, Scheduler, VirtualServer},
+        model::{Family, Forwarding, Protocol, Target, VirtualServer},
         schema::{Keyword, Place},
         source::Span,
         tree::Directive,
     },
-    Context, keyword,
-    local_address::{Groups, Named},
-    real_server,
+    Context,
+    family::{Decided, FAMILY},
+    keyword,
+    local_address::{self, Addresses},
+    named::{Groups, Named},
+    persistence, real_server, schedule,
     setting::Setting,
+    target::{self, Subject, Targets},
     value::{self, Choice},
 };
 
-/// As many real servers as one service's table holds.
-const REAL_SERVERS: usize = 1_000;
-
 /// keepalived's `KEEPALIVED_DEFAULT_DELAY`.
 const DELAY_LOOP: Duration = Duration::from_secs(60);
-
-/// The kernel's `IPVS_SVC_PERSISTENT_TIMEOUT`, for the keyword without a number.
-const PERSISTENCE: u32 = 360;
-
-static SCHEDULER: Choice<Scheduler> = Choice {
-    what: "scheduler",
-    understood: &[("rr", Scheduler::RoundRobin)],
-    not_yet: &[
-        "wrr", "lc", "wlc", "lblc", "sh", "mh", "dh", "fo", "ovf", "lblcr", "sed", "nq", "twos",
-    ],
-    any_case: false,
-};
 
 static FORWARDING: Choice<Forwarding> = Choice {
     what: "forwarding method",
@@ -47,70 +32,81 @@ static FORWARDING: Choice<Forwarding> = Choice {
     any_case: false,
 };
 
-static PROTOCOL: Choice<Protocol> = Choice {
+pub(super) static PROTOCOL: Choice<Protocol> = Choice {
     what: "protocol",
     understood: &[("TCP", Protocol::Tcp), ("UDP", Protocol::Udp)],
     not_yet: &["SCTP"],
     any_case: true,
 };
 
+/// The blocks that services name.
+pub(super) struct Blocks {
+    pub(super) locals: Groups<Addresses>,
+    pub(super) targets: Groups<Rc<Targets>>,
+}
+
 /// What could be read of a service.
 pub(super) struct Read {
-    /// Address, port and protocol, known even if the rest is wrong, so that duplicates are found.
-    pub(super) key: Option<(IpAddr, u16, Protocol)>,
+    /// With family and protocol known even if the rest is wrong, so that duplicates are found.
+    pub(super) subject: Option<Subject>,
+    pub(super) family: Option<Family>,
+    /// Of those targets that have one.
+    pub(super) protocol: Option<Protocol>,
     /// How many real servers were written down.
-    pub(super) real_servers: usize,
+    pub(super) written: usize,
+    /// As it is for the first of the targets.
     pub(super) service: Option<VirtualServer>,
 }
 
 /// The block's content as far as it has been read.
 #[derive(Default)]
 struct Draft {
-    /// The service's own, if it could be read, and where it stands.
-    address: Option<(IpAddr, Span)>,
-    scheduler: Setting<Scheduler>,
+    family: Setting<Family>,
+    schedule: schedule::Draft,
     forwarding: Setting<Forwarding>,
     local_addresses: Setting<Named>,
-    persistence: Setting<Duration>,
+    persistence: persistence::Draft,
     protocol: Setting<Protocol>,
     one_packet: Setting<()>,
     delay_loop: Setting<Duration>,
-    real_servers: Vec<RealServer>,
-    heads: HashMap<(IpAddr, u16), Span>,
-    written: usize,
+    real_servers: real_server::List,
 }
 
-/// Reads a service; the whole block, even if its address is wrong.
-pub(super) fn lower(directive: &Directive<'_>, groups: &Groups, context: &mut Context<'_>) -> Read {
-    let endpoint = value::endpoint(directive, context.sink);
-    let mut draft = Draft {
-        address: endpoint.map(|(address, _)| (address, directive.head())),
-        ..Draft::default()
-    };
+/// Reads a service; the whole block, even if its head is wrong.
+pub(super) fn lower(directive: &Directive<'_>, blocks: &Blocks, context: &mut Context<'_>) -> Read {
+    let subject = Subject::read(directive, &blocks.targets, context.sink);
+    let port = subject.as_ref().and_then(|subject| subject.address).map_or(0, |(_, port)| port);
+    let mut draft = Draft::default();
     for child in directive.block.iter().flat_map(|block| &block.children) {
-        draft.read(child, context);
+        draft.read(child, port, context);
     }
-    let real_servers = draft.written;
-    let key =
-        endpoint.zip(draft.protocol()).map(|((address, port), protocol)| (address, port, protocol));
+    let decided = draft.family(subject.as_ref(), directive.head());
+    let (written, protocol) = (draft.real_servers.written(), draft.protocol.or(Protocol::Udp));
     // Without a block, that is the error, and it has been reported.
-    let service =
-        directive.block.as_ref().and_then(|_| draft.finish(directive, endpoint, groups, context));
-    Read { key, real_servers, service }
+    let service = directive
+        .block
+        .as_ref()
+        .and_then(|_| draft.finish(directive, subject.as_ref(), decided, &blocks.locals, context));
+    Read { subject, family: decided.map(|decided| decided.family), protocol, written, service }
 }
 
 impl Draft {
-    fn read(&mut self, child: &Directive<'_>, context: &mut Context<'_>) {
+    fn read(&mut self, child: &Directive<'_>, port: u16, context: &mut Context<'_>) {
         let Some(keyword) = keyword::visit(child, Place::VirtualServer, context.sink) else {
             return;
         };
         if keyword == Keyword::RealServer {
-            self.real_server(child, context);
+            self.real_servers.read(child, port, context);
             return;
         }
         let sink = &mut *context.sink;
         keyword::refuse_block(child, sink);
         match keyword {
+            Keyword::Family => {
+                let word = value::args(child, 1..=1, "ip_family inet|inet6", sink);
+                let value = word.and_then(|args| FAMILY.pick(args.first()?, sink));
+                self.family.set(child, value, sink);
+            }
             Keyword::DelayLoop => {
                 let word = value::args(child, 1..=1, "delay_loop SECONDS", sink);
                 let value = word.and_then(|args| value::timer(child, args.first()?, sink));
@@ -119,11 +115,9 @@ impl Draft {
                 }
                 self.delay_loop.set(child, value, sink);
             }
-            Keyword::Scheduler => {
-                let word = value::args(child, 1..=1, "lb_algo SCHEDULER", sink);
-                let value = word.and_then(|args| SCHEDULER.pick(args.first()?, sink));
-                self.scheduler.set(child, value, sink);
-            }
+            Keyword::Scheduler => self.schedule.scheduler(child, sink),
+            Keyword::Flag(flag) => self.schedule.flag(flag, child, sink),
+            Keyword::Hashed => schedule::hashed(child, sink),
             Keyword::Forwarding => {
                 self.forwarding.set(child, forwarding(child, sink), sink);
             }
@@ -141,82 +135,91 @@ impl Draft {
                 let flag = value::args(child, 0..=0, "ops", sink).map(|_| ());
                 self.one_packet.set(child, flag, sink);
             }
-            Keyword::Persistence => self.persistence.set(child, persistence(child, sink), sink),
-            Keyword::PersistenceAlias => {
-                sink.push(
-                    Diagnostic::new(
-                        Code::AliasSpelling,
-                        child.keyword.span,
-                        "keepalived spells this `persistence_timeout`",
-                    )
-                    .help("both work here; keepalived itself knows only its own spelling"),
-                );
-                self.persistence.set(child, persistence(child, sink), sink);
-            }
+            Keyword::Persistence => self.persistence.timeout(child, sink),
+            Keyword::PersistenceAlias => self.persistence.timeout_by_alias(child, sink),
+            Keyword::Granularity => self.persistence.granularity(child, sink),
             // These belong in other blocks, which `visit` has checked.
-            Keyword::GlobalDefs
+            Keyword::Fwmark
+            | Keyword::FwmarkMatch
+            | Keyword::GlobalDefs
             | Keyword::LocalAddressGroup
+            | Keyword::LowerThreshold
             | Keyword::RealServer
             | Keyword::Timeouts
+            | Keyword::UpperThreshold
             | Keyword::VirtualServer
+            | Keyword::VirtualServerGroup
             | Keyword::Weight => {}
         }
     }
 
-    fn real_server(&mut self, child: &Directive<'_>, context: &mut Context<'_>) {
-        self.written += 1;
-        if self.written == REAL_SERVERS + 1 {
-            let message = format!("more than {REAL_SERVERS} real servers in one service");
-            context.sink.push(
-                Diagnostic::new(Code::TooMany, child.head(), message)
-                    .label("the first one too many")
-                    .help("spread them over several services"),
-            );
-        }
-        let Some(server) = real_server::lower(child, context) else { return };
-        if let Some((address, head)) = self.address
-            && address.is_ipv4() != server.address.is_ipv4()
-        {
-            let what = format!("the real server {}", server.address);
-            let report = value::wrong_family(child.head(), &what, server.address, address);
-            context.sink.push(report.also(head, "the service"));
-            return;
-        }
-        match self.heads.entry((server.address, server.port)) {
-            Entry::Vacant(free) => {
-                free.insert(child.head());
-                self.real_servers.push(server);
-            }
-            Entry::Occupied(first) => context.sink.push(
-                Diagnostic::new(
-                    Code::DuplicateRealServer,
-                    child.head(),
-                    format!(
-                        "the real server {} port {} is there already; this one is left out",
-                        server.address, server.port
-                    ),
-                )
-                .also(*first.get(), "first here")
-                .help("delete one of the two; a larger share is what `weight` is for"),
-            ),
-        }
+    /// The family: of the address, or what keepalived takes without one.
+    fn family(&self, subject: Option<&Subject>, head: Span) -> Option<Decided> {
+        let address = subject?.address.map(|(address, _)| (Family::of(address), head));
+        let set = self.family.get().copied().zip(self.family.head());
+        Decided::first([
+            (address, "the service"),
+            (set, "its family"),
+            (self.real_servers.family(), "its first real server"),
+            (self.persistence.family(), "its granularity"),
+        ])
     }
 
     /// Fills in keepalived's defaults and checks what only the whole block shows.
     fn finish(
         self,
         directive: &Directive<'_>,
-        endpoint: Option<(IpAddr, u16)>,
-        groups: &Groups,
+        subject: Option<&Subject>,
+        decided: Option<Decided>,
+        locals: &Groups<Addresses>,
         context: &mut Context<'_>,
     ) -> Option<VirtualServer> {
         let head = directive.head();
+        let line = context.line(directive.keyword.span);
         let sink = &mut *context.sink;
-        self.check_presence(head, sink);
-        let protocol = self.protocol();
-        if protocol == Some(Protocol::Tcp)
-            && let Some(flag) = self.one_packet.head()
-        {
+        let marks_only = subject.map_or_else(|| target::is_mark(directive), Subject::is_mark);
+        self.check_presence(head, marks_only, sink);
+        let protocol = self.protocol.or(Protocol::Udp);
+        let one_packet = self.one_packet(marks_only, sink);
+        if let Some((subject, decided)) = subject.zip(decided) {
+            self.check_families(subject, decided, head, sink);
+        }
+        let local_addresses = self.local_addresses(locals, subject.zip(decided), sink);
+        let forwarding = self.forwarding.or(Forwarding::Nat);
+        let schedule = self.schedule.finish(head, sink);
+        let all_ports = subject.and_then(|subject| subject.targets.all_ports());
+        let (subject, decided) = subject.zip(decided)?;
+        let persistence = self.persistence.finish(decided.family, all_ports, sink);
+        let real_servers = self.real_servers.finish(decided.family, |address, span| {
+            let what = format!("the real server {address}");
+            sink.push(decided.refuse(subject, span, &what));
+        });
+        let (target, _) = subject.targets.iter().next()?;
+        let (scheduler, flags) = schedule?;
+        Some(VirtualServer {
+            target,
+            family: decided.family,
+            protocol: match target {
+                Target::Address { .. } => Some(protocol?),
+                Target::Mark(_) => None,
+            },
+            scheduler,
+            flags,
+            forwarding: forwarding?,
+            local_addresses,
+            one_packet,
+            persistence,
+            delay_loop: self.delay_loop.value().unwrap_or(DELAY_LOOP),
+            real_servers,
+            line,
+        })
+    }
+
+    /// Whether each packet is scheduled by itself. A mark may be on packets of UDP.
+    fn one_packet(&self, marks_only: bool, sink: &mut Sink) -> bool {
+        let Some(flag) = self.one_packet.head() else { return false };
+        let tcp = !marks_only && self.protocol.or(Protocol::Udp) == Some(Protocol::Tcp);
+        if tcp {
             sink.push(
                 Diagnostic::new(
                     Code::OpsNeedsUdp,
@@ -226,9 +229,81 @@ impl Draft {
                 .help("delete it"),
             );
         }
-        if !self.real_servers.is_empty()
-            && self.real_servers.iter().all(|server| server.weight == 0)
+        !tcp
+    }
+
+    /// What else is of one family must be of that one.
+    fn check_families(&self, subject: &Subject, decided: Decided, head: Span, sink: &mut Sink) {
+        if let Some((family, span)) = self.family.get().copied().zip(self.family.head())
+            && family != decided.family
         {
+            sink.push(decided.refuse(subject, span, "its `ip_family`"));
+        }
+        if let Some((what, line)) = subject.targets.first_of(decided.family.other()) {
+            sink.push(decided.refuse(subject, head, &what).also(line, "in its group"));
+        }
+    }
+
+    fn local_addresses(
+        &self,
+        groups: &Groups<Addresses>,
+        service: Option<(&Subject, Decided)>,
+        sink: &mut Sink,
+    ) -> Vec<IpAddr> {
+        match (self.forwarding.or(Forwarding::Nat), self.local_addresses.head()) {
+            (Some(Forwarding::FullNat), _) => {
+                let service = service.map(|(subject, decided)| (&*subject.name, decided.family));
+                let named = self.local_addresses.get();
+                named
+                    .map(|named| local_address::of_service(groups, named, service, sink))
+                    .unwrap_or_default()
+            }
+            (Some(Forwarding::Nat), Some(head)) => {
+                sink.push(
+                    Diagnostic::new(
+                        Code::LocalAddressesNeedFullNat,
+                        head,
+                        "`laddr_group_name` is for full NAT; on this NAT service it is ignored",
+                    )
+                    .help("write `lb_kind FNAT`, or delete it"),
+                );
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn check_presence(&self, head: Span, marks_only: bool, sink: &mut Sink) {
+        match (self.protocol.head(), marks_only) {
+            (Some(line), true) => sink.push(
+                Diagnostic::new(
+                    Code::ProtocolOfMark,
+                    line,
+                    "a firewall mark stands for all protocols; `protocol` is ignored, as in keepalived",
+                )
+                .help("delete it"),
+            ),
+            (None, false) => sink.push(
+                Diagnostic::new(
+                    Code::NoProtocol,
+                    head,
+                    "no `protocol` here, so it is UDP, as in keepalived",
+                )
+                .help("write `protocol TCP` if that is not meant, `protocol UDP` if it is"),
+            ),
+            _ => {}
+        }
+        if self.real_servers.written() == 0 {
+            sink.push(
+                Diagnostic::new(
+                    Code::NoRealServers,
+                    head,
+                    "no `real_server` in this virtual server",
+                )
+                .help("add `real_server ADDRESS PORT { weight 1 }`"),
+            );
+        }
+        if self.real_servers.all_weights_are_zero() {
             sink.push(
                 Diagnostic::new(
                     Code::AllWeightsZero,
@@ -246,80 +321,6 @@ impl Draft {
                     "no `lb_kind` here, so it is NAT, as in keepalived",
                 )
                 .help("write `lb_kind NAT` to say so"),
-            );
-        }
-        let local_addresses = self.local_addresses(groups, sink);
-        let (address, port) = endpoint?;
-        Some(VirtualServer {
-            address,
-            port,
-            protocol: protocol?,
-            scheduler: self.scheduler.value()?,
-            forwarding: self.forwarding.or(Forwarding::Nat)?,
-            local_addresses,
-            one_packet: self.one_packet.is_set() && protocol == Some(Protocol::Udp),
-            persistence: self.persistence.value(),
-            delay_loop: self.delay_loop.value().unwrap_or(DELAY_LOOP),
-            real_servers: self.real_servers,
-            line: context.line(directive.keyword.span),
-        })
-    }
-
-    fn local_addresses(&self, groups: &Groups, sink: &mut Sink) -> Vec<IpAddr> {
-        match (self.forwarding.or(Forwarding::Nat), self.local_addresses.head()) {
-            (Some(Forwarding::FullNat), _) => {
-                let named = self.local_addresses.get();
-                named.map(|named| groups.of(named, self.address, sink)).unwrap_or_default()
-            }
-            (Some(Forwarding::Nat), Some(head)) => {
-                sink.push(
-                    Diagnostic::new(
-                        Code::LocalAddressesNeedFullNat,
-                        head,
-                        "`laddr_group_name` is for full NAT; on this NAT service it is ignored",
-                    )
-                    .help("write `lb_kind FNAT`, or delete it"),
-                );
-                Vec::new()
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    /// The protocol, keepalived's default if none is set.
-    fn protocol(&self) -> Option<Protocol> {
-        self.protocol.or(Protocol::Udp)
-    }
-
-    fn check_presence(&self, head: Span, sink: &mut Sink) {
-        if !self.scheduler.is_set() {
-            sink.push(
-                Diagnostic::new(
-                    Code::NoScheduler,
-                    head,
-                    "no `lb_algo` here; keepalived would take `wlc`, which this version of xlvs does not have yet",
-                )
-                .help("add `lb_algo rr`"),
-            );
-        }
-        if !self.protocol.is_set() {
-            sink.push(
-                Diagnostic::new(
-                    Code::NoProtocol,
-                    head,
-                    "no `protocol` here, so it is UDP, as in keepalived",
-                )
-                .help("write `protocol TCP` if that is not meant, `protocol UDP` if it is"),
-            );
-        }
-        if self.written == 0 {
-            sink.push(
-                Diagnostic::new(
-                    Code::NoRealServers,
-                    head,
-                    "no `real_server` in this virtual server",
-                )
-                .help("add `real_server ADDRESS PORT { weight 1 }`"),
             );
         }
     }
@@ -345,13 +346,4 @@ fn forwarding(child: &Directive<'_>, sink: &mut Sink) -> Option<Forwarding> {
     };
     let args = value::args(child, 1..=most, "lb_kind NAT|FNAT", sink)?;
     FORWARDING.pick(args.first()?, sink)
-}
-
-fn persistence(child: &Directive<'_>, sink: &mut Sink) -> Option<Duration> {
-    let args = value::args(child, 0..=1, "persistence_timeout SECONDS", sink)?;
-    let seconds = match args.first() {
-        Some(word) => value::number(child, word, 1..=value::TIMEOUT_LIMIT, sink)?,
-        None => PERSISTENCE,
-    };
-    Some(Duration::from_secs(seconds.into()))
 }

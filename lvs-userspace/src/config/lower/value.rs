@@ -11,6 +11,7 @@ use super::{
         code::Code,
         diag::{Diagnostic, Sink, quoted},
         lex::Word,
+        model::Family,
         source::Span,
         suggest,
         tree::Directive,
@@ -66,31 +67,13 @@ pub(super) fn missing_argument(word: &str, end: usize, usage: &str) -> Diagnosti
         .help(format!("write `{usage}`"))
 }
 
-/// The address and port of a `virtual_server` or `real_server`.
+/// The address and port of a `virtual_server` or `real_server`. Without a port it is 0, as in keepalived.
 pub(super) fn endpoint(directive: &Directive<'_>, sink: &mut Sink) -> Option<(IpAddr, u16)> {
-    let name = &directive.keyword.text;
-    let usage = format!("{name} ADDRESS PORT {{");
+    let usage = format!("{} ADDRESS PORT {{", directive.keyword.text);
     let args = args(directive, 1..=2, &usage, sink)?;
-    let first = args.first()?;
-    let refused = match &*first.text {
-        "fwmark" if *name == "virtual_server" => Some("firewall-mark services"),
-        "group" if *name == "virtual_server" => Some("services for address groups"),
-        _ => None,
-    };
-    if let Some(form) = refused {
-        sink.push(not_yet(first.span, form).help("name one address and port"));
-        return None;
-    }
-    let address = host(first, sink);
-    let Some(port) = args.get(1) else {
-        // With the address already refused, for instance as `1.2.3.4:80`, this would be a second error for one slip.
-        if address.is_some() {
-            let form = format!("a `{name}` without a port");
-            sink.push(not_yet(directive.head(), &form).help(format!("write `{usage}`")));
-        }
-        return None;
-    };
-    Some((address, self::port(port, sink)?)).and_then(|(address, port)| Some((address?, port)))
+    let address = host(args.first()?, sink);
+    let port = args.get(1).map_or(Some(0), |word| port(word, sink));
+    Some((address?, port?))
 }
 
 /// An address that one host can have.
@@ -148,34 +131,33 @@ fn shape(text: &str) -> &'static str {
     }
 }
 
-/// Says that an address cannot serve a service of the other family.
-pub(super) fn wrong_family(span: Span, what: &str, address: IpAddr, service: IpAddr) -> Diagnostic {
-    let family = |address: IpAddr| if address.is_ipv4() { "IPv4" } else { "IPv6" };
-    let message =
-        format!("{what} is {}, but the service {service} is {}", family(address), family(service));
+/// Says that something cannot be of use to a service of the other family.
+pub(super) fn wrong_family(
+    span: Span,
+    what: &str,
+    family: Family,
+    service: &str,
+    its: Family,
+) -> Diagnostic {
+    let message = format!("{what} is {family}, but the service {service} is {its}");
     Diagnostic::new(Code::WrongFamily, span, message)
         .help("neither NAT nor FNAT translates between the two")
 }
 
-fn port(word: &Word<'_>, sink: &mut Sink) -> Option<u16> {
-    match digits(&word.text) {
-        Some(0) => {
-            sink.push(not_yet(word.span, "port 0 (all ports)").help("name one port"));
-            None
-        }
-        Some(number) if u16::try_from(number).is_ok() => u16::try_from(number).ok(),
-        _ => {
-            sink.push(
-                Diagnostic::new(
-                    Code::BadPort,
-                    word.span,
-                    format!("{} is not a port", quoted(&word.text)),
-                )
-                .help("a port is a number from 1 to 65535"),
-            );
-            None
-        }
+/// A port, or 0.
+pub(super) fn port(word: &Word<'_>, sink: &mut Sink) -> Option<u16> {
+    let port = digits(&word.text).and_then(|number| u16::try_from(number).ok());
+    if port.is_none() {
+        sink.push(
+            Diagnostic::new(
+                Code::BadPort,
+                word.span,
+                format!("{} is not a port", quoted(&word.text)),
+            )
+            .help("a port is a number from 1 to 65535"),
+        );
     }
+    port
 }
 
 /// A whole number within a range, the argument of a keyword.
@@ -272,8 +254,4 @@ impl<T: Copy> Choice<T> {
         );
         None
     }
-}
-
-fn not_yet(span: Span, form: &str) -> Diagnostic {
-    Diagnostic::new(Code::ValueNotYet, span, keyword::not_yet(form))
 }
