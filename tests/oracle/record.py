@@ -27,6 +27,9 @@ import subprocess
 import sys
 import time
 
+# Nothing is left in the folder but recordings.
+sys.dont_write_bytecode = True
+
 import scenarios as known
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "recorded")
@@ -154,7 +157,18 @@ class Director:
         return [line.split() for line in text.splitlines()]
 
     def connections(self, one):
-        """The connections of a scenario, templates too: client, its port, service, server, state."""
+        """The connections of a scenario, templates too: client, its port, service, server, state.
+
+        The kernel lists its table a page at a time, and leaves one out for each that went meanwhile. What a second look
+        shows too is whole."""
+        last = None
+        while True:
+            now = sorted(self.connections_once(one))
+            if now == last:
+                return now
+            last = now
+
+    def connections_once(self, one):
         for words in self.lines("ip_vs_conn")[1:]:
             protocol, client, client_port, to, to_port, server, _, state = words[:8]
             if protocol == "IP":
@@ -375,7 +389,8 @@ def main():
 
     os.makedirs(arguments.to, exist_ok=True)
     heading = {
-        "kernel": platform.release(), "ipvs": version[4], "ipvsadm": run("ipvsadm --version").split()[1].lstrip("v"),
+        "kernel": " ".join([platform.release(), platform.version()]), "ipvs": version[4],
+        "ipvsadm": run("ipvsadm --version").split()[1].lstrip("v"),
         "clients": known.CLIENTS, "addresses": known.SERVERS,
     }
     for group in sorted({one["name"].partition("/")[0] for one in made}):
