@@ -15,7 +15,7 @@ A scenario is a dictionary, as it is found again in recorded/*.json with its ans
               to virtual address n modulo their number, at port + n modulo `ports`. Every `hold`-th is kept
               open, beginning with the first (0: none), the others are closed at once, by the client first.
               The source port of the n-th connection of a scenario is 20000 + n.
-              Recorded: `answers`, the name of the server of each; - is a refusal, ? is silence
+              Recorded: `answers`, the name of the server of each; - is a refusal
     close     closes up to so many of those kept open, the oldest first. One whose server was removed is given up
     reset     the same by a reset
     expire    waits until connections that were reset have gone, which is some 10 s
@@ -182,6 +182,12 @@ def of_thresholds():
         edit("B", 1, 20), opened(6, 1), CHECK,
     ]
     yield scenario("thresholds/rr lowered and raised", "rr", servers((1, 1), 20), lowered)
+    # Where a pointer stands after refusals, of which there are more or fewer.
+    for scheduler in ["rr", "wrr"]:
+        for count in [15, 16, 20]:
+            steps = [opened(count, 1), {"reset": 7}, EXPIRE, opened(9, 1), CHECK]
+            name = "thresholds/%s refused %d" % (scheduler, count - 12)
+            yield scenario(name, scheduler, servers((5, 3, 1), 4), steps)
     for scheduler in ["lblc", "lblcr"]:
         name = "thresholds/%s mark" % scheduler
         yield scenario(name, scheduler, servers((3, 2, 3), 12, 6), [opened(48, 1), CHECK], VIRTUALS, fwmark=True)
