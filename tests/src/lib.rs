@@ -16,6 +16,7 @@ pub mod http;
 pub mod iperf;
 pub mod netns;
 pub mod opener;
+pub mod oracle;
 pub mod pathmtu;
 pub mod payload;
 pub mod ping;

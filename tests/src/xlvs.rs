@@ -7,7 +7,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::netns::Netns;
 use crate::process::{Background, Lifetime, POLL};
@@ -15,6 +16,9 @@ use crate::process::{Background, Lifetime, POLL};
 /// Loading and verifying the programs takes well under a second on an idle machine.
 const READY: Duration = Duration::from_secs(30);
 const STOPPED: Duration = Duration::from_secs(15);
+const RELOADED: Duration = Duration::from_secs(10);
+/// Reloads are waited for by the hundred.
+const RELOAD_POLL: Duration = Duration::from_millis(2);
 
 /// Where everything of one instance lies, and how it is to run.
 #[derive(Clone, Debug)]
@@ -108,6 +112,23 @@ impl Xlvs {
     pub fn ready_line(&self) -> Option<String> {
         let word = |line: &&str| line.split(|c: char| !c.is_alphanumeric()).any(|w| w == "ready");
         self.log().lines().find(word).map(str::to_owned)
+    }
+
+    /// Writes another configuration, and waits until it has said that it applies.
+    pub fn reload(&self, config: &str) -> Result<()> {
+        let path = &self.setup.config;
+        let times = || self.log().lines().filter(|line| line.contains("reloaded")).count();
+        let before = times();
+        fs::write(path, config).with_context(|| path.display().to_string())?;
+        kill(Pid::from_raw(self.pid().try_into()?), Signal::SIGHUP).context("SIGHUP")?;
+        let give_up = Instant::now() + RELOADED;
+        while times() == before {
+            if Instant::now() > give_up {
+                bail!("xlvs did not reload within {RELOADED:?}; its log:\n{}", self.log());
+            }
+            sleep(RELOAD_POLL);
+        }
+        Ok(())
     }
 
     /// Its process id.

@@ -20,6 +20,8 @@ mod modes;
 mod moves;
 #[path = "netns/neighbours.rs"]
 mod neighbours;
+#[path = "netns/oracle.rs"]
+mod oracle;
 #[path = "netns/other_traffic.rs"]
 mod other_traffic;
 #[path = "netns/path_mtu.rs"]

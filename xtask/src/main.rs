@@ -8,6 +8,7 @@ mod elf;
 mod fuzz;
 mod linker;
 mod nextest;
+mod oracle;
 mod packages;
 mod shell;
 mod test;
@@ -54,6 +55,12 @@ enum Task {
         #[arg(long, value_name = "FILE")]
         input: Option<PathBuf>,
     },
+    /// Compare with what real IPVS was recorded to do (needs root).
+    Oracle {
+        /// Record that anew: `tests/oracle/record.py` is run through this command, which brings it to a kernel with IPVS.
+        #[arg(long, value_name = "COMMAND", num_args = 0.., allow_hyphen_values = true)]
+        record: Option<Vec<OsString>>,
+    },
     /// Run what CI runs: format, lints, host tests and, as root, the tests that need a kernel.
     Test {
         /// Leave out the tests that load programs and make network namespaces.
@@ -68,6 +75,8 @@ fn main() -> ExitCode {
         Task::Bench { arguments } => bench::run(&arguments),
         Task::Demo { arguments } => demo::run(&arguments),
         Task::Fuzz { time, input } => fuzz::run(time, input.as_deref()),
+        Task::Oracle { record: Some(command) } => oracle::record(&command),
+        Task::Oracle { record: None } => oracle::compare(),
         Task::Test { no_kernel } => test::run_all(no_kernel),
     };
     match done {

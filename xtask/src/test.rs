@@ -14,7 +14,7 @@ use crate::shell::{self, Seconds, run, run_last, say};
 use crate::workspace::Workspace;
 
 /// What the tests in namespaces call.
-const PACKAGES: [Package; 9] = [
+pub(crate) const PACKAGES: [Package; 9] = [
     Package::command("bpftool", "bpftool"),
     Package::command("ethtool", "ethtool"),
     Package::command("iproute2", "ip"),
