@@ -1,7 +1,7 @@
 //! New connections, the last part: for full NAT the source port, and both entries.
 
 use crate::{
-    abi::{Counter, Flow, Tuple, flow_flags},
+    abi::{Counter, Flow, Head, Tuple, flow_flags},
     connection,
     env::{Decision, Draft, Env, FlowHandle, InsertError, Tables},
     forward::{self, Passage, Way},
@@ -9,6 +9,7 @@ use crate::{
     open::{self, Stop},
     packet::Packet,
     parse::{self, Fragments, Segment},
+    persistence,
     pipeline::Verdict,
     snat, tcp,
 };
@@ -71,12 +72,18 @@ fn depart<P: Packet, A: Ip, E: Env + Tables<A>>(
 /// Inserts the entry of the client's packets and counts the connection; takes the replies' back if that fails.
 #[inline(always)]
 fn insert_forth<A: Ip, E: Env + Tables<A>>(env: &E, draft: &mut Draft<A>) -> Result<(), Counter> {
-    let Draft { forth, back: _, key, reply_key, first_local: _, locals: _ } = draft;
-    let state = forth.head.state;
-    env.add_load(forth.server.into(), connection::load(state));
-    let Err(error) = env.insert_flow(key, forth) else { return Ok(()) };
+    let Draft { forth, back: _, key, reply_key, service: _ } = draft;
+    let Head { state, flags, template, direction: _ } = forth.head;
+    let server = u32::from(forth.server);
+    connection::bind(env, server, state);
+    let Err(error) = env.insert_flow(key, forth) else {
+        if flags & flow_flags::CONTROLLED != 0 {
+            persistence::enter(env, key.source, server, template);
+        }
+        return Ok(());
+    };
     env.remove_flow(reply_key);
-    env.add_load(forth.server.into(), 0_u64.wrapping_sub(connection::load(state)));
+    connection::unbind(env, server, state);
     Err(refused(error))
 }
 

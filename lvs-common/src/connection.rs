@@ -6,12 +6,12 @@
 //! active and inactive connections are exact whatever CPUs the packets are on.
 
 use crate::{
-    abi::{Direction, Flow, Head, Load, NO_SLOT, Tuple, flow_flags},
+    abi::{Direction, Flow, Head, Load, NO_SLOT, Tuple, flow_flags, settings_flags},
     env::{Decision, Env, FlowHandle, Tables},
     ip::Ip,
     packet::Packet,
     parse::Segment,
-    tcp, wire,
+    persistence, tcp, wire,
 };
 
 /// The one state of a UDP connection, behind those of TCP.
@@ -65,15 +65,24 @@ pub fn over<A: Ip, E: Tables<A>>(env: &E, key: &Tuple<A>, handle: &E::Flow, now:
     }
 }
 
-/// Whether this segment opens a new connection in the place of a closed one: a SYN from the client that
-/// meets `TIME_WAIT` or `CLOSE`, unless persistence chose the server (`is_new_conn_expected` in
-/// `ip_vs_core.c`).
+/// Whether this segment opens a new connection in the place of an old one: a SYN from the client that
+/// meets `TIME_WAIT` or `CLOSE`, unless persistence chose the server (`is_new_conn_expected` in `ip_vs_core.c`); or
+/// that meets a server with weight 0, if [`EXPIRE_NODEST`](settings_flags::EXPIRE_NODEST) is set.
 #[inline(always)]
-pub fn reopens<P: Packet, A: Ip>(segment: &Segment<P, A>, head: Head) -> bool {
-    segment.opens()
-        && head.to_server()
-        && tcp::is_closed(head.state)
-        && head.flags & flow_flags::CONTROLLED == 0
+pub fn reopens<P: Packet, A: Ip, E: Env>(
+    env: &E,
+    segment: &Segment<P, A>,
+    head: Head,
+    server: u32,
+) -> bool {
+    if !segment.opens() || !head.to_server() {
+        return false;
+    }
+    if tcp::is_closed(head.state) && head.flags & flow_flags::CONTROLLED == 0 {
+        return true;
+    }
+    env.settings_flags() & settings_flags::EXPIRE_NODEST != 0
+        && env.server(server).is_some_and(|server| server.weight == 0)
 }
 
 /// What a connection in this state is in the count of its server.
@@ -167,23 +176,26 @@ pub fn end<A: Ip, E: Env + Tables<A>>(
     handle: &<E as Tables<A>>::Flow,
 ) -> Result<(), InUse> {
     let reverse = handle.get(|flow| flow.reverse_key(key.protocol));
+    let other = env.flow(&reverse);
     if handle.get(Flow::to_server) {
-        leave_count::<A, E>(env, handle)?;
+        leave_count(env, key.source, handle, other.as_ref())?;
     } else if handle.get(|flow| flow.head.flags) & flow_flags::ONE_PACKET == 0
-        && let Some(first) = env.flow(&reverse)
+        && let Some(first) = &other
     {
-        leave_count::<A, E>(env, &first)?;
+        leave_count(env, reverse.source, first, Some(handle))?;
     }
     env.remove_flow(&reverse);
     env.remove_flow(key);
     Ok(())
 }
 
-/// Marks a connection as ended and takes it out of its server's count.
+/// Marks a connection as ended and takes it out of its server's count and out of its template's.
 #[inline(always)]
 fn leave_count<A: Ip, E: Env + Tables<A>>(
     env: &E,
+    client: A,
     first: &<E as Tables<A>>::Flow,
+    second: Option<&<E as Tables<A>>::Flow>,
 ) -> Result<(), InUse> {
     for _ in 0..TRIES {
         let head: Head = first.get(|flow| flow.head);
@@ -191,15 +203,54 @@ fn leave_count<A: Ip, E: Env + Tables<A>>(
             return Err(InUse);
         }
         if first.swap_state(head, ENDED) {
-            let (server, slot) = first.get(|flow| (flow.server, flow.half_open));
-            env.add_load(server.into(), 0_u64.wrapping_sub(load(head.state)));
+            let (server, slot) = first.get(|flow| (u32::from(flow.server), flow.half_open));
+            unbind(env, server, head.state);
             if slot != NO_SLOT && tcp::is_half_open(head.state) {
                 Tables::<A>::free_half_open(env, slot);
+            }
+            if head.flags & flow_flags::CONTROLLED != 0 {
+                let now = env.now();
+                let ended = first.get(|flow| flow.end(now));
+                let ended = second.map_or(ended, |flow| ended.max(flow.get(|flow| flow.end(now))));
+                persistence::leave(env, client, server, head.template, ended);
             }
             return Ok(());
         }
     }
     Err(InUse)
+}
+
+/// Counts a new connection for its server; with as many as the upper threshold the server is overloaded
+/// (`ip_vs_bind_dest` in `ip_vs_conn.c`).
+#[inline(always)]
+pub fn bind<E: Env>(env: &E, server: u32, state: u8) {
+    let total = Load::total(env.add_load(server, load(state))).wrapping_add(1);
+    if let Some(upper) = env.server(server).map(|server| server.upper)
+        && upper != 0
+        && total >= upper
+    {
+        env.set_overload(server, upper);
+    }
+}
+
+/// Takes a connection out of its server's count; with fewer than the lower threshold, or than three quarters of the
+/// upper one, the server is no longer overloaded (`ip_vs_unbind_dest`).
+#[inline(always)]
+pub fn unbind<E: Env>(env: &E, server: u32, state: u8) {
+    let before = env.add_load(server, 0_u64.wrapping_sub(load(state)));
+    if env.load(server).is_none_or(|load| load.overload == 0) {
+        return;
+    }
+    let total = Load::total(before).wrapping_sub(1);
+    let Some(limits) = env.server(server) else { return };
+    let over = if limits.lower != 0 {
+        total >= limits.lower
+    } else {
+        u64::from(total) * 4 >= u64::from(limits.upper) * 3 && limits.upper != 0
+    };
+    if !over {
+        env.set_overload(server, 0);
+    }
 }
 
 /// Collects the connection under `key` if it is over; tells whether it was. This is what the controller runs for

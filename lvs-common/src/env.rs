@@ -2,8 +2,9 @@
 
 use crate::{
     abi::{
-        Address, Counter, Direction, Flow, Fragment, FragmentKey, Head, Interface, Mark, NextHop,
-        Server, Service, ServiceKey, Template, TemplateKey, Tuple, V4, V6,
+        Address, Counter, Destination, DestinationKey, Direction, Flow, Fragment, FragmentKey,
+        Head, Interface, Load, Mark, NextHop, Run, Server, Service, ServiceKey, Template,
+        TemplateKey, Tuple, V4, V6,
     },
     fault::Fault,
 };
@@ -74,6 +75,32 @@ pub trait FlowHandle<A> {
     fn set_hop(&self, hop: NextHop, mtu: u16, checked: u32);
 }
 
+/// A persistence template that stays where it is while the packet is processed. Other CPUs may write to it at the same
+/// time.
+pub trait TemplateHandle {
+    /// A copy.
+    fn load(&self) -> Template;
+    /// Sets [`Template::expires`] and [`Template::timeout`].
+    fn prolong(&self, expires: u64, timeout: u32);
+    /// Adds to [`Template::connections`], modulo 2^32.
+    fn add_connections(&self, difference: u32);
+}
+
+/// What lblc or lblcr remember of a destination, which stays where it is while the packet is processed. Other CPUs may
+/// write to it at the same time.
+pub trait DestinationHandle {
+    /// Something of it, read where it lies.
+    fn get<T>(&self, read: impl FnOnce(&Destination) -> T) -> T;
+    /// Changes it where it lies.
+    fn change(&self, change: impl FnOnce(&mut Destination));
+}
+
+/// One step of what is done many times.
+pub trait Step<E> {
+    /// Does it once more; `false` to end.
+    fn step(&mut self, env: &E, index: u32) -> bool;
+}
+
 /// The entries of a connection that is being made. They are too much for the kernel's stack.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -86,16 +113,16 @@ pub struct Draft<A> {
     pub key: Tuple<A>,
     /// The key of `back`.
     pub reply_key: Tuple<A>,
-    /// The service's [`first_local`](Service::first_local).
-    pub first_local: u32,
-    /// The service's [`locals`](Service::locals).
-    pub locals: u32,
+    /// The service.
+    pub service: Service,
 }
 
 /// The tables and routes of one address family.
 pub trait Tables<A: Address> {
     /// An entry of the connection table.
     type Flow: FlowHandle<A>;
+    /// A persistence template.
+    type Template: TemplateHandle;
 
     /// The entry of the connection table under `key`, ended or not.
     fn flow(&self, key: &Tuple<A>) -> Option<Self::Flow>;
@@ -120,7 +147,7 @@ pub trait Tables<A: Address> {
     fn service(&self, key: &ServiceKey<A>) -> Option<Service>;
 
     /// The persistence template under `key`, ended or not.
-    fn template(&self, key: &TemplateKey<A>) -> Option<Template>;
+    fn template(&self, key: &TemplateKey<A>) -> Option<Self::Template>;
     /// Adds a template; never overwrites one.
     fn insert_template(&self, key: &TemplateKey<A>, template: &Template)
     -> Result<(), InsertError>;
@@ -164,13 +191,18 @@ pub enum Decision<A> {
 }
 
 /// All else: the clock, what is the same for both families, and counters, seen by one packet.
-pub trait Env: Tables<V4> + Tables<V6> {
+pub trait Env: Tables<V4> + Tables<V6> + Sized {
+    /// What is remembered of a destination.
+    type Destination: DestinationHandle;
+
     /// A clock in ns that never goes back; a resolution of some milliseconds is enough.
     fn now(&self) -> u64;
     /// Any number.
     fn random(&self) -> u32;
     /// Index of the interface that the packet at hand came in on.
     fn ingress(&self) -> u32;
+    /// The firewall mark that the packet carries; 0 for none.
+    fn mark(&self) -> u32;
     /// Whether this bit of the filter is set.
     fn marked(&self, mark: Mark) -> bool;
 
@@ -187,14 +219,26 @@ pub trait Env: Tables<V4> + Tables<V6> {
 
     /// The real server with this id.
     fn server(&self, id: u32) -> Option<Server>;
-    /// The server id in this slot of `MEMBERS`.
-    fn member(&self, slot: u32) -> Option<u32>;
-    /// Takes the next turn of a service: no two connections get the same, whatever CPU they are on.
-    fn take_turn(&self, service: u32) -> Option<u64>;
+    /// The connections of the real server with this id.
+    fn load(&self, id: u32) -> Option<Load>;
+    /// The server id in this place of `MEMBERS`.
+    fn member(&self, place: u32) -> Option<u32>;
+    /// The part of a wrr round in this slot of `RUNS`.
+    fn run(&self, slot: u32) -> Option<Run>;
+    /// Takes the next turn of a scheduler: no two connections get the same, whatever CPU they are on.
+    fn take_turn(&self, state: u32) -> Option<u64>;
+    /// What lblc and lblcr remember of a destination.
+    fn destination(&self, key: &DestinationKey) -> Option<Self::Destination>;
+    /// Remembers a destination; where there is no room, the one longest unused gives way.
+    fn add_destination(&self, key: &DestinationKey, destination: &Destination);
+    /// Goes through the steps until one ends it, `times` at most.
+    fn repeat<S: Step<Self>>(&self, times: u32, step: &mut S);
     /// Takes the next turn of a server's ports, in the same way.
     fn take_port_turn(&self, server: u32) -> Option<u64>;
-    /// Adds to the numbers of active and inactive connections of a server, see [`Load`](crate::abi::Load).
-    fn add_load(&self, server: u32, difference: u64);
+    /// Adds to the numbers of active and inactive connections of a server, see [`Load`]; gives what they were.
+    fn add_load(&self, server: u32, difference: u64) -> u64;
+    /// Sets [`Load::overload`].
+    fn set_overload(&self, server: u32, threshold: u32);
 
     /// Something of the attached interface with this index.
     fn interface<T>(&self, index: u32, read: impl FnOnce(&Interface) -> T) -> Option<T>;

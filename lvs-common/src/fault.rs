@@ -100,6 +100,12 @@ pub fn raise<P: Packet, A: Ip, E: Env>(env: &E, fault: Fault, segment: &Segment<
     if matches!(segment.transport, Transport::Elsewhere) {
         return Verdict::Drop(fault.counter());
     }
+    report::<A, E>(env, fault)
+}
+
+/// The same for a packet that has its ports.
+#[inline(always)]
+pub fn report<A: Ip, E: Env>(env: &E, fault: Fault) -> Verdict {
     env.count(fault.counter());
     env.set_fault(fault);
     Verdict::Next(A::FAULT)

@@ -11,4 +11,13 @@ use crate::{
 pub fn may_be_ours<A: Ip, E: Env>(env: &E, tuple: &Tuple<A>) -> bool {
     env.marked(Mark::new(tuple.destination, tuple.destination_port, tuple.protocol))
         || env.marked(Mark::new(tuple.source, tuple.source_port, tuple.protocol))
+        || env.marked(Mark::WIDE) && may_be_wide(env, tuple)
+}
+
+/// The same for services that take all ports of an address, whose servers answer from any, and for firewall marks.
+#[inline(always)]
+fn may_be_wide<A: Ip, E: Env>(env: &E, tuple: &Tuple<A>) -> bool {
+    env.marked(Mark::new(tuple.destination, 0, tuple.protocol))
+        || env.marked(Mark::new(tuple.source, 0, tuple.protocol))
+        || env.mark() != 0
 }

@@ -1,7 +1,7 @@
 //! A packet of a known connection that may change something: its state, its next hop, or its end.
 
 use crate::{
-    abi::Counter,
+    abi::{Counter, server_flags, settings_flags},
     connection,
     env::{Env, FlowHandle, Tables},
     forward,
@@ -30,7 +30,14 @@ fn walk<P: Packet, A: Ip, E: Env + Tables<A>>(
 ) -> Verdict {
     let Some(handle) = env.flow(&segment.tuple) else { return Verdict::Next(A::OPEN) };
     let now = env.now();
-    if connection::reopens(segment, handle.get(|flow| flow.head))
+    let (head, server) = handle.get(|flow| (flow.head, u32::from(flow.server)));
+    let gone = head.to_server() && is_gone(env, server);
+    if gone && env.settings_flags() & settings_flags::EXPIRE_NODEST == 0 {
+        // The next hop stays old, so that all packets come here, until the server comes back.
+        return Verdict::Drop(Counter::ServerGone);
+    }
+    if gone
+        || connection::reopens(env, segment, head, server)
         || connection::over(env, &segment.tuple, &handle, now)
     {
         return match connection::end(env, &segment.tuple, &handle) {
@@ -42,6 +49,12 @@ fn walk<P: Packet, A: Ip, E: Env + Tables<A>>(
         return after_the_end(env, segment);
     }
     forward::existing(env, packet, segment, &handle, now)
+}
+
+/// Whether a server was removed. IPVS drops its clients' packets, and lets its own pass (`ip_vs_in_hook`).
+#[inline(always)]
+fn is_gone<E: Env>(env: &E, server: u32) -> bool {
+    env.server(server).is_none_or(|server| server.flags & server_flags::AVAILABLE == 0)
 }
 
 /// How often the table is asked whether another CPU has removed a connection: for about a microsecond, more than it

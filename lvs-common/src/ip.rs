@@ -48,6 +48,8 @@ pub trait Ip: Address {
     const FOLLOW: Stage;
     /// Where the walk of a packet without connection goes on.
     const OPEN: Stage;
+    /// Where a new connection goes whose service is known.
+    const CHOOSE: Stage;
     /// Where a new connection goes that has got its real server.
     const PLAN: Stage;
     /// Where a new connection goes whose ways are known.
@@ -103,6 +105,7 @@ impl Ip for V4 {
     const ICMP: u8 = wire::PROTOCOL_ICMP;
     const FOLLOW: Stage = Stage::Follow4;
     const OPEN: Stage = Stage::Open4;
+    const CHOOSE: Stage = Stage::Choose4;
     const PLAN: Stage = Stage::Plan4;
     const CONNECT: Stage = Stage::Connect4;
     const ICMP_STAGE: Stage = Stage::Icmp4;
@@ -221,6 +224,7 @@ impl Ip for V6 {
     const ICMP: u8 = wire::PROTOCOL_ICMPV6;
     const FOLLOW: Stage = Stage::Follow6;
     const OPEN: Stage = Stage::Open6;
+    const CHOOSE: Stage = Stage::Choose6;
     const PLAN: Stage = Stage::Plan6;
     const CONNECT: Stage = Stage::Connect6;
     const ICMP_STAGE: Stage = Stage::Icmp6;

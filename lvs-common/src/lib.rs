@@ -15,6 +15,7 @@
 
 pub mod abi;
 pub mod checksum;
+pub mod choose;
 pub mod connect;
 pub mod connection;
 pub mod env;

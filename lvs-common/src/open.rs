@@ -1,23 +1,16 @@
-//! New connections, the first part: the virtual service and the real server. [`crate::plan`] and [`crate::connect`] do
-//! the rest; between the parts, the draft of the entries waits in [`Tables::draft`].
+//! New connections, the first part: the virtual service. [`crate::choose`], [`crate::plan`] and [`crate::connect`] do the
+//! rest; between the parts, what is known of the connection waits in [`Tables::draft`].
 
 use crate::{
-    abi::{
-        Counter, Direction, Flow, Head, NO_SLOT, NextHop, Server, Service, ServiceKey, Tuple,
-        flow_flags, forwarding, service_flags, settings_flags,
-    },
-    checksum::Sum,
+    abi::{Counter, NO_SLOT, Service, ServiceKey, Tuple, settings_flags},
     connection,
-    connection::ticks,
     env::{Decision, Draft, Env, Tables},
     fault::{self, Fault},
-    half_open,
     ip::Ip,
     packet::Packet,
     parse::{self, Fragments, Segment},
-    persistence,
     pipeline::Verdict,
-    scheduler, tcp,
+    tcp,
 };
 
 /// The stage.
@@ -93,7 +86,7 @@ impl From<Counter> for Stop {
     }
 }
 
-/// Chooses the real server and begins both entries.
+/// Finds the virtual service and notes what is known of the connection.
 #[inline(always)]
 fn decide<P: Packet, A: Ip, E: Env + Tables<A>>(
     env: &E,
@@ -103,22 +96,13 @@ fn decide<P: Packet, A: Ip, E: Env + Tables<A>>(
     if A::ttl(&segment.ip) <= 1 {
         return Err(Stop::Fault(Fault::TTL_EXPIRED));
     }
-    let now = env.now();
-    let (id, server) = if service.persistence == 0 {
-        scheduler::choose(env, &service).ok_or(Counter::NoServer)?
-    } else {
-        persistence::choose(env, &service, segment.tuple.source, now)?
-    };
     env.draft(|draft| {
         draft.key = segment.tuple;
-        (draft.first_local, draft.locals) = (service.first_local, service.locals);
-        to_server(env, segment, &service, (id, &server), now, &mut draft.forth);
-        if tcp::is_half_open(draft.forth.head.state) {
-            draft.forth.half_open = half_open::take_slot(env, &draft.key);
-        }
+        draft.service = service;
+        draft.forth.head.state = connection::first_state(segment);
     })
     .ok_or(Counter::Internal)?;
-    Ok(Verdict::Next(A::PLAN))
+    Ok(Verdict::Next(A::CHOOSE))
 }
 
 /// The virtual service that this segment asks for a connection to.
@@ -133,7 +117,10 @@ fn service<P: Packet, A: Ip, E: Env + Tables<A>>(
         port: tuple.destination_port,
         protocol: tuple.protocol as u16,
     };
-    let service = env.service(&key).ok_or(Counter::NoService)?;
+    let service = by_mark::<A, E>(env)
+        .or_else(|| env.service(&key))
+        .or_else(|| of_all_ports(env, &key))
+        .ok_or(Counter::NoService)?;
     if segment.is_tcp() && !segment.opens() {
         let sloppy = env.settings_flags() & settings_flags::SLOPPY_TCP != 0;
         if !sloppy || segment.flags & tcp::flags::RST != 0 {
@@ -152,46 +139,20 @@ fn service<P: Packet, A: Ip, E: Env + Tables<A>>(
     Ok(service)
 }
 
-/// Fills in the entry of the client's packets: their destination is replaced by the real server's. With full NAT the
-/// source is replaced too, as soon as it is known.
+/// The service of the packet's firewall mark, which comes before all others (`ip_vs_service_find` in `ip_vs_ctl.c`).
 #[inline(always)]
-fn to_server<P: Packet, A: Ip, E: Env + Tables<A>>(
-    env: &E,
-    segment: &Segment<P, A>,
-    service: &Service,
-    (id, server): (u32, &Server),
-    now: u64,
-    flow: &mut Flow<A>,
-) {
-    let tuple = &segment.tuple;
-    let state = connection::first_state(segment);
-    let mut flags = 0;
-    if service.persistence != 0 {
-        flags |= flow_flags::CONTROLLED;
+fn by_mark<A: Ip, E: Env + Tables<A>>(env: &E) -> Option<Service> {
+    match env.mark() {
+        0 => None,
+        mark => Tables::<A>::service(env, &ServiceKey::of_mark(mark)),
     }
-    if service.flags & service_flags::ONE_PACKET != 0 {
-        flags |= flow_flags::ONE_PACKET;
+}
+
+/// The service of all ports of an address, which comes last.
+#[inline(always)]
+fn of_all_ports<A: Ip, E: Env + Tables<A>>(env: &E, key: &ServiceKey<A>) -> Option<Service> {
+    if env.settings_flags() & settings_flags::ALL_PORTS == 0 {
+        return None;
     }
-    if service.forwarding == forwarding::FULL_NAT {
-        flags |= flow_flags::FULL_NAT;
-    }
-    let address = A::narrow(server.address);
-    let addresses = tuple.destination.replaced_by(address, Sum::default());
-    let ports = Sum::default().replace(tuple.destination_port.to_be(), server.port.to_be());
-    *flow = Flow {
-        source: tuple.source,
-        destination: address,
-        source_port: tuple.source_port,
-        destination_port: server.port,
-        address_difference: addresses.fold(),
-        port_difference: ports.fold(),
-        hop: NextHop::NONE,
-        seen: ticks(now),
-        hop_checked: 0,
-        timeout: env.timeout(state),
-        server: id as u16,
-        half_open: NO_SLOT,
-        mtu: 0,
-        head: Head { state, direction: Direction::ToServer as u8, flags, reserved: 0 },
-    };
+    env.service(&ServiceKey { port: 0, ..*key })
 }

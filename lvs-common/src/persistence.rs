@@ -1,69 +1,146 @@
 //! Persistence: a client's connections stay with one server for the service's persistence time-out,
 //! which each new connection starts anew (`ip_vs_sched_persist` in `ip_vs_core.c`).
 //!
-//! First form: the template ends with its time, whether or not connections of the client go on. IPVS
-//! keeps it while such connections exist.
+//! A template whose time ends while connections refer to it goes on for a minute at a time, and from then on a new
+//! connection prolongs it by a minute only (`ip_vs_conn_expire` in `ip_vs_conn.c`). IPVS has a timer for that; here it is
+//! worked out when somebody looks, or when a connection leaves: the ends of the minutes are the same.
 
 use crate::{
-    abi::{Counter, Server, Service, Template, TemplateKey, server_flags},
-    env::{Env, InsertError, Tables},
+    abi::{Counter, Service, Template, TemplateKey, server_flags, settings_flags},
+    env::{Env, InsertError, Tables, TemplateHandle},
     ip::Ip,
-    scheduler,
+    scheduler::{self, NOBODY, Request},
 };
 
-/// The server for a new connection of `client`: the template's while it is valid, else one that the
-/// scheduler chooses and a new template remembers. A template's server keeps its clients at weight 0.
+const SECOND: u64 = 1_000_000_000;
+
+/// How much longer a template lives whose time has ended while connections refer to it, in seconds.
+const GRACE: u32 = 60;
+
+/// Who gets a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Choice {
+    /// The server's id.
+    pub id: u32,
+    /// The last bits of the [`Template::generation`] of the template that says so.
+    pub template: u8,
+}
+
+/// The server for a new connection: the template's while it is valid, else one that the
+/// scheduler chooses and a new template remembers. A template's server keeps its clients at weight 0, and when it is
+/// overloaded.
 #[inline(always)]
 pub fn choose<A: Ip, E: Env + Tables<A>>(
     env: &E,
     service: &Service,
-    client: A,
+    request: &Request<A>,
     now: u64,
-) -> Result<(u32, Server), Counter> {
+) -> Result<Choice, Counter> {
+    let client = request.source.masked(service.granularity);
     let key = TemplateKey { client, service: service.id };
-    let expires = now + u64::from(service.persistence) * 1_000_000_000;
     let found = env.template(&key);
-    if let Some(template) = found
-        && let Some(server) = valid(env, service, &template, now)
+    if let Some(handle) = &found
+        && let Some(choice) = valid::<A, E>(env, service, handle, now)
     {
-        extend(env, &key, template.server, expires)?;
-        return Ok((template.server, server));
+        return Ok(choice);
     }
-    let (id, server) = scheduler::choose(env, service).ok_or(Counter::NoServer)?;
-    let template = Template { expires, server: id, reserved: 0 };
+    let id = scheduler::choose(env, service, request);
+    if id == NOBODY {
+        return Err(Counter::NoServer);
+    }
+    let template = Template {
+        expires: now + u64::from(service.persistence) * SECOND,
+        connections: 0,
+        timeout: service.persistence,
+        server: id,
+        generation: env.random(),
+    };
+    let choice = Choice { id, template: template.generation as u8 };
     if found.is_some() {
         env.replace_template(&key, &template).map_err(|_| Counter::TableFull)?;
-        return Ok((id, server));
+        return Ok(choice);
     }
     match env.insert_template(&key, &template) {
-        Ok(()) => Ok((id, server)),
+        Ok(()) => Ok(choice),
         Err(InsertError::Full) => Err(Counter::TableFull),
         // Another CPU was faster with this client's other connection: both go where that one went.
         Err(InsertError::Exists) => {
-            let template = env.template(&key).ok_or(Counter::NoServer)?;
-            let server = env.server(template.server).ok_or(Counter::NoServer)?;
-            Ok((template.server, server))
+            let template = env.template(&key).ok_or(Counter::NoServer)?.load();
+            Ok(Choice { id: template.server, template: template.generation as u8 })
         }
     }
 }
 
-/// The template's server, if its time has not ended and the server still belongs to the service.
+/// What the template says, if its time has not ended and the server still belongs to the service (`ip_vs_check_template`
+/// in `ip_vs_conn.c`). Prolongs it.
 #[inline(always)]
-fn valid<E: Env>(env: &E, service: &Service, template: &Template, now: u64) -> Option<Server> {
-    if now > template.expires {
+fn valid<A: Ip, E: Env + Tables<A>>(
+    env: &E,
+    service: &Service,
+    handle: &<E as Tables<A>>::Template,
+    now: u64,
+) -> Option<Choice> {
+    let template = handle.load();
+    let over = now > template.expires;
+    if over && template.connections == 0 {
         return None;
     }
     let server = env.server(template.server)?;
-    (server.flags & server_flags::AVAILABLE != 0 && server.service == service.id).then_some(server)
+    if server.flags & server_flags::AVAILABLE == 0 || server.service != service.id {
+        return None;
+    }
+    if server.weight == 0 && env.settings_flags() & settings_flags::EXPIRE_QUIESCENT != 0 {
+        return None;
+    }
+    let timeout = if over { GRACE } else { template.timeout };
+    handle.prolong(now + u64::from(timeout) * SECOND, timeout);
+    Some(Choice { id: template.server, template: template.generation as u8 })
 }
 
+/// A new connection refers to its template.
 #[inline(always)]
-fn extend<A: Ip, E: Tables<A>>(
+pub fn enter<A: Ip, E: Env + Tables<A>>(env: &E, client: A, server: u32, generation: u8) {
+    if let Some(handle) = template(env, client, server, generation) {
+        handle.add_connections(1);
+    }
+}
+
+/// A connection that ended at `ended` (ns) no longer refers to its template.
+#[inline(always)]
+pub fn leave<A: Ip, E: Env + Tables<A>>(
     env: &E,
-    key: &TemplateKey<A>,
+    client: A,
     server: u32,
-    expires: u64,
-) -> Result<(), Counter> {
-    let template = Template { expires, server, reserved: 0 };
-    env.replace_template(key, &template).map_err(|_| Counter::TableFull)
+    generation: u8,
+    ended: u64,
+) {
+    let Some(handle) = template(env, client, server, generation) else { return };
+    let template = handle.load();
+    if template.expires < ended {
+        let grace = u64::from(GRACE) * SECOND;
+        let minutes = (ended - template.expires).div_ceil(grace);
+        handle.prolong(template.expires + minutes * grace, GRACE);
+    }
+    handle.add_connections(0_u32.wrapping_sub(1));
+}
+
+/// The template of a connection, unless another one is there by now.
+#[inline(always)]
+fn template<A: Ip, E: Env + Tables<A>>(
+    env: &E,
+    client: A,
+    server: u32,
+    generation: u8,
+) -> Option<<E as Tables<A>>::Template> {
+    let of = env.server(server)?;
+    let key = TemplateKey { client: client.masked(of.granularity), service: of.service };
+    let handle = env.template(&key)?;
+    (handle.load().generation as u8 == generation).then_some(handle)
+}
+
+/// Whether a template has ended: what the controller collects.
+#[inline(always)]
+#[must_use]
+pub const fn ended(template: &Template, now: u64) -> bool {
+    now > template.expires && template.connections == 0
 }

@@ -4,11 +4,11 @@
 //! fast ──► redirect                                            known connection, nothing to decide
 //!   ├────► sort ────► as fast, fragment, icmp                  VLAN tags, options, all that is not plain
 //!   ├────► follow ──► redirect, pass to the stack              state, next hop or end need a look
-//!   ├────► open ────► plan ──► connect ► redirect, pass        no connection yet
+//!   ├────► open ► choose ► plan ► connect ► redirect, pass     no connection yet
 //!   └────► pass                                                not ours
 //!          fragment ► follow (first one), redirect, pass       fragments
 //!          icmp ────► redirect, pass                           errors about connections
-//! follow, open, plan, connect ► fault ► the packet's sender gets an ICMP error
+//! follow, open, choose, plan, connect ► fault ► the packet's sender gets an ICMP error
 //! ```
 //!
 //! In the kernel each stage is a program and the arrows are tail calls: the fast path stays small, and the verifier
@@ -16,7 +16,7 @@
 
 use crate::{
     abi::{Counter, Fate, Stage, V4, V6},
-    connect,
+    choose, connect,
     env::Env,
     fast, fault, follow, fragment, icmp, open,
     packet::Packet,
@@ -61,6 +61,8 @@ pub fn stage<P: Packet, E: Env>(stage: Stage, packet: &mut P, env: &E) -> Verdic
         Stage::Follow6 => follow::follow::<P, V6, E>(packet, env),
         Stage::Open4 => open::open::<P, V4, E>(packet, env),
         Stage::Open6 => open::open::<P, V6, E>(packet, env),
+        Stage::Choose4 => choose::choose::<V4, E>(env),
+        Stage::Choose6 => choose::choose::<V6, E>(env),
         Stage::Plan4 => plan::plan::<P, V4, E>(packet, env),
         Stage::Plan6 => plan::plan::<P, V6, E>(packet, env),
         Stage::Connect4 => connect::connect::<P, V4, E>(packet, env),

@@ -1,4 +1,4 @@
-//! New connections, the second part: the ways in both directions. They are looked up before anything is inserted: no
+//! New connections, the third part: the ways in both directions. They are looked up before anything is inserted: no
 //! connection is made to or for somebody that cannot be reached.
 
 use crate::{
@@ -8,11 +8,13 @@ use crate::{
     env::{Draft, Env, Tables},
     fault::Fault,
     forward::{self, Fate, Heading, Way},
+    half_open,
     ip::Ip,
     open::{self, Stop},
     packet::Packet,
     parse::{self, Fragments, Segment},
     pipeline::Verdict,
+    tcp,
 };
 
 /// How long a reply to a one-packet connection is expected, in seconds. IPVS has no such time, for it does not
@@ -29,6 +31,9 @@ pub fn plan<P: Packet, A: Ip, E: Env + Tables<A>>(packet: &P, env: &E) -> Verdic
         Err(verdict) => return verdict,
     };
     env.draft(|draft| {
+        if tcp::is_half_open(draft.forth.head.state) {
+            draft.forth.half_open = half_open::take_slot(env, &draft.key);
+        }
         let result = ways(packet, env, &segment, draft);
         open::finish(env, &segment, draft, result)
     })

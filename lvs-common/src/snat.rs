@@ -23,33 +23,34 @@ pub fn insert_reply<A: Ip, E: Env + Tables<A>>(
     draft: &mut Draft<A>,
     now: u64,
 ) -> Result<(), Counter> {
-    let Draft { forth: flow, back, key, reply_key, first_local, locals } = draft;
+    let Draft { forth: flow, back, key, reply_key, service } = draft;
+    let (first_local, locals) = (service.first_local, service.locals);
     let (client, client_port) = (flow.source, flow.source_port);
     let addresses = Sum::default().add(back.address_difference);
     let ports_difference = Sum::default().add(back.port_difference);
     let ports = env.ports();
-    let own = if *locals == 0 {
+    let own = if locals == 0 {
         env.interface(flow.hop.interface, A::of_interface).ok_or(Counter::NotAttached)?
     } else {
         A::UNSPECIFIED
     };
-    if *locals == 0 && own.is_unspecified() {
+    if locals == 0 && own.is_unspecified() {
         return Err(Counter::NoLocalAddress);
     }
     if ports == 0 {
         return Err(Counter::NoPort);
     }
     let turn = env.take_port_turn(flow.server.into()).ok_or(Counter::Internal)?;
-    let count = if *locals == 0 { 1 } else { *locals };
+    let count = if locals == 0 { 1 } else { locals };
     // Each turn is another pair of address and port; the addresses take turns first.
     let pairs = u64::from(ports) * u64::from(count);
     let mut index = turn.checked_rem(pairs).unwrap_or_default() as u32;
     let mut found = false;
     for _ in 0..TRIES {
-        let local = if *locals == 0 {
+        let local = if locals == 0 {
             own
         } else {
-            let slot = *first_local + index.checked_rem(count).unwrap_or_default();
+            let slot = first_local + index.checked_rem(count).unwrap_or_default();
             A::narrow(env.local(slot).ok_or(Counter::Internal)?)
         };
         let place = index.checked_div(count).unwrap_or_default();

@@ -4,7 +4,7 @@
 
 use aya_ebpf::{EbpfContext as _, helpers::generated, macros::xdp, programs::XdpContext};
 use lvs_common::{
-    abi::{Clock, Tuple, V4, V6},
+    abi::{COLLECTED_AT_ONCE, Clock, Tuple, V4, V6},
     connection,
     env::{Env as _, Tables},
     ip::Ip,
@@ -26,9 +26,6 @@ fn xlvs_clock(ctx: XdpContext) -> u32 {
     unsafe { clock.write(Clock { now: env.now(), monotonic }) };
     0
 }
-
-/// Keys in a frame at most: as many as fit into a page with the kernel's own needs.
-const MOST: usize = 64;
 
 /// Ends the IPv4 connections whose keys follow the Ethernet header if they are over; returns how many were.
 #[xdp(frags)]
@@ -86,7 +83,7 @@ where
     let env = KernelEnv::new(ctx.as_ptr(), 0);
     let now = env.now();
     let mut collected = 0;
-    for index in 0..MOST {
+    for index in 0..COLLECTED_AT_ONCE {
         let Some(key) = key(wire::ETH_LEN + index * size_of::<Tuple<A>>()) else { break };
         if connection::collect(&env, &key, now) {
             collected += 1;

@@ -1,7 +1,7 @@
 //! [`Env`] on maps and helpers: the one place that calls them.
 
 use core::{
-    ffi::c_void,
+    ffi::{c_long, c_void},
     mem::offset_of,
     ptr::{self, NonNull},
 };
@@ -13,11 +13,11 @@ use aya_ebpf::{
 };
 use lvs_common::{
     abi::{
-        Counter, Direction, Flow, Fragment, FragmentKey, Interface, Mark, Neighbour, Server,
-        Service, ServiceKey, Settings, Statistics, Template, TemplateKey, Tuple, V4, V6,
-        neighbour_state,
+        Counter, Destination, DestinationKey, Direction, Flow, Fragment, FragmentKey, Interface,
+        Load, MEMBERS_EACH, Mark, Neighbour, Run, Server, Service, ServiceKey, Settings,
+        Statistics, Template, TemplateKey, Tuple, V4, V6, neighbour_state,
     },
-    env::{Decision, Draft, Env, InsertError, Route, Tables},
+    env::{Decision, Draft, Env, InsertError, Route, Step, Tables},
     fault::Fault,
 };
 
@@ -26,11 +26,12 @@ use crate::{
     fib::route,
     flow::{KernelFlow, key_words},
     maps::{
-        CONNECTIONS4, CONNECTIONS6, COUNTERS, CURSORS, DRAFT4, DRAFT6, FILTER, FRAGMENTS4,
-        FRAGMENTS6, HALF_OPEN4, HALF_OPEN6, INTERFACES, LOADS, LOCALS, MEMBERS, NEIGHBOURS4,
-        NEIGHBOURS6, NOTES, Notes, PORTS, SCHEDULERS, SERVERS, SERVICES4, SERVICES6, SETTINGS,
-        STATISTICS, TEMPLATES4, TEMPLATES6,
+        CONNECTIONS4, CONNECTIONS6, COUNTERS, CURSORS, DESTINATIONS, DRAFT4, DRAFT6, FILTER,
+        FRAGMENTS4, FRAGMENTS6, HALF_OPEN4, HALF_OPEN6, INTERFACES, LOADS, LOCALS, MEMBERS,
+        NEIGHBOURS4, NEIGHBOURS6, NOTES, Notes, PORTS, RUNS, SCHEDULERS, SERVERS, SERVICES4,
+        SERVICES6, SETTINGS, STATISTICS, TEMPLATES4, TEMPLATES6,
     },
+    remembered::{KernelDestination, KernelTemplate},
     trace,
 };
 
@@ -51,17 +52,31 @@ pub(crate) fn redirect(interface: u32) -> i32 {
     unsafe { generated::bpf_redirect(interface, 0) as i32 }
 }
 
+/// The callback of `bpf_loop`: the verifier walks it once, however often it runs. Steps need maps only, not the packet.
+extern "C" fn once<S: Step<KernelEnv>>(index: u32, step: *mut S) -> c_long {
+    // SAFETY: what `repeat` gave to the helper.
+    let step = unsafe { &mut *step };
+    c_long::from(!step.step(&KernelEnv::new(ptr::null_mut(), 0), index))
+}
+
 /// The surroundings of a packet.
 pub(crate) struct KernelEnv {
     ctx: *mut c_void,
     ingress: u32,
+    mark: u32,
 }
 
 impl KernelEnv {
     /// For the packet in `ctx`, an XDP or a TC context, that came in on the interface `ingress`.
     #[inline(always)]
     pub(crate) const fn new(ctx: *mut c_void, ingress: u32) -> Self {
-        Self { ctx, ingress }
+        Self { ctx, ingress, mark: 0 }
+    }
+
+    /// For a packet that carries this firewall mark.
+    #[inline(always)]
+    pub(crate) const fn with_mark(self, mark: u32) -> Self {
+        Self { mark, ..self }
     }
 }
 
@@ -90,6 +105,7 @@ macro_rules! tables {
      $fragments:ident, $neighbours:ident) => {
         impl Tables<$family> for KernelEnv {
             type Flow = KernelFlow<$family>;
+            type Template = KernelTemplate;
 
             #[inline(always)]
             fn flow(&self, key: &Tuple<$family>) -> Option<KernelFlow<$family>> {
@@ -157,8 +173,8 @@ macro_rules! tables {
             }
 
             #[inline(always)]
-            fn template(&self, key: &TemplateKey<$family>) -> Option<Template> {
-                copied($templates.get_ptr(key))
+            fn template(&self, key: &TemplateKey<$family>) -> Option<KernelTemplate> {
+                NonNull::new($templates.get_ptr_mut(key)?).map(KernelTemplate)
             }
 
             #[inline(always)]
@@ -223,6 +239,8 @@ tables!(V4, CONNECTIONS4, DRAFT4, HALF_OPEN4, 0, SERVICES4, TEMPLATES4, FRAGMENT
 tables!(V6, CONNECTIONS6, DRAFT6, HALF_OPEN6, 1, SERVICES6, TEMPLATES6, FRAGMENTS6, NEIGHBOURS6);
 
 impl Env for KernelEnv {
+    type Destination = KernelDestination;
+
     #[inline(always)]
     fn now(&self) -> u64 {
         // The kernel makes one load of this helper; even its coarse clock takes a call and 12 ns, a quarter of what a
@@ -240,6 +258,11 @@ impl Env for KernelEnv {
     #[inline(always)]
     fn ingress(&self) -> u32 {
         self.ingress
+    }
+
+    #[inline(always)]
+    fn mark(&self) -> u32 {
+        self.mark
     }
 
     #[inline(always)]
@@ -286,14 +309,45 @@ impl Env for KernelEnv {
     }
 
     #[inline(always)]
-    fn member(&self, slot: u32) -> Option<u32> {
-        copied(MEMBERS.get_ptr(slot))
+    fn load(&self, id: u32) -> Option<Load> {
+        copied(LOADS.get_ptr(id))
     }
 
     #[inline(always)]
-    fn take_turn(&self, service: u32) -> Option<u64> {
+    fn member(&self, place: u32) -> Option<u32> {
+        let each = MEMBERS_EACH as u32;
+        let element = MEMBERS.get_ptr(place / each)?.cast::<u16>();
+        // SAFETY: one of the numbers of the element.
+        let number = unsafe { element.add((place % each) as usize) };
+        copied(Some(number)).map(u32::from)
+    }
+
+    #[inline(always)]
+    fn run(&self, slot: u32) -> Option<Run> {
+        copied(RUNS.get_ptr(slot))
+    }
+
+    #[inline(always)]
+    fn destination(&self, key: &DestinationKey) -> Option<KernelDestination> {
+        NonNull::new(DESTINATIONS.get_ptr_mut(key)?).map(KernelDestination)
+    }
+
+    #[inline(always)]
+    fn add_destination(&self, key: &DestinationKey, destination: &Destination) {
+        let _full_is_never = DESTINATIONS.insert(key, destination, u64::from(BPF_ANY));
+    }
+
+    #[inline(always)]
+    fn repeat<S: Step<Self>>(&self, times: u32, step: &mut S) {
+        let callback = once::<S> as *mut c_void;
+        // SAFETY: the callback takes an index and the pointer that is given here, which outlives the call.
+        unsafe { generated::bpf_loop(times, callback, ptr::from_mut(step).cast(), 0) };
+    }
+
+    #[inline(always)]
+    fn take_turn(&self, state: u32) -> Option<u64> {
         // `turn` is the first field.
-        Some(fetch_add(SCHEDULERS.get_ptr_mut(service)?.cast(), 1))
+        Some(fetch_add(SCHEDULERS.get_ptr_mut(state)?.cast(), 1))
     }
 
     #[inline(always)]
@@ -304,10 +358,18 @@ impl Env for KernelEnv {
     }
 
     #[inline(always)]
-    fn add_load(&self, server: u32, difference: u64) {
+    fn add_load(&self, server: u32, difference: u64) -> u64 {
+        // `inactive` and `active` are the first 64 bits.
+        LOADS.get_ptr_mut(server).map_or(0, |load| fetch_add(load.cast(), difference))
+    }
+
+    #[inline(always)]
+    fn set_overload(&self, server: u32, threshold: u32) {
         if let Some(load) = LOADS.get_ptr_mut(server) {
-            // `inactive` and `active` are the first 64 bits.
-            fetch_add(load.cast(), difference);
+            // SAFETY: no access, only the field's address inside the valid element.
+            let overload = unsafe { ptr::addr_of_mut!((*load).overload) };
+            // SAFETY: valid and aligned; a whole word.
+            unsafe { overload.write_volatile(threshold) };
         }
     }
 

@@ -13,7 +13,7 @@ use crate::atomic::compare_exchange;
 /// packet, even if another CPU deletes the entry.
 pub(crate) struct KernelFlow<A>(pub(crate) NonNull<Flow<A>>);
 
-/// Stores one field of an entry.
+/// Stores one field of an entry that a handle points to.
 macro_rules! store {
     ($flow:expr, $($field:ident).+, $value:expr) => {
         // SAFETY: the pointer comes from a map look-up in this run and is valid and aligned. Other CPUs
@@ -22,6 +22,8 @@ macro_rules! store {
         unsafe { ptr::write_volatile(ptr::addr_of_mut!((*$flow.0.as_ptr()).$($field).+), $value) }
     };
 }
+
+pub(crate) use store;
 
 impl<A: Copy> FlowHandle<A> for KernelFlow<A> {
     #[inline(always)]

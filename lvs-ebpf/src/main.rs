@@ -16,6 +16,7 @@ mod frame;
 mod log;
 mod maps;
 mod packet;
+mod remembered;
 mod trace;
 
 use aya_ebpf::{
@@ -100,7 +101,7 @@ fn xlvs_tc(ctx: TcContext) -> i32 {
     if linear < wanted && ctx.pull_data(wanted).is_err() {
         return TC_NEXT;
     }
-    let env = KernelEnv::new(ctx.as_ptr(), skb.ifindex);
+    let env = KernelEnv::new(ctx.as_ptr(), skb.ifindex).with_mark(skb.mark);
     let verdict = pipeline::enter(&TcPacket::new(&ctx), &env);
     tc_action(&ctx, &env, verdict)
 }
@@ -163,8 +164,8 @@ macro_rules! stages {
             #[classifier]
             fn $tc(ctx: TcContext) -> i32 {
                 // SAFETY: the kernel passes a valid context.
-                let interface = unsafe { (*ctx.skb.skb).ifindex };
-                let env = KernelEnv::new(ctx.as_ptr(), interface);
+                let skb = unsafe { &*ctx.skb.skb };
+                let env = KernelEnv::new(ctx.as_ptr(), skb.ifindex).with_mark(skb.mark);
                 let verdict = pipeline::stage(Stage::$stage, &mut TcPacket::new(&ctx), &env);
                 tc_action(&ctx, &env, verdict)
             }
@@ -178,6 +179,8 @@ stages! {
     xlvs_follow6 xlvs_tc_follow6 Follow6;
     xlvs_open4 xlvs_tc_open4 Open4;
     xlvs_open6 xlvs_tc_open6 Open6;
+    xlvs_choose4 xlvs_tc_choose4 Choose4;
+    xlvs_choose6 xlvs_tc_choose6 Choose6;
     xlvs_plan4 xlvs_tc_plan4 Plan4;
     xlvs_plan6 xlvs_tc_plan6 Plan6;
     xlvs_conn4 xlvs_tc_conn4 Connect4;

@@ -8,9 +8,10 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use lvs_common::abi::{
-    Clock, Counter, DEFAULT_CONNECTIONS, FILTER_WORDS, Flow, Fragment, FragmentKey, Interface,
-    Load, MAX_FRAGMENTS, MAX_INTERFACES, MAX_LOCALS, MAX_MEMBERS, MAX_NEIGHBOURS, MAX_PORTS,
-    MAX_SERVERS, MAX_SERVICES, MAX_TEMPLATES, Neighbour, SchedulerState, Server, Service,
+    Clock, Counter, DEFAULT_CONNECTIONS, DEFAULT_MEMBERS, Destination, DestinationKey,
+    FILTER_WORDS, Flow, Fragment, FragmentKey, Interface, Load, MAX_DESTINATIONS, MAX_FRAGMENTS,
+    MAX_INTERFACES, MAX_KEYS, MAX_LOCALS, MAX_NEIGHBOURS, MAX_PORTS, MAX_RUNS, MAX_SERVERS,
+    MAX_STATES, MAX_TEMPLATES, MEMBERS_EACH, Neighbour, Run, SchedulerState, Server, Service,
     ServiceKey, Settings, Stage, Statistics, Template, TemplateKey, Tuple, V4, V6, half_open_slots,
 };
 use lvs_common::env::Draft;
@@ -19,7 +20,7 @@ const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
 /// Two entries per connection; the controller sets the number before it loads the object.
 const FLOWS: usize = 2 * DEFAULT_CONNECTIONS as usize;
 const HALF_OPEN: usize = half_open_slots(DEFAULT_CONNECTIONS) as usize;
-const SERVICES: usize = MAX_SERVICES as usize;
+const KEYS: usize = MAX_KEYS as usize;
 const TEMPLATES: usize = MAX_TEMPLATES as usize;
 const FRAGMENTS: usize = MAX_FRAGMENTS as usize;
 const NEIGHBOURS: usize = MAX_NEIGHBOURS as usize;
@@ -65,8 +66,8 @@ same!(Service, Template, Fragment, u32);
 families! {
     /// Connections: two entries each, one per direction.
     CONNECTIONS4 CONNECTIONS6: HashMap<Tuple, FlowOf, FLOWS, NO_PREALLOC>;
-    /// Virtual services by address, port and protocol.
-    SERVICES4 SERVICES6: HashMap<ServiceKey, Service, SERVICES>;
+    /// Virtual services by address, port and protocol, or by firewall mark.
+    SERVICES4 SERVICES6: HashMap<ServiceKey, Service, KEYS, NO_PREALLOC>;
     /// Persistence templates.
     TEMPLATES4 TEMPLATES6: HashMap<TemplateKey, Template, TEMPLATES, NO_PREALLOC>;
     /// The ports of datagrams whose first fragment has passed.
@@ -103,13 +104,26 @@ pub(crate) static SERVERS: Array<Server, { MAX_SERVERS as usize }> = Array::new(
 #[btf_map]
 pub(crate) static LOADS: Array<Load, { MAX_SERVERS as usize }> = Array::new();
 
-/// Member lists: runs of server ids that services point at.
+/// Lists and buckets of server ids that services and runs point at. The controller sets the number before it loads the
+/// object.
 #[btf_map]
-pub(crate) static MEMBERS: Array<u32, { MAX_MEMBERS as usize }> = Array::new();
+pub(crate) static MEMBERS: Array<[u16; MEMBERS_EACH], { DEFAULT_MEMBERS as usize }> = Array::new();
 
-/// What schedulers remember, by service id.
+/// Parts of wrr's rounds.
 #[btf_map]
-pub(crate) static SCHEDULERS: Array<SchedulerState, SERVICES> = Array::new();
+pub(crate) static RUNS: Array<Run, { MAX_RUNS as usize }> = Array::new();
+
+/// What schedulers remember; services point at it.
+#[btf_map]
+pub(crate) static SCHEDULERS: Array<SchedulerState, { MAX_STATES as usize }> = Array::new();
+
+/// Which servers lblc and lblcr have sent a destination to.
+#[btf_map]
+pub(crate) static DESTINATIONS: LruHashMap<
+    DestinationKey,
+    Destination,
+    { MAX_DESTINATIONS as usize },
+> = LruHashMap::new();
 
 /// Local addresses of full NAT: runs that services point at.
 #[btf_map]

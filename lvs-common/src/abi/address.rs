@@ -35,6 +35,9 @@ pub trait Address:
     fn narrow(wide: [u8; 16]) -> Self;
     /// Whether all bytes are zero.
     fn is_unspecified(self) -> bool;
+    /// As much of the address as persistence tells apart: see [`Service::granularity`](super::Service::granularity).
+    #[must_use]
+    fn masked(self, granularity: u32) -> Self;
 }
 
 impl Address for V4 {
@@ -71,6 +74,11 @@ impl Address for V4 {
     #[inline(always)]
     fn is_unspecified(self) -> bool {
         u32::from_ne_bytes(self) == 0
+    }
+
+    #[inline(always)]
+    fn masked(self, granularity: u32) -> Self {
+        (u32::from_ne_bytes(self) & granularity).to_ne_bytes()
     }
 }
 
@@ -115,6 +123,17 @@ impl Address for V6 {
     fn is_unspecified(self) -> bool {
         let [a, b, c, d] = words(self);
         a | b | c | d == 0
+    }
+
+    #[inline(always)]
+    fn masked(self, granularity: u32) -> Self {
+        let mut left = granularity;
+        zerocopy::transmute!(words(self).map(|word| {
+            let bits = if left > 32 { 32 } else { left };
+            left -= bits;
+            let mask = if bits == 0 { 0 } else { u32::MAX << (32 - bits) };
+            word & mask.to_be()
+        }))
     }
 }
 

@@ -97,8 +97,9 @@ pub struct Head {
     pub direction: u8,
     /// Bits of [`flow_flags`].
     pub flags: u8,
-    /// Always zero.
-    pub reserved: u8,
+    /// Of a connection that a template controls: the last eight bits of its
+    /// [`generation`](super::Template::generation).
+    pub template: u8,
 }
 
 impl Head {
@@ -174,6 +175,18 @@ impl<A: Address> Flow<A> {
         let idle = ticks(now).wrapping_sub(self.seen);
         // Another CPU's clock may be a tick ahead.
         idle > self.timeout.wrapping_mul(TICKS_PER_SECOND) && idle < u32::MAX - 16
+    }
+
+    /// When the entry's time ended, or `now` if it has not (ns).
+    #[inline(always)]
+    #[must_use]
+    pub const fn end(&self, now: u64) -> u64 {
+        if !self.ended(now) {
+            return now;
+        }
+        let idle = ticks(now).wrapping_sub(self.seen);
+        let over = idle.wrapping_sub(self.timeout.wrapping_mul(TICKS_PER_SECOND));
+        now.wrapping_sub((over as u64) << 20)
     }
 
     /// Whether the packets of this flow go to the real server.

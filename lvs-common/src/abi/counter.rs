@@ -69,11 +69,13 @@ pub enum Counter {
     ErrorLimited = 24,
     /// Passed: a tagged frame on an interface with VLAN devices, one of which takes it.
     VlanDevice = 25,
+    /// Dropped: the connection's real server was removed; should it come back, the connection goes on.
+    ServerGone = 26,
 }
 
 impl Counter {
     /// All counters in the order of their index.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::NotIp,
         Self::OtherProtocol,
         Self::ExtensionHeader,
@@ -100,6 +102,7 @@ impl Counter {
         Self::ErrorSent,
         Self::ErrorLimited,
         Self::VlanDevice,
+        Self::ServerGone,
     ];
 
     /// What becomes of the packets that it counts.
@@ -118,6 +121,7 @@ impl Counter {
             | Self::HandedToStack
             | Self::VlanDevice => Fate::Passed,
             Self::NoServer
+            | Self::ServerGone
             | Self::TableFull
             | Self::TupleInUse
             | Self::NoPort
@@ -164,6 +168,7 @@ impl Counter {
             Self::ErrorSent => "note-error-sent",
             Self::ErrorLimited => "note-error-limited",
             Self::VlanDevice => "pass-vlan-device",
+            Self::ServerGone => "drop-server-gone",
         }
     }
 }

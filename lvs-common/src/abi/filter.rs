@@ -19,6 +19,10 @@ pub struct Mark {
 }
 
 impl Mark {
+    /// Set if a destination alone may not tell whether a packet is ours: there are services that take all ports of an
+    /// address, or that go by firewall marks. (The place of nothing at all.)
+    pub const WIDE: Self = Self { word: 0, bit: 0 };
+
     /// The place of an address, a port (host order) and a protocol.
     #[inline(always)]
     #[must_use]

@@ -24,13 +24,16 @@ pub use filter::{FILTER_WORDS, Mark};
 pub use fragment::{Fragment, FragmentKey};
 pub use interface::{Interface, Neighbour, interface_flags, neighbour_state};
 pub use server::{Load, Server, Statistics, server_flags};
-pub use service::{SchedulerState, Service, ServiceKey, forwarding, scheduler, service_flags};
+pub use service::{
+    Destination, DestinationKey, REPLICAS, Run, SchedulerState, Service, ServiceKey, forwarding,
+    scheduler, service_flags,
+};
 pub use settings::{Clock, Settings, settings_flags};
 pub use stage::Stage;
 pub use template::{Template, TemplateKey};
 
-/// Version of all layouts and map names in this module; part of the pin directory's path (`v2`).
-pub const ABI_VERSION: u32 = 2;
+/// Version of all layouts and map names in this module; part of the pin directory's path (`v3`).
+pub const ABI_VERSION: u32 = 3;
 
 /// Virtual services that fit, also the bound of [`Service::id`].
 pub const MAX_SERVICES: u32 = 4096;
@@ -38,8 +41,27 @@ pub const MAX_SERVICES: u32 = 4096;
 /// Real servers of all services that fit; the bound of a server id.
 pub const MAX_SERVERS: u32 = 65_536;
 
-/// Slots for member lists: twice the servers, so that a new list never overwrites the one in use.
-pub const MAX_MEMBERS: u32 = 2 * MAX_SERVERS;
+/// Server ids in an element of `MEMBERS`: an array's elements are eight bytes at least.
+pub const MEMBERS_EACH: usize = 4;
+
+/// Elements of `MEMBERS` unless the configuration asks for more: room for twice the servers, so that a new list never
+/// overwrites the one in use.
+pub const DEFAULT_MEMBERS: u32 = 2 * MAX_SERVERS / MEMBERS_EACH as u32;
+
+/// Elements of `MEMBERS` at most: 32 MiB.
+pub const MAX_MEMBERS: u32 = 1 << 22;
+
+/// Elements of `RUNS`.
+pub const MAX_RUNS: u32 = 2 * MAX_SERVERS;
+
+/// States of schedulers: twice the services, so that a new one never overwrites the one in use.
+pub const MAX_STATES: u32 = 2 * MAX_SERVICES;
+
+/// Keys of services of each family that fit: those of marks are many for one service.
+pub const MAX_KEYS: u32 = 131_072;
+
+/// Destinations that lblc and lblcr remember, of all services; the one longest unused gives way.
+pub const MAX_DESTINATIONS: u32 = 65_536;
 
 /// Slots for the local addresses of full NAT.
 pub const MAX_LOCALS: u32 = 65_536;
@@ -62,6 +84,9 @@ pub const MAX_FRAGMENTS: u32 = 16_384;
 /// Neighbours in use that the controller can be told of.
 pub const MAX_NEIGHBOURS: u32 = 16_384;
 
+/// Keys that a collecting program takes at once: the verifier walks all it does for one as often.
+pub const COLLECTED_AT_ONCE: usize = 16;
+
 /// How many of so many connections may be half open: a quarter. An odd number: a flood goes through the ring in
 /// steps of a few slots (`half_open::take_slot`), and so comes to each of them in turn.
 #[must_use]
@@ -82,11 +107,14 @@ mod pod {
         };
     }
     use super::{
-        Clock, Flow, Fragment, FragmentKey, Interface, Load, Neighbour, SchedulerState, Server,
-        Service, ServiceKey, Settings, Statistics, Template, TemplateKey, Tuple, V4, V6,
+        Clock, Destination, DestinationKey, Flow, Fragment, FragmentKey, Interface, Load,
+        Neighbour, Run, SchedulerState, Server, Service, ServiceKey, Settings, Statistics,
+        Template, TemplateKey, Tuple, V4, V6,
     };
     pod!(
         Clock,
+        Destination,
+        DestinationKey,
         Flow<V4>,
         Flow<V6>,
         Fragment,
@@ -96,6 +124,7 @@ mod pod {
         Load,
         Neighbour<V4>,
         Neighbour<V6>,
+        Run,
         SchedulerState,
         Server,
         Service,

@@ -25,6 +25,12 @@ pub struct Server {
     pub weight: u32,
     /// [`Service::id`](super::Service::id) of the service that it belongs to.
     pub service: u32,
+    /// Upper threshold: with so many connections the server is overloaded; 0 for none.
+    pub upper: u32,
+    /// Lower threshold: with fewer connections it is no longer; 0 for three quarters of the upper one.
+    pub lower: u32,
+    /// [`Service::granularity`](super::Service::granularity) of its service.
+    pub granularity: u32,
 }
 
 /// The connections of a server, shared by all CPUs: an element of `LOADS`. The first two fields change by one
@@ -38,6 +44,10 @@ pub struct Load {
     pub inactive: u32,
     /// Connections in `ESTABLISHED`, `SYN_SENT`, `SYN_RECV` and `SYNACK` (ipvsadm's `ActiveConn`).
     pub active: u32,
+    /// The upper threshold that the server has reached; 0 while it is not overloaded.
+    pub overload: u32,
+    /// Always zero.
+    pub reserved: u32,
     /// Full NAT: how many source ports have been asked for; the next search starts there.
     pub port_cursor: u64,
 }
@@ -47,6 +57,13 @@ impl Load {
     pub const INACTIVE: u64 = 1;
     /// What one active connection adds.
     pub const ACTIVE: u64 = 1 << 32;
+
+    /// All connections that the first 64 bits count.
+    #[inline(always)]
+    #[must_use]
+    pub const fn total(counts: u64) -> u32 {
+        (counts as u32).wrapping_add((counts >> 32) as u32)
+    }
 }
 
 /// What one CPU has counted for a server: an element of the per-CPU array `STATISTICS`. Bytes are

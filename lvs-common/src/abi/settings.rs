@@ -7,6 +7,15 @@ pub mod settings_flags {
     /// Any TCP segment but a reset may open a connection, as with IPVS's sysctl `sloppy_tcp`: to take over the
     /// connections of another balancer.
     pub const SLOPPY_TCP: u32 = 1;
+    /// Packets of a connection whose server was removed end it, instead of being dropped until the server comes back
+    /// (sysctl `expire_nodest_conn`).
+    pub const EXPIRE_NODEST: u32 = 2;
+    /// A template whose server has weight 0 has ended (sysctl `expire_quiescent_template`).
+    pub const EXPIRE_QUIESCENT: u32 = 4;
+    /// There are services that take all ports of an address.
+    pub const ALL_PORTS: u32 = 8;
+    /// There are services by firewall mark, which the TC program finds by the packet's own mark too.
+    pub const MARKS: u32 = 16;
 }
 
 /// Settings of the data path.

@@ -34,11 +34,15 @@ pub enum Stage {
     Connect4 = 13,
     /// The same for IPv6.
     Connect6 = 14,
+    /// A new IPv4 connection has found its service; now for its real server.
+    Choose4 = 15,
+    /// The same for IPv6.
+    Choose6 = 16,
 }
 
 impl Stage {
     /// All stages in the order of their numbers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Sort,
         Self::Follow4,
         Self::Follow6,
@@ -54,6 +58,8 @@ impl Stage {
         Self::Plan6,
         Self::Connect4,
         Self::Connect6,
+        Self::Choose4,
+        Self::Choose6,
     ];
 
     /// The name of its program is this behind `xlvs_` (XDP) or `xlvs_tc_`; a kernel name has 15 characters.
@@ -75,6 +81,8 @@ impl Stage {
             Self::Plan6 => "plan6",
             Self::Connect4 => "conn4",
             Self::Connect6 => "conn6",
+            Self::Choose4 => "choose4",
+            Self::Choose6 => "choose6",
         }
     }
 }

@@ -5,12 +5,15 @@ use std::{collections::HashMap, rc::Rc, vec::Vec};
 
 use crate::{
     abi::{
-        Counter, Direction, Flow, Fragment, FragmentKey, Head, Interface, Load, Mark, NO_SLOT,
-        NextHop, Server, Service, ServiceKey, Settings, Statistics, Template, TemplateKey, Tuple,
-        V4, V6,
+        Counter, Destination, DestinationKey, Direction, Flow, Fragment, FragmentKey, Head,
+        Interface, Load, MEMBERS_EACH, Mark, NO_SLOT, NextHop, Run, Server, Service, ServiceKey,
+        Settings, Statistics, Template, TemplateKey, Tuple, V4, V6, settings_flags,
     },
     connection,
-    env::{Decision, Draft, Env, FlowHandle, InsertError, Reach, Route, Tables},
+    env::{
+        Decision, DestinationHandle, Draft, Env, FlowHandle, InsertError, Reach, Route, Step,
+        Tables, TemplateHandle,
+    },
     fault::{Fault, Report},
     tcp::TcpState,
 };
@@ -68,6 +71,42 @@ impl<A: Copy> FlowHandle<A> for MemoryFlow<A> {
     }
 }
 
+/// An entry of [`Family::templates`].
+#[derive(Clone, Debug)]
+pub struct MemoryTemplate(Rc<Cell<Template>>);
+
+impl TemplateHandle for MemoryTemplate {
+    fn load(&self) -> Template {
+        self.0.get()
+    }
+
+    fn prolong(&self, expires: u64, timeout: u32) {
+        self.0.set(Template { expires, timeout, ..self.0.get() });
+    }
+
+    fn add_connections(&self, difference: u32) {
+        let template = self.0.get();
+        let connections = template.connections.wrapping_add(difference);
+        self.0.set(Template { connections, ..template });
+    }
+}
+
+/// An entry of [`MemoryEnv::destinations`].
+#[derive(Clone, Debug)]
+pub struct MemoryDestination(Rc<Cell<Destination>>);
+
+impl DestinationHandle for MemoryDestination {
+    fn get<T>(&self, read: impl FnOnce(&Destination) -> T) -> T {
+        read(&self.0.get())
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Destination)) {
+        let mut destination = self.0.get();
+        change(&mut destination);
+        self.0.set(destination);
+    }
+}
+
 /// A connection table.
 pub type Flows<A> = HashMap<Tuple<A>, Rc<Cell<Flow<A>>>>;
 
@@ -79,7 +118,7 @@ pub struct Family<A: Copy> {
     /// The virtual services.
     pub services: HashMap<ServiceKey<A>, Service>,
     /// The persistence templates.
-    pub templates: RefCell<HashMap<TemplateKey<A>, Template>>,
+    pub templates: RefCell<HashMap<TemplateKey<A>, Rc<Cell<Template>>>>,
     /// What first fragments have told.
     pub fragments: RefCell<HashMap<FragmentKey<A>, Fragment>>,
     /// The slots of half-open connections that were used so far.
@@ -113,15 +152,14 @@ impl<A: Stored> Default for Family<A> {
             half_open: NO_SLOT,
             server: 0,
             mtu: 0,
-            head: Head { state: 0, direction: 0, flags: 0, reserved: 0 },
+            head: Head { state: 0, direction: 0, flags: 0, template: 0 },
         };
         let draft = Draft {
             forth: nothing,
             back: nothing,
             key: Tuple::NONE,
             reply_key: Tuple::NONE,
-            first_local: 0,
-            locals: 0,
+            service: Service::NONE,
         };
         Self {
             flows: RefCell::default(),
@@ -143,6 +181,11 @@ impl<A: Stored> Family<A> {
     /// The entry of the connection table under `key`.
     pub fn entry(&self, key: &Tuple<A>) -> Option<Flow<A>> {
         self.flows.borrow().get(key).map(|cell| cell.get())
+    }
+
+    /// The persistence template under `key`.
+    pub fn template_of(&self, key: &TemplateKey<A>) -> Option<Template> {
+        self.templates.borrow().get(key).map(|cell| cell.get())
     }
 
     /// A copy of the connection table.
@@ -210,9 +253,15 @@ pub struct MemoryEnv {
     /// The real servers by id.
     pub servers: Vec<Server>,
     /// The member lists.
-    pub members: Vec<u32>,
-    /// Turns taken, by service.
+    pub members: Vec<[u16; MEMBERS_EACH]>,
+    /// The parts of wrr's rounds.
+    pub runs: Vec<Run>,
+    /// Turns taken, by scheduler.
     pub turns: RefCell<HashMap<u32, u64>>,
+    /// What lblc and lblcr remember.
+    pub destinations: RefCell<HashMap<DestinationKey, Rc<Cell<Destination>>>>,
+    /// The firewall mark of the packet.
+    pub mark: Cell<u32>,
     /// Connections of each server.
     pub loads: RefCell<HashMap<u32, Load>>,
     /// Local addresses of full NAT.
@@ -249,7 +298,10 @@ impl Default for MemoryEnv {
             six: Family::default(),
             servers: Vec::new(),
             members: Vec::new(),
+            runs: Vec::new(),
             turns: RefCell::default(),
+            destinations: RefCell::default(),
+            mark: Cell::default(),
             loads: RefCell::default(),
             locals: Vec::new(),
             ports: Vec::new(),
@@ -290,6 +342,7 @@ impl MemoryEnv {
 
 impl<A: Stored> Tables<A> for MemoryEnv {
     type Flow = MemoryFlow<A>;
+    type Template = MemoryTemplate;
 
     fn flow(&self, key: &Tuple<A>) -> Option<MemoryFlow<A>> {
         A::tables(self).flows.borrow().get(key).cloned().map(MemoryFlow)
@@ -346,8 +399,8 @@ impl<A: Stored> Tables<A> for MemoryEnv {
         A::tables(self).services.get(key).copied()
     }
 
-    fn template(&self, key: &TemplateKey<A>) -> Option<Template> {
-        A::tables(self).templates.borrow().get(key).copied()
+    fn template(&self, key: &TemplateKey<A>) -> Option<MemoryTemplate> {
+        A::tables(self).templates.borrow().get(key).cloned().map(MemoryTemplate)
     }
 
     fn insert_template(
@@ -371,7 +424,7 @@ impl<A: Stored> Tables<A> for MemoryEnv {
         if !templates.contains_key(key) && family.full(templates.len()) {
             return Err(InsertError::Full);
         }
-        templates.insert(*key, *template);
+        templates.insert(*key, Rc::new(Cell::new(*template)));
         Ok(())
     }
 
@@ -404,6 +457,8 @@ impl<A: Stored> Tables<A> for MemoryEnv {
 }
 
 impl Env for MemoryEnv {
+    type Destination = MemoryDestination;
+
     fn now(&self) -> u64 {
         self.now.get()
     }
@@ -422,8 +477,14 @@ impl Env for MemoryEnv {
         self.ingress.get()
     }
 
+    fn mark(&self) -> u32 {
+        self.mark.get()
+    }
+
     fn marked(&self, mark: Mark) -> bool {
         self.unfiltered
+            || mark == Mark::WIDE
+                && self.settings.flags & (settings_flags::ALL_PORTS | settings_flags::MARKS) != 0
             || self.four.marked(&self.servers, mark)
             || self.six.marked(&self.servers, mark)
     }
@@ -452,13 +513,40 @@ impl Env for MemoryEnv {
         self.servers.get(id as usize).copied()
     }
 
-    fn member(&self, slot: u32) -> Option<u32> {
-        self.members.get(slot as usize).copied()
+    fn load(&self, id: u32) -> Option<Load> {
+        ((id as usize) < self.servers.len())
+            .then(|| self.loads.borrow().get(&id).copied().unwrap_or_default())
     }
 
-    fn take_turn(&self, service: u32) -> Option<u64> {
+    fn member(&self, place: u32) -> Option<u32> {
+        let place = place as usize;
+        let element = self.members.get(place / MEMBERS_EACH)?;
+        element.get(place % MEMBERS_EACH).copied().map(u32::from)
+    }
+
+    fn run(&self, slot: u32) -> Option<Run> {
+        self.runs.get(slot as usize).copied()
+    }
+
+    fn destination(&self, key: &DestinationKey) -> Option<MemoryDestination> {
+        self.destinations.borrow().get(key).cloned().map(MemoryDestination)
+    }
+
+    fn add_destination(&self, key: &DestinationKey, destination: &Destination) {
+        self.destinations.borrow_mut().insert(*key, Rc::new(Cell::new(*destination)));
+    }
+
+    fn repeat<S: Step<Self>>(&self, times: u32, step: &mut S) {
+        for index in 0..times {
+            if !step.step(self, index) {
+                return;
+            }
+        }
+    }
+
+    fn take_turn(&self, state: u32) -> Option<u64> {
         let mut turns = self.turns.borrow_mut();
-        let turn = turns.entry(service).or_default();
+        let turn = turns.entry(state).or_default();
         *turn += 1;
         Some(*turn - 1)
     }
@@ -470,13 +558,18 @@ impl Env for MemoryEnv {
         Some(load.port_cursor - 1)
     }
 
-    fn add_load(&self, server: u32, difference: u64) {
+    fn add_load(&self, server: u32, difference: u64) -> u64 {
         let mut loads = self.loads.borrow_mut();
         let load = loads.entry(server).or_default();
         // One addition to the 64 bits that both are, as the kernel does it.
-        let packed = u64::from(load.active) << 32 | u64::from(load.inactive);
-        let packed = packed.wrapping_add(difference);
+        let before = u64::from(load.active) << 32 | u64::from(load.inactive);
+        let packed = before.wrapping_add(difference);
         (load.active, load.inactive) = ((packed >> 32) as u32, packed as u32);
+        before
+    }
+
+    fn set_overload(&self, server: u32, threshold: u32) {
+        self.loads.borrow_mut().entry(server).or_default().overload = threshold;
     }
 
     fn interface<T>(&self, index: u32, read: impl FnOnce(&Interface) -> T) -> Option<T> {

@@ -7,7 +7,7 @@ mod fuzz;
 mod packet;
 pub mod sample;
 
-pub use env::{Family, Flows, MemoryEnv, MemoryFlow, Stored};
+pub use env::{Family, Flows, MemoryDestination, MemoryEnv, MemoryFlow, MemoryTemplate, Stored};
 pub use frame::{Extension, Frame, Protocol, Tag};
 pub use fuzz::{describe, fuzz};
 pub use packet::{MemoryPacket, MemoryWindow};

@@ -1,13 +1,11 @@
 //! A balancer as tests like it: in both families a virtual address with NAT and full NAT services, two real servers
 //! and one of weight 0 behind each, clients on one side, servers on the other.
 
-use std::vec::Vec;
-
 use super::{MemoryEnv, Stored};
 use crate::{
     abi::{
-        Interface, NextHop, Server, Service, ServiceKey, V4, V6, forwarding, half_open_slots,
-        scheduler, server_flags, service_flags,
+        Interface, MEMBERS_EACH, NextHop, Server, Service, ServiceKey, V4, V6, forwarding,
+        half_open_slots, scheduler, server_flags, service_flags,
     },
     env::{Reach, Route},
     wire,
@@ -187,27 +185,33 @@ fn add_service<A: Sample>(env: &mut MemoryEnv, method: Method, kind: Kind) {
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let id = number(env.four.services.len() + env.six.services.len());
     let first_server = number(env.servers.len());
-    let first_member = number(env.members.len());
+    let first_member = number(env.members.len() * MEMBERS_EACH);
     env.servers.extend(A::SERVERS.into_iter().zip([1, 1, 0]).map(|(address, weight)| Server {
         address: address.widen(),
         port: SERVER_PORT,
         flags: server_flags::AVAILABLE,
         weight,
         service: id,
+        upper: 0,
+        lower: 0,
+        granularity: u32::MAX,
     }));
-    let members: Vec<u32> = (first_server..first_server + 2).rev().collect();
+    let newest = first_server as u16 + 1;
     let service = Service {
+        turns: 0,
         id,
+        state: id,
         first_member,
-        members: number(members.len()),
+        members: 2,
         persistence: if kind == Kind::Persistent { PERSISTENCE } else { 0 },
+        granularity: u32::MAX,
         first_local: A::FIRST_LOCAL,
         locals: if method == Method::FullNat { number(A::LOCALS.len()) } else { 0 },
         scheduler: scheduler::ROUND_ROBIN,
         forwarding: if method == Method::FullNat { forwarding::FULL_NAT } else { forwarding::NAT },
         flags: if kind == Kind::OnePacket { service_flags::ONE_PACKET } else { 0 },
-        reserved: 0,
+        reserved: [0; 5],
     };
-    env.members.extend(members);
+    env.members.push([newest, newest - 1, 0, 0]);
     A::tables_mut(env).services.insert(service_key(method, kind), service);
 }

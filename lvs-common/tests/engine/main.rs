@@ -21,5 +21,6 @@ mod one_packet;
 mod persistence;
 mod random;
 mod refusals;
+mod schedulers;
 mod states;
 mod world;

@@ -1,13 +1,14 @@
 //! Persistence: a client stays with its server.
 
 use lvs_common::{
-    abi::Counter,
+    abi::{Counter, Template, TemplateKey, server_flags, settings_flags},
+    connection,
     host::{
         Frame,
-        sample::{Kind, Sample},
+        sample::{Kind, PERSISTENCE, Sample},
     },
     pipeline::Verdict,
-    tcp::flags::SYN,
+    tcp::flags::{ACK, SYN},
 };
 
 use crate::world::{TO_SERVER, World, everywhere};
@@ -15,6 +16,11 @@ use crate::world::{TO_SERVER, World, everywhere};
 everywhere! {
     it_keeps_the_server_until_its_time_ends_and_each_connection_restarts_it,
     another_client_gets_the_next_server,
+    it_lives_on_while_connections_refer_to_it,
+    connections_of_an_older_template_leave_a_new_one_alone,
+    it_ends_with_weight_0_if_asked_to,
+    it_is_for_all_clients_of_a_network_if_asked_to,
+    a_removed_servers_connections_wait_for_it,
     it_outlives_weight_0,
     it_ends_with_its_server,
     a_full_table_of_templates_refuses_new_clients_only,
@@ -26,6 +32,19 @@ fn server_of<A: Sample>(world: &World<A>, client_port: u16) -> A {
     seen.destination
 }
 
+/// Ends all connections whose time is over, as the controller does.
+fn collect<A: Sample>(world: &World<A>) {
+    for key in A::tables(&world.env).entries().into_keys() {
+        connection::collect(&world.env, &key, world.env.now.get());
+    }
+}
+
+fn template<A: Sample>(world: &World<A>) -> Template {
+    let service = world.service(Kind::Persistent).id;
+    let key = TemplateKey { client: World::<A>::client(), service };
+    A::tables(&world.env).template_of(&key).unwrap()
+}
+
 fn it_keeps_the_server_until_its_time_ends_and_each_connection_restarts_it<A: Sample>(
     world: World<A>,
 ) {
@@ -34,8 +53,78 @@ fn it_keeps_the_server_until_its_time_ends_and_each_connection_restarts_it<A: Sa
         world.pass_seconds(8);
         assert_eq!(server_of(&world, 40000 + step), first, "step {step}");
     }
-    world.pass_seconds(11);
+    assert_eq!((template(&world).connections, template(&world).timeout), (6, PERSISTENCE));
+    // The connections live for 60 s; the template ends before, and goes on for a minute because of them.
+    world.pass_seconds(65);
+    collect(&world);
+    assert_eq!((template(&world).connections, template(&world).timeout), (0, 60));
+    world.pass_seconds(60);
     assert_ne!(server_of(&world, 41000), first);
+    assert_eq!((template(&world).connections, template(&world).timeout), (1, PERSISTENCE));
+}
+
+fn it_lives_on_while_connections_refer_to_it<A: Sample>(world: World<A>) {
+    let first = server_of(&world, 40000);
+    world.pass_seconds(11);
+    assert_eq!(server_of(&world, 40001), first);
+    let now = world.env.now.get();
+    assert_eq!(template(&world).expires, now + 60_000_000_000, "from then on by a minute");
+    assert_eq!(template(&world).connections, 2);
+}
+
+fn connections_of_an_older_template_leave_a_new_one_alone<A: Sample>(mut world: World<A>) {
+    server_of(&world, 40000);
+    let server = world.server(Kind::Persistent, 1) as usize;
+    world.env.servers[server].flags = 0;
+    world.change_service(Kind::Persistent, |service| {
+        service.first_member += 1;
+        service.members = 1;
+    });
+    server_of(&world, 40001);
+    assert_eq!(template(&world).connections, 1);
+    world.pass_seconds(61);
+    collect(&world);
+    assert_eq!(template(&world).connections, 0);
+}
+
+fn it_ends_with_weight_0_if_asked_to<A: Sample>(mut world: World<A>) {
+    let first = server_of(&world, 40000);
+    let server = world.server(Kind::Persistent, 1) as usize;
+    world.env.servers[server].weight = 0;
+    assert_eq!(server_of(&world, 40001), first);
+    world.env.settings.flags |= settings_flags::EXPIRE_QUIESCENT;
+    assert_ne!(server_of(&world, 40002), first);
+}
+
+fn it_is_for_all_clients_of_a_network_if_asked_to<A: Sample>(mut world: World<A>) {
+    let granularity = if A::VERSION == 4 { u32::from_ne_bytes([255, 0, 0, 0]) } else { 16 };
+    world.change_service(Kind::Persistent, |service| service.granularity = granularity);
+    for server in &mut world.env.servers {
+        server.granularity = granularity;
+    }
+    let first = server_of(&world, 40000);
+    let other = world.request(Kind::Persistent, 40000, SYN);
+    let (_, seen) = world.send(&Frame { source: A::CLIENTS[1], ..other });
+    assert_eq!(seen.destination, first);
+    assert_eq!(A::tables(&world.env).templates.borrow().len(), 1);
+}
+
+fn a_removed_servers_connections_wait_for_it<A: Sample>(mut world: World<A>) {
+    let first = server_of(&world, 40000);
+    let server = world.server(Kind::Persistent, 1) as usize;
+    world.env.servers[server].flags = 0;
+    // Next hops are looked up again after a second; then it shows.
+    world.pass_seconds(2);
+    let ack = world.request(Kind::Persistent, 40000, ACK);
+    assert_eq!(world.send(&ack).0, Verdict::Drop(Counter::ServerGone));
+    world.env.servers[server].flags = server_flags::AVAILABLE;
+    let (verdict, seen) = world.send(&ack);
+    assert_eq!((verdict, seen.destination), (TO_SERVER, first));
+    world.env.servers[server].flags = 0;
+    world.env.settings.flags |= settings_flags::EXPIRE_NODEST;
+    world.pass_seconds(2);
+    assert_eq!(world.send(&ack).0, Verdict::Pass(Counter::NotSyn), "the stack resets it");
+    assert_eq!(world.total_load(), (0, 0));
 }
 
 fn another_client_gets_the_next_server<A: Sample>(world: World<A>) {

@@ -99,7 +99,7 @@ impl<A: Sample> World<A> {
 
     /// Active and inactive connections of one of the service's servers.
     pub(crate) fn load(&self, kind: Kind, place: u32) -> (u32, u32) {
-        let Load { active, inactive, port_cursor: _ } = self.env.load(self.server(kind, place));
+        let Load { active, inactive, .. } = self.env.load(self.server(kind, place));
         (active, inactive)
     }
 

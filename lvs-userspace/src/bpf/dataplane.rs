@@ -13,7 +13,10 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use lvs_common::{
-    abi::{Clock, DEFAULT_CONNECTIONS, Stage, Tuple, V4, V6, half_open_slots},
+    abi::{
+        COLLECTED_AT_ONCE, Clock, DEFAULT_CONNECTIONS, DEFAULT_MEMBERS, Stage, Tuple, V4, V6,
+        half_open_slots,
+    },
     wire,
 };
 use nix::time::{ClockId, clock_getres};
@@ -28,9 +31,6 @@ pub(super) const TC_PROGRAM: &str = "xlvs_tc";
 /// The program that tells what is traced, and its slot behind those of the stages.
 const TRACE: &str = "trace";
 const TRACE_SLOT: u32 = Stage::ALL.len() as u32;
-
-/// Keys that the collecting programs take at a time (`MOST` in lvs-ebpf's `collect.rs`).
-pub(crate) const COLLECTED_AT_ONCE: usize = 64;
 
 /// aya-log's numbers for "log nothing" and "log everything down to …".
 const LOG_NOTHING: u8 = 0;
@@ -57,13 +57,21 @@ pub struct LoadOptions<'o> {
     pub verifier_log: Option<&'o Path>,
     /// Connections of each address family that fit.
     pub connections: u32,
+    /// Elements of `MEMBERS` that are needed now; there is room for as many once more.
+    pub members: u32,
     /// What to trace, if anything.
     pub trace: Option<Trace>,
 }
 
 impl Default for LoadOptions<'_> {
     fn default() -> Self {
-        Self { pins: None, verifier_log: None, connections: DEFAULT_CONNECTIONS, trace: None }
+        Self {
+            pins: None,
+            verifier_log: None,
+            connections: DEFAULT_CONNECTIONS,
+            members: 0,
+            trace: None,
+        }
     }
 }
 
@@ -82,7 +90,7 @@ pub struct Dataplane {
 impl Dataplane {
     /// Loads the embedded object.
     pub fn load(options: &LoadOptions<'_>) -> Result<Self, Error> {
-        let LoadOptions { pins, verifier_log, connections, trace } = *options;
+        let LoadOptions { pins, verifier_log, connections, members, trace } = *options;
         let log_level = if tracing::enabled!(Level::DEBUG) {
             LOG_DEBUG
         } else if trace.is_some() {
@@ -104,6 +112,7 @@ impl Dataplane {
             ("CONNECTIONS6", 2 * connections),
             ("HALF_OPEN4", slots),
             ("HALF_OPEN6", slots),
+            ("MEMBERS", members.saturating_mul(2).max(DEFAULT_MEMBERS)),
         ] {
             loader.map_max_entries(map, entries);
         }

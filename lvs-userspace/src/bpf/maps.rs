@@ -5,8 +5,8 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
 };
 use lvs_common::abi::{
-    FILTER_WORDS, Flow, Interface, Load, Neighbour, SchedulerState, Server, Service, ServiceKey,
-    Settings, Statistics, Template, TemplateKey, Tuple, V4, V6,
+    FILTER_WORDS, Flow, Interface, Load, MEMBERS_EACH, Neighbour, Run, SchedulerState, Server,
+    Service, ServiceKey, Settings, Statistics, Template, TemplateKey, Tuple, V4, V6,
 };
 
 use super::{Error, Table};
@@ -49,12 +49,14 @@ pub struct Maps {
     /// Active and inactive connections by server id.
     pub loads: Array<MapData, Load>,
     /// Member lists.
-    pub members: Array<MapData, u32>,
+    pub members: Array<MapData, [u16; MEMBERS_EACH]>,
+    /// Parts of wrr's rounds.
+    pub runs: Array<MapData, Run>,
     /// Local addresses of full NAT.
     pub locals: Array<MapData, [u8; 16]>,
     /// Ports of full NAT.
     pub ports: Array<MapData, u16>,
-    /// What schedulers remember, by service id.
+    /// What schedulers remember.
     pub schedulers: Array<MapData, SchedulerState>,
     /// What holds for all services.
     pub settings: Array<MapData, Settings>,
@@ -70,12 +72,13 @@ pub struct Maps {
 
 /// The maps that are pinned, by name. The programs of the stages among them: the kernel empties such a map when nobody
 /// holds it but the programs themselves.
-pub(super) const NAMES: [&str; 28] = [
+pub(super) const NAMES: [&str; 30] = [
     "CLOCK",
     "CONNECTIONS4",
     "CONNECTIONS6",
     "COUNTERS",
     "CURSORS",
+    "DESTINATIONS",
     "FILTER",
     "FRAGMENTS4",
     "FRAGMENTS6",
@@ -89,6 +92,7 @@ pub(super) const NAMES: [&str; 28] = [
     "NEIGHBOURS6",
     "NOTES",
     "PORTS",
+    "RUNS",
     "SCHEDULERS",
     "SERVERS",
     "SERVICES4",
@@ -125,6 +129,7 @@ impl Maps {
             servers: typed(ebpf, "SERVERS")?,
             loads: typed(ebpf, "LOADS")?,
             members: typed(ebpf, "MEMBERS")?,
+            runs: typed(ebpf, "RUNS")?,
             locals: typed(ebpf, "LOCALS")?,
             ports: typed(ebpf, "PORTS")?,
             schedulers: typed(ebpf, "SCHEDULERS")?,

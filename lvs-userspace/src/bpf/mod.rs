@@ -10,7 +10,6 @@ mod sys;
 mod table;
 
 pub use attach::{Attachment, Mode};
-pub(crate) use dataplane::COLLECTED_AT_ONCE;
 pub use dataplane::{Collectable, Collector, Dataplane, LoadOptions, Trace};
 pub use error::Error;
 pub use maps::{FamilyMaps, InterfaceMap, Maps, NeighbourMap};

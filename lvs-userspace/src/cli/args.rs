@@ -51,6 +51,7 @@ pub(super) enum Command {
     Run(Run),
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 #[derive(Debug, clap::Args)]
 pub(super) struct Run {
     /// The configuration, in keepalived's language.
@@ -74,6 +75,12 @@ pub(super) struct Run {
     /// Let any TCP segment but a reset open a connection, to take over those of another balancer.
     #[arg(long)]
     sloppy_tcp: bool,
+    /// End connections whose real server was removed, instead of dropping their packets until it comes back.
+    #[arg(long)]
+    expire_nodest_conn: bool,
+    /// Let persistence end when the real server's weight is 0.
+    #[arg(long)]
+    expire_quiescent_template: bool,
     /// Log single decisions: new connections, their states, and why one was refused.
     #[arg(long)]
     trace: bool,
@@ -107,6 +114,8 @@ impl From<Run> for Options {
             runtime_dir,
             max_connections,
             sloppy_tcp,
+            expire_nodest_conn,
+            expire_quiescent_template,
             trace,
             trace_client,
             trace_service,
@@ -116,7 +125,18 @@ impl From<Run> for Options {
             address: trace_service.map(|(address, _)| address),
             port: trace_service.and_then(|(_, port)| port),
         });
-        Self { config, interfaces, mode, pin_dir, runtime_dir, max_connections, sloppy_tcp, trace }
+        Self {
+            config,
+            interfaces,
+            mode,
+            pin_dir,
+            runtime_dir,
+            max_connections,
+            sloppy_tcp,
+            expire_nodest_conn,
+            expire_quiescent_template,
+            trace,
+        }
     }
 }
 

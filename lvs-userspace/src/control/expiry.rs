@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use aya::Pod;
-use lvs_common::abi::{Address, Flow, Template, TemplateKey, Tuple, V4, V6};
+use lvs_common::{
+    abi::{Address, COLLECTED_AT_ONCE, Flow, Template, TemplateKey, Tuple, V4, V6},
+    persistence::ended,
+};
 use tokio::{task::yield_now, time::sleep};
 use tracing::{debug, warn};
 
-use crate::bpf::{COLLECTED_AT_ONCE, Collectable, Collector, Error, Table};
+use crate::bpf::{Collectable, Collector, Error, Table};
 
 /// How long to wait between two sweeps.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -129,8 +132,4 @@ where
         Some(template) if !ended(&template, now) => table.put_back(key, &template),
         _ => Ok(()),
     }
-}
-
-const fn ended(template: &Template, now: u64) -> bool {
-    now > template.expires
 }

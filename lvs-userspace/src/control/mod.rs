@@ -6,6 +6,7 @@ mod alarms;
 mod capabilities;
 mod expiry;
 mod interfaces;
+mod lists;
 mod neighbours;
 mod run;
 mod runtime;

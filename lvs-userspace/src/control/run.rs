@@ -47,6 +47,8 @@ pub(crate) struct Options {
     pub(crate) runtime_dir: PathBuf,
     pub(crate) max_connections: u32,
     pub(crate) sloppy_tcp: bool,
+    pub(crate) expire_nodest_conn: bool,
+    pub(crate) expire_quiescent_template: bool,
     pub(crate) trace: Option<Trace>,
 }
 
@@ -88,6 +90,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         pins: Some(&pins.maps()),
         verifier_log: Some(&runtime.verifier_log()),
         connections: options.max_connections,
+        members: tables.members.len() as u32,
         trace: options.trace,
     })?;
     info!("{}", memory_line(options.max_connections));
@@ -184,7 +187,13 @@ fn choices(config: &Config, options: &Options) -> anyhow::Result<Choices> {
             );
         }
     }
-    Ok(Choices { connections: options.max_connections, sloppy_tcp: options.sloppy_tcp, ports })
+    Ok(Choices {
+        connections: options.max_connections,
+        sloppy_tcp: options.sloppy_tcp,
+        expire_nodest: options.expire_nodest_conn,
+        expire_quiescent: options.expire_quiescent_template,
+        ports,
+    })
 }
 
 /// All addresses that packets will be sent to.

@@ -1,22 +1,29 @@
 //! From the configuration to the contents of the maps.
 
-use std::net::IpAddr;
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+};
 
 use anyhow::bail;
 use lvs_common::{
     abi::{
-        Address, FILTER_WORDS, Load, MAX_LOCALS, Mark, SchedulerState, Server, Service, ServiceKey,
-        Settings, V4, V6, forwarding, half_open_slots, scheduler, server_flags, service_flags,
-        settings_flags,
+        Address, FILTER_WORDS, Load, MAX_LOCALS, MAX_MEMBERS, MEMBERS_EACH, Mark, Run,
+        SchedulerState, Server, Service, ServiceKey, Settings, V4, V6, forwarding, half_open_slots,
+        scheduler, server_flags, service_flags, settings_flags,
     },
     connection,
     tcp::TcpState,
     wire,
 };
 
+use super::lists::{self, Limit, Member};
 use crate::{
     bpf::{Error, Maps},
-    config::{Config, Forwarding, Protocol, Target, VirtualServer},
+    config::{
+        Config, Family, Forwarding, Granularity, Protocol, RealServer, Scheduler, Target,
+        VirtualServer,
+    },
 };
 
 /// A UDP connection's time-out in seconds (`udp_timeouts` in `ip_vs_proto_udp.c`).
@@ -32,6 +39,10 @@ pub struct Choices {
     pub connections: u32,
     /// Whether any TCP segment may open a connection.
     pub sloppy_tcp: bool,
+    /// Whether packets of a connection whose server was removed end it.
+    pub expire_nodest: bool,
+    /// Whether a template whose server has weight 0 has ended.
+    pub expire_quiescent: bool,
     /// The ports that full NAT can take.
     pub ports: Vec<u16>,
 }
@@ -46,7 +57,11 @@ pub struct Tables {
     /// `SERVERS`, by id.
     pub servers: Vec<Server>,
     /// `MEMBERS`.
-    pub members: Vec<u32>,
+    pub members: Vec<[u16; MEMBERS_EACH]>,
+    /// `RUNS`.
+    pub runs: Vec<Run>,
+    /// `SCHEDULERS`.
+    pub states: Vec<SchedulerState>,
     /// `LOCALS`.
     pub locals: Vec<[u8; 16]>,
     /// `PORTS`.
@@ -66,29 +81,35 @@ impl Tables {
             services6: Vec::new(),
             servers: Vec::new(),
             members: Vec::new(),
+            runs: Vec::new(),
+            states: vec![SchedulerState::at(0); config.services.len()],
             locals: Vec::new(),
             ports: choices.ports.clone(),
             settings: settings(config, choices),
             filter: vec![0; FILTER_WORDS],
         };
-        for (id, service) in (0_u32..).zip(&config.services) {
-            tables.add(id, service);
+        // Marks come first in IPVS: where a key is another service's too, the last one that is written counts.
+        let marked = marked(config);
+        let (by_mark, by_address): (Vec<_>, Vec<_>) = (0_u32..)
+            .zip(&config.services)
+            .partition(|(_, service)| matches!(service.target, Target::Mark(_)));
+        for (id, service) in by_address.into_iter().chain(by_mark) {
+            tables.add(id, service, &marked);
+        }
+        if tables.settings.flags & (settings_flags::ALL_PORTS | settings_flags::MARKS) != 0 {
+            tables.set(Mark::WIDE);
         }
         tables
     }
 
-    fn add(&mut self, id: u32, service: &VirtualServer) {
-        // replaced by the engine's branch: a service of a mark has no place in the tables yet.
-        let Target::Address { address: service_address, port: service_port } = service.target
-        else {
-            return;
-        };
-        let protocol = match service.protocol {
-            Some(Protocol::Tcp) => wire::PROTOCOL_TCP,
-            Some(Protocol::Udp) => wire::PROTOCOL_UDP,
-            None => return,
-        };
-        let first_server = self.servers.len() as u32;
+    fn add(&mut self, id: u32, service: &VirtualServer, marked: &Marked) {
+        let granularity = service.persistence.map_or(u32::MAX, |p| match p.granularity {
+            // As it lies in memory.
+            Granularity::Mask(mask) => u32::from_ne_bytes(mask.octets()),
+            Granularity::Prefix(length) => length.into(),
+        });
+        let protocols = service.protocol.map_or(Protocol::ALL.to_vec(), |protocol| vec![protocol]);
+        let first_server = self.servers.len() as u16;
         for server in &service.real_servers {
             let ipv6 = if server.address.is_ipv6() { server_flags::IPV6 } else { 0 };
             self.servers.push(Server {
@@ -97,39 +118,79 @@ impl Tables {
                 flags: server_flags::AVAILABLE | ipv6,
                 weight: server.weight,
                 service: id,
+                upper: server.upper_threshold,
+                lower: server.lower_threshold,
+                granularity,
             });
-            self.mark(server.address, server.port, protocol);
+            for protocol in &protocols {
+                self.mark(server.address, server.port, number(*protocol));
+            }
         }
-        // IPVS puts a new server at the head of the list: the walk begins with the newest.
-        let first_member = self.members.len();
-        let usable = (first_server..)
-            .zip(&service.real_servers)
-            .filter(|(_, server)| server.weight > 0)
-            .map(|(id, _)| id);
-        self.members.extend(usable.collect::<Vec<_>>().into_iter().rev());
+        let member = |(id, server): (u16, &RealServer)| Member {
+            id,
+            weight: server.weight,
+            last_weight: server.weight,
+            address: server.address,
+            port: server.port,
+        };
+        let mut members: Vec<Member> =
+            (first_server..).zip(&service.real_servers).map(member).collect();
+        members.reverse();
+        let Placed { scheduler, first_member, members, turns, turn } =
+            self.place(service.scheduler, &members);
+        if let Some(state) = self.states.get_mut(id as usize) {
+            *state = SchedulerState::at(turn);
+        }
         let locals: Vec<[u8; 16]> = service.local_addresses.iter().copied().map(widen).collect();
         let first_local = self.place_locals(&locals);
-        self.mark(service_address, service_port, protocol);
         let value = Service {
+            turns,
             id,
-            first_member: first_member as u32,
-            members: (self.members.len() - first_member) as u32,
+            state: id,
+            first_member,
+            members,
             persistence: service
                 .persistence
                 .map_or(0, |p| u32::try_from(p.timeout.as_secs()).unwrap_or(u32::MAX)),
+            granularity,
             first_local: first_local as u32,
             locals: locals.len() as u32,
-            // replaced by the engine's branch: all schedulers are rr, without flags and thresholds.
-            scheduler: scheduler::ROUND_ROBIN,
+            scheduler,
             forwarding: match service.forwarding {
                 Forwarding::Nat => forwarding::NAT,
                 Forwarding::FullNat => forwarding::FULL_NAT,
             },
-            flags: if service.one_packet { service_flags::ONE_PACKET } else { 0 },
-            reserved: 0,
+            flags: flags(service),
+            reserved: [0; 5],
         };
-        let (port, protocol) = (service_port, u16::from(protocol));
-        match service_address {
+        match service.target {
+            Target::Address { address, port } => {
+                if port == 0 {
+                    self.settings.flags |= settings_flags::ALL_PORTS;
+                }
+                for protocol in protocols {
+                    self.lead(address, port, number(protocol), value);
+                }
+            }
+            Target::Mark(mark) => {
+                self.settings.flags |= settings_flags::MARKS;
+                match service.family {
+                    Family::Ipv4 => self.services4.push((ServiceKey::of_mark(mark), value)),
+                    Family::Ipv6 => self.services6.push((ServiceKey::of_mark(mark), value)),
+                }
+                let keys = marked.get(&(mark, service.family)).into_iter().flatten();
+                for (address, port, protocol) in keys {
+                    self.lead(*address, *port, number(*protocol), value);
+                }
+            }
+        }
+    }
+
+    /// Has what is sent there find the service.
+    fn lead(&mut self, address: IpAddr, port: u16, protocol: u8, value: Service) {
+        self.mark(address, port, protocol);
+        let protocol = protocol.into();
+        match address {
             IpAddr::V4(address) => {
                 let key = ServiceKey { address: address.octets(), port, protocol };
                 self.services4.push((key, value));
@@ -139,6 +200,70 @@ impl Tables {
                 self.services6.push((key, value));
             }
         }
+    }
+
+    /// Lays out what a scheduler chooses from.
+    fn place(&mut self, scheduler: Scheduler, servers: &[Member]) -> Placed {
+        let (number, list) = match scheduler {
+            Scheduler::WeightedRoundRobin => return self.place_round(servers),
+            Scheduler::RoundRobin => (scheduler::ROUND_ROBIN, lists::usable(servers)),
+            Scheduler::LeastConnections => (scheduler::LEAST_CONNECTION, lists::usable(servers)),
+            Scheduler::WeightedLeastConnections => {
+                (scheduler::WEIGHTED_LEAST_CONNECTION, lists::usable(servers))
+            }
+            Scheduler::SourceHash => (scheduler::SOURCE_HASHING, lists::source_hashing(servers)),
+            Scheduler::DestinationHash => {
+                (scheduler::DESTINATION_HASHING, lists::destination_hashing(servers))
+            }
+            Scheduler::LocalityLeastConnections => (scheduler::LOCALITY, lists::usable(servers)),
+            Scheduler::LocalityLeastConnectionsReplicated => {
+                (scheduler::LOCALITY_REPLICATED, lists::usable(servers))
+            }
+            Scheduler::ShortestExpectedDelay => {
+                (scheduler::SHORTEST_EXPECTED_DELAY, lists::usable(servers))
+            }
+            Scheduler::NeverQueue => (scheduler::NEVER_QUEUE, lists::usable(servers)),
+            Scheduler::MaglevHash => (scheduler::MAGLEV, lists::maglev(servers)),
+            Scheduler::Failover => (scheduler::FAIL_OVER, lists::usable(servers)),
+            Scheduler::Overflow => (scheduler::OVERFLOW, lists::usable(servers)),
+            Scheduler::TwoChoices => (scheduler::TWO_RANDOM_CHOICES, lists::usable(servers)),
+        };
+        Placed {
+            scheduler: number,
+            first_member: self.place_members(&list),
+            members: list.len() as u32,
+            turns: 0,
+            turn: 0,
+        }
+    }
+
+    fn place_round(&mut self, servers: &[Member]) -> Placed {
+        let round = lists::weighted_round(servers);
+        let first_member = self.runs.len() as u32;
+        for (turn, ids) in &round.runs {
+            let first_member = self.place_members(ids);
+            self.runs.push(Run { turn: *turn, first_member, members: ids.len() as u32 });
+        }
+        Placed {
+            scheduler: scheduler::WEIGHTED_ROUND_ROBIN,
+            first_member,
+            members: round.runs.len() as u32,
+            turns: round.turns,
+            turn: Limit::after_adding(servers).turn(servers),
+        }
+    }
+
+    /// Where a list lies, in places of `MEMBERS`; it begins with an element.
+    fn place_members(&mut self, ids: &[u16]) -> u32 {
+        let first = (self.members.len() * MEMBERS_EACH) as u32;
+        self.members.extend(ids.chunks(MEMBERS_EACH).map(|ids| {
+            let mut element = [0; MEMBERS_EACH];
+            for (place, id) in element.iter_mut().zip(ids) {
+                *place = *id;
+            }
+            element
+        }));
+        first
     }
 
     /// Where a run of local addresses lies. Services with the same group share one.
@@ -158,6 +283,10 @@ impl Tables {
             IpAddr::V4(address) => Mark::new(address.octets(), port, protocol.into()),
             IpAddr::V6(address) => Mark::new(address.octets(), port, protocol.into()),
         };
+        self.set(mark);
+    }
+
+    fn set(&mut self, mark: Mark) {
         if let Some(word) = self.filter.get_mut(mark.word as usize) {
             *word |= 1 << mark.bit;
         }
@@ -165,6 +294,13 @@ impl Tables {
 
     /// Whether everything fits.
     pub fn check(&self) -> anyhow::Result<()> {
+        let count = self.members.len();
+        if count > MAX_MEMBERS as usize {
+            bail!(
+                "the schedulers' lists take {count} elements, more than {MAX_MEMBERS}: weights that differ much from \
+                 each other (wrr), or too many services with mh; let more servers have the same weight"
+            );
+        }
         let count = self.locals.len();
         if count > MAX_LOCALS as usize {
             bail!(
@@ -213,9 +349,12 @@ impl Tables {
             .map_err(|_| Error::Object("its filter has another size".to_owned()))?;
         let result = maps.filter.set(0, filter, 0);
         result.map_err(|source| Error::Map { map: "FILTER", source })?;
-        let services4 = self.services4.iter().map(|(_, service)| service);
-        for service in services4.chain(self.services6.iter().map(|(_, service)| service)) {
-            let result = maps.schedulers.set(service.id, SchedulerState::START, 0);
+        for (slot, run) in (0_u32..).zip(&self.runs) {
+            let result = maps.runs.set(slot, run, 0);
+            result.map_err(|source| Error::Map { map: "RUNS", source })?;
+        }
+        for (slot, state) in (0_u32..).zip(&self.states) {
+            let result = maps.schedulers.set(slot, state, 0);
             result.map_err(|source| Error::Map { map: "SCHEDULERS", source })?;
         }
         for (key, service) in &self.services4 {
@@ -230,8 +369,53 @@ impl Tables {
     }
 }
 
+/// What carries a mark, by mark and family.
+type Marked = HashMap<(u32, Family), Vec<(IpAddr, u16, Protocol)>>;
+
+/// What carries each mark: where several rules match, the first one counts.
+fn marked(config: &Config) -> Marked {
+    let mut seen = HashSet::new();
+    let mut marked = Marked::new();
+    for rule in &config.marks {
+        let keys = rule.keys().filter(|key| seen.insert(*key));
+        marked.entry((rule.mark, rule.addresses.family())).or_default().extend(keys);
+    }
+    marked
+}
+
+/// Where a scheduler finds what it chooses from.
+struct Placed {
+    /// [`Service::scheduler`].
+    scheduler: u8,
+    /// [`Service::first_member`].
+    first_member: u32,
+    /// [`Service::members`].
+    members: u32,
+    /// [`Service::turns`].
+    turns: u64,
+    /// The turn to begin with.
+    turn: u64,
+}
+
+/// [`Service::flags`].
+fn flags(service: &VirtualServer) -> u8 {
+    let flag = |set: bool, bit| if set { bit } else { 0 };
+    flag(service.one_packet, service_flags::ONE_PACKET)
+        | flag(service.flags.fallback, service_flags::FALLBACK)
+        | flag(service.flags.port, service_flags::SOURCE_PORT)
+}
+
+/// The protocol's number.
+const fn number(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Tcp => wire::PROTOCOL_TCP,
+        Protocol::Udp => wire::PROTOCOL_UDP,
+    }
+}
+
 /// IPVS's time-outs with what the file changes: `lvs_timeouts` sets those that `ipvsadm --set` does.
 fn settings(config: &Config, choices: &Choices) -> Settings {
+    let flag = |set: bool, bit| if set { bit } else { 0 };
     let mut timeouts = [0; 16];
     for (number, place) in (0..).zip(&mut timeouts) {
         *place = match TcpState::from_number(number) {
@@ -250,7 +434,9 @@ fn settings(config: &Config, choices: &Choices) -> Settings {
         timeouts,
         ports: choices.ports.len() as u32,
         half_open: half_open_slots(choices.connections),
-        flags: if choices.sloppy_tcp { settings_flags::SLOPPY_TCP } else { 0 },
+        flags: flag(choices.sloppy_tcp, settings_flags::SLOPPY_TCP)
+            | flag(choices.expire_nodest, settings_flags::EXPIRE_NODEST)
+            | flag(choices.expire_quiescent, settings_flags::EXPIRE_QUIESCENT),
     }
 }
 
@@ -290,10 +476,10 @@ mod tests {
     #[test]
     fn members_are_the_usable_servers_newest_first() {
         let tables = tables(TWO_SERVICES);
-        assert_eq!(tables.members, [2, 0, 3]);
+        assert_eq!(tables.members, [[2, 0, 0, 0], [3, 0, 0, 0]]);
         let runs: Vec<_> =
             tables.services4.iter().map(|(_, s)| (s.id, s.first_member, s.members)).collect();
-        assert_eq!(runs, [(0, 0, 2), (1, 2, 1)]);
+        assert_eq!(runs, [(0, 0, 2), (1, 4, 1)]);
     }
 
     #[test]
@@ -307,7 +493,10 @@ mod tests {
                 port: 8081,
                 flags: server_flags::AVAILABLE,
                 weight: 0,
-                service: 0
+                service: 0,
+                upper: 0,
+                lower: 0,
+                granularity: u32::MAX,
             }
         );
         assert_eq!(tables.services4[0].1.persistence, 90);

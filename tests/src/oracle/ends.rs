@@ -4,13 +4,15 @@
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket, sockopt,
+    AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, getsockopt, setsockopt, socket,
+    sockopt,
 };
 use nix::sys::time::{TimeVal, TimeValLike as _};
 
@@ -18,7 +20,7 @@ use super::compare::{End, REFUSED, SILENT};
 use super::recording::Visit;
 
 /// A SYN is sent again after a second; by then a server should have answered.
-const SILENCE_MS: i64 = 900;
+const SILENCE_MS: u16 = 900;
 /// What only a fault exceeds.
 const LIMIT: Duration = Duration::from_secs(10);
 /// Closing resets.
@@ -116,14 +118,32 @@ impl Ends {
 
 /// A socket from a given address and port, which the standard library cannot have.
 fn dial(visit: Visit) -> Result<TcpStream, Errno> {
-    let flags = SockFlag::SOCK_CLOEXEC;
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let client = socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
     setsockopt(&client, sockopt::ReuseAddr, &true)?;
-    setsockopt(&client, sockopt::SendTimeout, &TimeVal::milliseconds(SILENCE_MS))?;
+    // An ICMP error that comes while the system call holds the socket would else tell only at the next SYN.
+    setsockopt(&client, sockopt::Ipv4RecvErr, &true)?;
     let address = |address: SocketAddrV4| SockaddrIn::from(address);
     bind(client.as_raw_fd(), &address(visit.client))?;
-    connect(client.as_raw_fd(), &address(visit.to))?;
-    Ok(client.into())
+    match connect(client.as_raw_fd(), &address(visit.to)) {
+        Ok(()) | Err(Errno::EINPROGRESS) => {}
+        Err(error) => return Err(error),
+    }
+    let mut connected = [PollFd::new(client.as_fd(), PollFlags::POLLOUT)];
+    if poll(&mut connected, SILENCE_MS)? == 0 {
+        return Err(Errno::ETIMEDOUT);
+    }
+    let [connected] = connected;
+    match Errno::from_raw(getsockopt(&client, sockopt::SocketError)?) {
+        Errno::UnknownErrno => {}
+        error => return Err(error),
+    }
+    if connected.revents().is_some_and(|events| events.contains(PollFlags::POLLERR)) {
+        return Err(Errno::ECONNREFUSED);
+    }
+    let client = TcpStream::from(client);
+    client.set_nonblocking(false).map_err(|_| Errno::EIO)?;
+    Ok(client)
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@
 use std::{collections::HashMap, fmt::Debug, hash::Hash};
 
 use anyhow::{Result, ensure};
-use lvs_common::abi::{Counter, Flow, Load, Statistics, Tuple, V4, V6, neighbour_state};
+use lvs_common::abi::{
+    Counter, Flow, Head, Load, Statistics, Template, Tuple, V4, V6, neighbour_state,
+};
 
 use crate::world::{Place, World};
 
@@ -55,17 +57,24 @@ fn family<A: Place>(world: &mut World) -> Result<()> {
     slots::<A>(world)?;
     let maps = &world.kernel.maps;
     let memory = A::tables(&world.memory);
-    let timeless = |flow: Flow<A>| Flow { seen: 0, hop_checked: 0, ..flow };
+    // Nor do the templates' generations agree, which are random.
+    let timeless = |flow: Flow<A>| Flow {
+        seen: 0,
+        hop_checked: 0,
+        head: Head { template: 0, ..flow.head },
+        ..flow
+    };
     same(
         "connection",
         &A::flows(maps)?.into_iter().map(|(key, flow)| (key, timeless(flow))).collect(),
         &memory.entries().into_iter().map(|(key, flow)| (key, timeless(flow))).collect(),
     )?;
+    let told = |template: Template| (template.server, template.connections, template.timeout);
     let templates = memory.templates.borrow();
     same(
         "template",
-        &A::templates(maps)?.into_iter().map(|(key, template)| (key, template.server)).collect(),
-        &templates.iter().map(|(key, template)| (*key, template.server)).collect(),
+        &A::templates(maps)?.into_iter().map(|(key, template)| (key, told(template))).collect(),
+        &templates.iter().map(|(key, template)| (*key, told(template.get()))).collect(),
     )?;
     let state = |resolved: &bool| {
         if *resolved { neighbour_state::IN_USE } else { neighbour_state::UNRESOLVED }

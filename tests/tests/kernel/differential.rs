@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use lvs_common::{
-    abi::{Counter, Flow, Tuple, V4, V6},
+    abi::{COLLECTED_AT_ONCE, Counter, Flow, Tuple, V4, V6, scheduler, server_flags},
     connection,
     env::{Env, Tables},
     host::MemoryEnv,
@@ -60,6 +60,8 @@ fn agree(hook: Hook) -> Result<()> {
             match random.u8(..100) {
                 0..4 => age(&mut random, world).with_context(|| context("age"))?,
                 4 => collect(&collector, world).with_context(|| context("collect"))?,
+                5 => change_server(&mut random, world).with_context(|| context("server"))?,
+                6 => change_scheduler(&mut random, world).with_context(|| context("scheduler"))?,
                 _ => {
                     let bytes = traffic::frame(&mut random, world);
                     world.send(&bytes).with_context(|| context(&show(&bytes)))?;
@@ -74,6 +76,58 @@ fn agree(hook: Hook) -> Result<()> {
         compare::tables(world).with_context(|| format!("seed {seed}: tables at the end"))?;
         check_reach(world)
     })
+}
+
+/// Removes a server or adds it again, or changes its weight or its threshold.
+fn change_server(random: &mut fastrand::Rng, world: &mut World) -> Result<()> {
+    let id = random.usize(..world.memory.servers.len());
+    let gone = random.u8(..8) == 0;
+    let (weight, upper) = (random.u32(..4), random.u32(..12));
+    world.change_server(id, |server| {
+        server.flags = if gone { 0 } else { server_flags::AVAILABLE };
+        server.weight = weight;
+        server.upper = if upper < 3 { 0 } else { upper };
+    })?;
+    if gone {
+        let id = u16::try_from(id)?;
+        forget_hops::<V4>(world, id)?;
+        forget_hops::<V6>(world, id)?;
+    }
+    Ok(())
+}
+
+/// Has the next packets of a server's connections look up their next hops, and with it find the server gone. By
+/// themselves host and kernel do so at moments that are some milliseconds apart.
+fn forget_hops<A: Place>(world: &mut World, server: u16) -> Result<()> {
+    let kernel = A::flows(&world.kernel.maps)?;
+    let flows = A::tables(&world.memory).flows.borrow();
+    for (key, cell) in flows.iter().filter(|(_, cell)| cell.get().server == server) {
+        cell.set(Flow { hop_checked: 0, ..cell.get() });
+        let flow = kernel.get(key).with_context(|| format!("{key:?} is missing"))?;
+        A::set_flow(&mut world.kernel.maps, key, &Flow { hop_checked: 0, ..*flow })?;
+    }
+    Ok(())
+}
+
+/// Gives a service another scheduler, of those that choose from the same list and not at random.
+fn change_scheduler(random: &mut fastrand::Rng, world: &mut World) -> Result<()> {
+    const SCHEDULERS: [u8; 9] = [
+        scheduler::ROUND_ROBIN,
+        scheduler::LEAST_CONNECTION,
+        scheduler::WEIGHTED_LEAST_CONNECTION,
+        scheduler::SHORTEST_EXPECTED_DELAY,
+        scheduler::NEVER_QUEUE,
+        scheduler::FAIL_OVER,
+        scheduler::OVERFLOW,
+        scheduler::LOCALITY,
+        scheduler::LOCALITY_REPLICATED,
+    ];
+    let number = SCHEDULERS[random.usize(..SCHEDULERS.len())];
+    if random.bool() {
+        world.change_service::<V4>(random.u32(..), |service| service.scheduler = number)
+    } else {
+        world.change_service::<V6>(random.u32(..), |service| service.scheduler = number)
+    }
 }
 
 /// Makes a connection so old that its time is over, or one direction of it.
@@ -131,7 +185,7 @@ where
 {
     let now = world.now()?;
     let keys: Vec<_> = A::tables(&world.memory).entries().into_keys().collect();
-    for keys in keys.chunks(64) {
+    for keys in keys.chunks(COLLECTED_AT_ONCE) {
         let ended = keys.iter().filter(|key| connection::collect(&world.memory, key, now)).count();
         let kernel = A::collect(collector, keys)?;
         ensure!(kernel as usize == ended, "the kernel ended {kernel}, the host {ended}");

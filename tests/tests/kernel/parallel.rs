@@ -15,8 +15,9 @@ use aya::{
     TestRun,
     programs::{TestRunOptions, TestRunResult},
 };
+use lvs_common::env::Env as _;
 use lvs_common::{
-    abi::{Counter, Flow, Load, Tuple, V4, V6, flow_flags},
+    abi::{COLLECTED_AT_ONCE, Counter, Flow, Load, Tuple, V4, V6, flow_flags},
     connection,
     host::{
         Frame,
@@ -55,10 +56,10 @@ fn round_robin_is_exact_over_all_cpus() -> Result<()> {
         };
         at_once(THREADS, open)?;
         let service = world.tables.services4[0].1;
-        let first = service.first_member as usize;
         let mut connections = Vec::new();
-        for id in &world.tables.members[first..first + service.members as usize] {
-            connections.push(compare::statistics(world, *id)?.connections);
+        for place in service.first_member..service.first_member + service.members {
+            let id = world.memory.member(place).unwrap();
+            connections.push(compare::statistics(world, id)?.connections);
         }
         let half = u64::from(THREADS * EACH) / 2;
         assert_eq!(connections, [half, half]);
@@ -258,7 +259,7 @@ fn add_up<A: Place>(
 
 fn compare_loads(world: &World, expected: &HashMap<u32, (u32, u32)>) -> Result<()> {
     for (id, server) in (0_u32..).zip(&world.tables.servers) {
-        let Load { active, inactive, port_cursor: _ } = world.kernel.maps.loads.get(&id, 0)?;
+        let Load { active, inactive, .. } = world.kernel.maps.loads.get(&id, 0)?;
         let expected = expected.get(&id).copied().unwrap_or_default();
         ensure!(
             (active, inactive) == expected,
@@ -270,7 +271,7 @@ fn compare_loads(world: &World, expected: &HashMap<u32, (u32, u32)>) -> Result<(
 
 fn collect_all<A: Place>(world: &World, collector: &Collector) -> Result<()> {
     let keys: Vec<_> = A::flows(&world.kernel.maps)?.into_keys().collect();
-    for keys in keys.chunks(64) {
+    for keys in keys.chunks(COLLECTED_AT_ONCE) {
         A::collect(collector, keys)?;
     }
     Ok(())

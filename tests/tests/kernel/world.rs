@@ -19,8 +19,8 @@ use aya::{
 };
 use lvs_common::{
     abi::{
-        Address as _, Counter, Flow, Interface, Load, NextHop, SchedulerState, Settings, Template,
-        TemplateKey, Tuple, V4, V6,
+        Address as _, Counter, Flow, Interface, Load, NextHop, Server, Service, ServiceKey,
+        Settings, Template, TemplateKey, Tuple, V4, V6,
     },
     env::{Reach, Route},
     host::{
@@ -98,6 +98,8 @@ pub(crate) trait Place: Sample {
     fn set_flow(maps: &mut Maps, key: &Tuple<Self>, flow: &Flow<Self>) -> Result<()>;
     /// The kernel's first slots for half-open connections.
     fn slots(kernel: &mut Dataplane, count: u32) -> Result<Vec<Tuple<Self>>>;
+    /// Replaces a service in the kernel.
+    fn set_service(maps: &mut Maps, key: &ServiceKey<Self>, service: &Service) -> Result<()>;
     /// The kernel's persistence templates.
     fn templates(maps: &Maps) -> Result<HashMap<TemplateKey<Self>, Template>>;
     /// The neighbours that the kernel's program has noted, and the state of each.
@@ -132,6 +134,10 @@ macro_rules! maps {
 
         fn set_flow(maps: &mut Maps, key: &Tuple<Self>, flow: &Flow<Self>) -> Result<()> {
             Ok(maps.$family.connections.map.insert(key, flow, 0)?)
+        }
+
+        fn set_service(maps: &mut Maps, key: &ServiceKey<Self>, service: &Service) -> Result<()> {
+            Ok(maps.$family.services.insert(key, service, 0)?)
         }
 
         fn templates(maps: &Maps) -> Result<HashMap<TemplateKey<Self>, Template>> {
@@ -185,7 +191,7 @@ impl Place for V4 {
         "route add 192.168.1.110/32 dev s0 mtu lock 1400",
     ];
 
-    maps!(four, "HALF_OPEN4", "open4");
+    maps!(four, "HALF_OPEN4", "plan4");
 }
 
 /// An address of [`Sample`]'s networks for IPv6.
@@ -215,7 +221,7 @@ impl Place for V6 {
         "route add fd00:0:0:2::110/128 dev s0 mtu lock 1400",
     ];
 
-    maps!(six, "HALF_OPEN6", "open6");
+    maps!(six, "HALF_OPEN6", "plan6");
 }
 
 /// A map that [`Maps`] does not have, by its name, from a stage that uses it.
@@ -314,7 +320,7 @@ impl World {
         let text = configuration::<V4>() + &configuration::<V6>();
         let parsed = config::parse("test", &text).map_err(|error| anyhow::anyhow!("{error:?}"))?;
         let ports = (FIRST_PORT..FIRST_PORT + 20_000).collect();
-        let choices = Choices { connections, sloppy_tcp: false, ports };
+        let choices = Choices { connections, ports, ..Choices::default() };
         let tables = Tables::new(&parsed.config, &choices);
         let options = LoadOptions { connections, trace, ..LoadOptions::default() };
         let mut kernel = Dataplane::load(&options)?;
@@ -333,6 +339,8 @@ impl World {
         let mut memory = MemoryEnv::default();
         memory.servers.clone_from(&tables.servers);
         memory.members.clone_from(&tables.members);
+        memory.runs.clone_from(&tables.runs);
+        memory.turns = turns(&tables).into();
         memory.locals.clone_from(&tables.locals);
         memory.ports.clone_from(&tables.ports);
         memory.settings = tables.settings;
@@ -476,6 +484,31 @@ impl World {
         Ok(self.kernel.maps.settings.set(0, settings, 0)?)
     }
 
+    /// Changes a server in the kernel and in memory.
+    pub(crate) fn change_server(
+        &mut self,
+        id: usize,
+        change: impl FnOnce(&mut Server),
+    ) -> Result<()> {
+        change(&mut self.memory.servers[id]);
+        Ok(self.kernel.maps.servers.set(u32::try_from(id)?, self.memory.servers[id], 0)?)
+    }
+
+    /// The same for one of a family's services, by any number.
+    pub(crate) fn change_service<A: Place>(
+        &mut self,
+        number: u32,
+        change: impl FnOnce(&mut Service),
+    ) -> Result<()> {
+        let services = &mut A::tables_mut(&mut self.memory).services;
+        let mut keys: Vec<ServiceKey<A>> = services.keys().copied().collect();
+        keys.sort_unstable_by_key(|key| (key.port, key.protocol));
+        let key = keys[number as usize % keys.len()];
+        let service = services.get_mut(&key).context("a service")?;
+        change(service);
+        A::set_service(&mut self.kernel.maps, &key, service)
+    }
+
     /// As if no packet had come yet, but for counters and statistics.
     pub(crate) fn forget(&mut self) -> Result<()> {
         let maps = &mut self.kernel.maps;
@@ -484,17 +517,22 @@ impl World {
         for (id, _) in (0..).zip(&self.tables.servers) {
             maps.loads.set(id, Load::default(), 0)?;
         }
-        for id in 0..self.tables.services4.len() + self.tables.services6.len() {
-            maps.schedulers.set(u32::try_from(id)?, SchedulerState::START, 0)?;
+        for (id, state) in (0..).zip(&self.tables.states) {
+            maps.schedulers.set(id, state, 0)?;
         }
         self.memory.loads.borrow_mut().clear();
-        self.memory.turns.borrow_mut().clear();
+        self.memory.turns = turns(&self.tables).into();
         self.memory.four.flows.borrow_mut().clear();
         self.memory.six.flows.borrow_mut().clear();
         self.memory.four.templates.borrow_mut().clear();
         self.memory.six.templates.borrow_mut().clear();
         Ok(())
     }
+}
+
+/// What the schedulers begin with.
+fn turns(tables: &Tables) -> HashMap<u32, u64> {
+    (0..).zip(&tables.states).map(|(id, state)| (id, state.turn)).collect()
 }
 
 /// One run of the program over these bytes: what it returned, and the frame after it.

@@ -25,10 +25,11 @@ use lvs_tests::xlvs::{Setup, Xlvs};
 use super::support::say;
 
 /// The schedulers that `xlvs` has.
-const SCHEDULERS: &[&str] = &["rr"];
+const SCHEDULERS: &[&str] =
+    &["rr", "wrr", "lc", "wlc", "sh", "dh", "lblc", "lblcr", "sed", "nq", "mh", "fo", "ovf"];
 
 /// What it has of the [`Feature`]s.
-const FEATURES: &[Feature] = &[];
+const FEATURES: &[Feature] = &[Feature::Thresholds, Feature::Granularity, Feature::AnyPort];
 
 /// Scenarios in which it does otherwise by design, with the reason.
 const OTHERWISE: &[(&str, &str)] = &[];

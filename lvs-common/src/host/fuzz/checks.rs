@@ -17,7 +17,7 @@ pub(super) fn loads(env: &MemoryEnv) {
     let mut expected: HashMap<u32, (u32, u32)> = HashMap::new();
     count::<V4>(env, &mut expected);
     count::<V6>(env, &mut expected);
-    for (server, Load { active, inactive, port_cursor: _ }) in env.loads.borrow().iter() {
+    for (server, Load { active, inactive, .. }) in env.loads.borrow().iter() {
         let expected = expected.remove(server).unwrap_or_default();
         assert_eq!((*active, *inactive), expected, "active and inactive of server {server}");
     }

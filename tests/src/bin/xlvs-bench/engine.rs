@@ -38,8 +38,8 @@ impl Engine {
             .map_err(|_| anyhow!("the configuration for {case} has errors"))?;
         let choices = Choices {
             connections: DEFAULT_CONNECTIONS,
-            sloppy_tcp: false,
             ports: (1024..=u16::MAX).collect(),
+            ..Choices::default()
         };
         let mut dataplane = Dataplane::load(&LoadOptions::default())?;
         Tables::new(&parsed.config, &choices).write(&mut dataplane.maps)?;

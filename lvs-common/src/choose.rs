@@ -1,0 +1,99 @@
+//! New connections, the second part: the real server, by persistence or by the scheduler, and the entry of the client's
+//! packets.
+
+use crate::{
+    abi::{
+        Counter, Direction, Flow, Head, NO_SLOT, NextHop, flow_flags, forwarding, service_flags,
+    },
+    checksum::Sum,
+    connection::ticks,
+    env::{Decision, Draft, Env, Tables},
+    fault,
+    ip::Ip,
+    open::Stop,
+    persistence::{self, Choice},
+    pipeline::Verdict,
+    scheduler::{self, Request},
+};
+
+/// The stage. It does not look at the packet: all that counts is in the draft, and schedulers need the stack.
+#[inline(always)]
+pub fn choose<A: Ip, E: Env + Tables<A>>(env: &E) -> Verdict {
+    Tables::<A>::draft(env, |draft| match decide(env, draft) {
+        Ok(()) => Verdict::Next(A::PLAN),
+        Err(counter) => {
+            env.trace(&draft.key, Decision::Stopped(counter));
+            match Stop::from(counter) {
+                Stop::Count(counter) => counter.into(),
+                Stop::Fault(fault) => fault::report::<A, E>(env, fault),
+            }
+        }
+    })
+    .unwrap_or(Verdict::Drop(Counter::Internal))
+}
+
+/// Chooses the real server and begins the entry.
+#[inline(always)]
+fn decide<A: Ip, E: Env + Tables<A>>(env: &E, draft: &mut Draft<A>) -> Result<(), Counter> {
+    let now = env.now();
+    let request = Request {
+        source: draft.key.source,
+        source_port: draft.key.source_port,
+        destination: draft.key.destination,
+        second: (now / 1_000_000_000) as u32,
+    };
+    let service = &draft.service;
+    let choice = if service.persistence == 0 {
+        Choice { id: scheduler::choose(env, service, &request), template: 0 }
+    } else {
+        persistence::choose(env, service, &request, now)?
+    };
+    to_server(env, &choice, now, draft)
+}
+
+/// Fills in the entry of the client's packets: their destination is replaced by the real server's. With full NAT the
+/// source is replaced too, as soon as it is known.
+#[inline(always)]
+fn to_server<A: Ip, E: Env>(
+    env: &E,
+    choice: &Choice,
+    now: u64,
+    draft: &mut Draft<A>,
+) -> Result<(), Counter> {
+    let Draft { forth: flow, key: tuple, service, .. } = draft;
+    let state = flow.head.state;
+    let mut flags = 0;
+    if service.persistence != 0 {
+        flags |= flow_flags::CONTROLLED;
+    }
+    if service.flags & service_flags::ONE_PACKET != 0 {
+        flags |= flow_flags::ONE_PACKET;
+    }
+    if service.forwarding == forwarding::FULL_NAT {
+        flags |= flow_flags::FULL_NAT;
+    }
+    let Choice { id, template } = *choice;
+    // There is none with the id of nobody.
+    let server = env.server(id).ok_or(Counter::NoServer)?;
+    let address = A::narrow(server.address);
+    let port = if server.port == 0 { tuple.destination_port } else { server.port };
+    let addresses = tuple.destination.replaced_by(address, Sum::default());
+    let ports = Sum::default().replace(tuple.destination_port.to_be(), port.to_be());
+    *flow = Flow {
+        source: tuple.source,
+        destination: address,
+        source_port: tuple.source_port,
+        destination_port: port,
+        address_difference: addresses.fold(),
+        port_difference: ports.fold(),
+        hop: NextHop::NONE,
+        seen: ticks(now),
+        hop_checked: 0,
+        timeout: env.timeout(state),
+        server: id as u16,
+        half_open: NO_SLOT,
+        mtu: 0,
+        head: Head { state, direction: Direction::ToServer as u8, flags, template },
+    };
+    Ok(())
+}
