@@ -1,6 +1,8 @@
 //! sh, source hashing: a client's address chooses one of 256 buckets, each of which belongs to a server
 //! (`ip_vs_sh.c`). The controller fills them.
 
+use core::marker::PhantomData;
+
 use super::{NOBODY, Request, hash, usable};
 use crate::{
     abi::{Address, Service, service_flags},
@@ -28,22 +30,42 @@ pub fn mixed<A: Address>(client: A, port: u16) -> u32 {
 
 /// The port that is hashed.
 #[inline(always)]
-pub(super) const fn port<A>(service: &Service, request: &Request<A>) -> u16 {
+const fn port<A>(service: &Service, request: &Request<A>) -> u16 {
     if service.flags & service_flags::SOURCE_PORT != 0 { request.source_port } else { 0 }
 }
 
-struct Fallback {
+/// How a scheduler that hashes clients finds their buckets.
+pub(super) trait Buckets {
+    /// How many a service has.
+    const COUNT: u32;
+    /// The bucket of a client whose first `offset` choices were not usable; see [`mixed`].
+    fn bucket(mixed: u32, offset: u32) -> u32;
+}
+
+struct Source;
+
+impl Buckets for Source {
+    const COUNT: u32 = BUCKETS;
+
+    #[inline(always)]
+    fn bucket(mixed: u32, offset: u32) -> u32 {
+        bucket(mixed, offset)
+    }
+}
+
+struct Fallback<B> {
     first_member: u32,
     mixed: u32,
     first: u32,
     chosen: u32,
+    buckets: PhantomData<B>,
 }
 
-impl<E: Env> Step<E> for Fallback {
+impl<E: Env, B: Buckets> Step<E> for Fallback<B> {
     #[inline(always)]
     fn step(&mut self, env: &E, index: u32) -> bool {
-        let offset = index.wrapping_add(self.first) & (BUCKETS - 1);
-        let bucket = bucket(self.mixed, offset);
+        let offset = index.wrapping_add(self.first) % B::COUNT;
+        let bucket = B::bucket(self.mixed, offset);
         self.chosen = usable(env, self.first_member.wrapping_add(bucket));
         self.chosen == NOBODY
     }
@@ -51,14 +73,25 @@ impl<E: Env> Step<E> for Fallback {
 
 #[inline(always)]
 pub(super) fn choose<A: Ip, E: Env>(env: &E, service: &Service, request: &Request<A>) -> u32 {
+    in_buckets::<A, E, Source>(env, service, request)
+}
+
+/// The server in the client's bucket; if it is not usable and the service falls back, that in the next one of the client's.
+#[inline(always)]
+pub(super) fn in_buckets<A: Ip, E: Env, B: Buckets>(
+    env: &E,
+    service: &Service,
+    request: &Request<A>,
+) -> u32 {
     let mixed = mixed(request.source, port(service, request));
-    let first = bucket(mixed, 0);
-    let chosen = usable(env, service.first_member.wrapping_add(first));
+    let first = B::bucket(mixed, 0);
+    let first_member = service.first_member;
+    let chosen = usable(env, first_member.wrapping_add(first));
     if chosen != NOBODY || service.flags & service_flags::FALLBACK == 0 {
         return chosen;
     }
     let mut fallback =
-        Fallback { first_member: service.first_member, mixed, first, chosen: NOBODY };
-    env.repeat(BUCKETS, &mut fallback);
+        Fallback { first_member, mixed, first, chosen: NOBODY, buckets: PhantomData::<B> };
+    env.repeat(B::COUNT, &mut fallback);
     fallback.chosen
 }
