@@ -1,4 +1,4 @@
-//! A frame in memory, with the abilities of one in an XDP program.
+//! A frame in memory, with the abilities of one in an XDP or TC program.
 #![expect(
     clippy::indexing_slicing,
     reason = "constant offsets are checked against the window's length at compile time"
@@ -16,13 +16,21 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct MemoryPacket {
     bytes: Rc<[Cell<u8>]>,
+    socket_buffer: bool,
 }
 
 impl MemoryPacket {
     /// A frame of these bytes.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.iter().copied().map(Cell::new).collect() }
+        Self { bytes: bytes.iter().copied().map(Cell::new).collect(), socket_buffer: false }
+    }
+
+    /// The same in a socket buffer, as a TC program sees it: a length of 0 in an IPv4 header is all that the buffer
+    /// holds.
+    #[must_use]
+    pub fn in_socket_buffer(bytes: &[u8]) -> Self {
+        Self { socket_buffer: true, ..Self::new(bytes) }
     }
 
     /// The frame as it is now.
@@ -40,8 +48,12 @@ impl Packet for MemoryPacket {
         (end <= self.bytes.len()).then(|| MemoryWindow { bytes: self.bytes.clone(), offset })
     }
 
-    fn ip_length(&self, total: u16, _offset: usize) -> u32 {
-        total.into()
+    fn ip_length(&self, total: u16, offset: usize) -> u32 {
+        if total == 0 && self.socket_buffer {
+            u32::try_from(self.bytes.len().saturating_sub(offset)).unwrap_or(u32::MAX)
+        } else {
+            total.into()
+        }
     }
 
     fn wire_length(&self, length: u32, _headers: u32) -> u32 {

@@ -188,11 +188,13 @@ fn damage<A: Place>(random: &mut fastrand::Rng, bytes: &mut Vec<u8>, ip: usize) 
         if A::VERSION == 4 { (ip + 12..ip + 20, 20) } else { (ip + 8..ip + 40, 40) };
     if once_in(random, 10) {
         let place = random.usize(12..bytes.len().min(110));
-        // A total length of 0 means something in a socket buffer only.
-        let total_length = A::VERSION == 4 && (ip + 2..ip + 4).contains(&place);
-        if !addresses.contains(&place) && !total_length {
+        if !addresses.contains(&place) {
             bytes[place] = random.u8(..);
         }
+    }
+    if A::VERSION == 4 && once_in(random, 200) {
+        // Which means something in a socket buffer.
+        bytes[ip + 2..ip + 4].fill(0);
     }
     if once_in(random, 50) {
         // The kernel refuses to test a socket buffer with less than an IP header.

@@ -414,7 +414,10 @@ impl World {
     pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<(Verdict, Vec<u8>)> {
         self.wait_for_errors()?;
         self.memory.now.set(self.now()?);
-        let mut packet = MemoryPacket::new(bytes);
+        let mut packet = match self.hook {
+            Hook::Xdp => MemoryPacket::new(bytes),
+            Hook::Tc => MemoryPacket::in_socket_buffer(bytes),
+        };
         let verdict = pipeline::process(&mut packet, &self.memory);
         let expected = match verdict {
             Verdict::Drop(_) => Action::Drop,
