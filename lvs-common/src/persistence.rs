@@ -53,7 +53,11 @@ pub fn choose<A: Ip, E: Env + Tables<A>>(
         connections: 0,
         timeout: service.persistence,
         server: id,
-        generation: env.random(),
+        // Another one than its predecessor's, whose connections may still be there.
+        generation: match &found {
+            Some(predecessor) => predecessor.load().generation.wrapping_add(1),
+            None => env.random(),
+        },
     };
     let choice = Choice { id, template: template.generation as u8 };
     if found.is_some() {
@@ -135,7 +139,8 @@ fn template<A: Ip, E: Env + Tables<A>>(
     let of = env.server(server)?;
     let key = TemplateKey { client: client.masked(of.granularity), service: of.service };
     let handle = env.template(&key)?;
-    (handle.load().generation as u8 == generation).then_some(handle)
+    let template = handle.load();
+    (template.server == server && template.generation as u8 == generation).then_some(handle)
 }
 
 /// Whether a template has ended: what the controller collects.

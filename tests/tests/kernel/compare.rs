@@ -45,7 +45,8 @@ pub(crate) fn counter(world: &World, counter: Counter) -> Result<u64> {
     Ok(world.kernel.maps.counters.get(&(counter as u32), 0)?.iter().sum())
 }
 
-fn counters(world: &World) -> Result<()> {
+/// Compares the counters: the first that differs.
+pub(crate) fn counters(world: &World) -> Result<()> {
     for each in Counter::ALL {
         let (kernel, memory) = (counter(world, each)?, world.memory.counted(each));
         ensure!(kernel == memory, "{}: kernel {kernel}, host {memory}", each.name());

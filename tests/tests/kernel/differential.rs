@@ -24,8 +24,10 @@ use crate::{
 };
 
 const STEPS: usize = 20_000;
+/// What random traffic it is, unless `XLVS_TEST_SEED` has another number.
+const SEED: u64 = 4;
 /// So few that the tables are full at times.
-const CONNECTIONS: u32 = 300;
+const CONNECTIONS: u32 = 200;
 /// So few that half-open connections make room for each other. Odd, as it must be.
 const HALF_OPEN: u32 = 21;
 /// Ticks in a second, rounded up.
@@ -48,9 +50,8 @@ fn host_and_tc_agree_on_random_traffic() -> Result<()> {
 fn agree(hook: Hook) -> Result<()> {
     let seed = match std::env::var("XLVS_TEST_SEED") {
         Ok(seed) => seed.parse()?,
-        Err(_) => fastrand::u64(..),
+        Err(_) => SEED,
     };
-    println!("seed {seed}; XLVS_TEST_SEED={seed} repeats it");
     world::with_options(hook, CONNECTIONS, None, |world| {
         world.change_settings(|settings| settings.half_open = HALF_OPEN)?;
         let collector = Arc::clone(&world.collector);

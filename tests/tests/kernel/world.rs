@@ -36,7 +36,7 @@ use lvs_userspace::{
     control::tables::{Choices, Tables},
 };
 
-use crate::show::show;
+use crate::{compare, show::show};
 
 /// The interface that `BPF_PROG_TEST_RUN` lets packets come in on: the loopback interface.
 pub(crate) const HERE: u32 = 1;
@@ -429,9 +429,10 @@ impl World {
         let (action, kernel) = self.send_to_kernel(bytes)?;
         ensure!(
             (action, &kernel) == (expected, &left),
-            "host and kernel differ about {}host: {verdict:?}, {}kernel: {action:?}, {}",
+            "host and kernel differ about {}host: {verdict:?}, {}kernel: {action:?} ({}), {}",
             show(bytes),
             show(&left),
+            compare::counters(self).err().map_or_else(String::new, |error| error.to_string()),
             show(&kernel)
         );
         Ok((verdict, left))
