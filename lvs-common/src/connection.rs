@@ -234,22 +234,22 @@ pub fn bind<E: Env>(env: &E, server: u32, state: u8) {
 }
 
 /// Takes a connection out of its server's count; with fewer than the lower threshold, or than three quarters of the
-/// upper one, the server is no longer overloaded (`ip_vs_unbind_dest`).
+/// upper one, the server is no longer overloaded (`ip_vs_unbind_dest`). One that a lowered threshold has overloaded is
+/// so from then on.
 #[inline(always)]
 pub fn unbind<E: Env>(env: &E, server: u32, state: u8) {
-    let before = env.add_load(server, 0_u64.wrapping_sub(load(state)));
-    if env.load(server).is_none_or(|load| load.overload == 0) {
+    let before = Load::total(env.add_load(server, 0_u64.wrapping_sub(load(state))));
+    let Some((upper, lower)) = env.server(server).map(|server| (server.upper, server.lower)) else {
+        return;
+    };
+    if upper == 0 {
         return;
     }
-    let total = Load::total(before).wrapping_sub(1);
-    let Some(limits) = env.server(server) else { return };
-    let over = if limits.lower != 0 {
-        total >= limits.lower
-    } else {
-        u64::from(total) * 4 >= u64::from(limits.upper) * 3 && limits.upper != 0
-    };
-    if !over {
-        env.set_overload(server, 0);
+    let Some(load) = env.load(server) else { return };
+    let reached = if before >= upper { upper } else { load.overload };
+    let overload = if before > lower { reached } else { 0 };
+    if overload != load.overload {
+        env.set_overload(server, overload);
     }
 }
 

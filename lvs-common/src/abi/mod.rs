@@ -35,7 +35,7 @@ pub use template::{Template, TemplateKey};
 /// Version of all layouts and map names in this module; part of the pin directory's path (`v3`).
 pub const ABI_VERSION: u32 = 3;
 
-/// Virtual services that fit, also the bound of [`Service::id`].
+/// Virtual services that fit.
 pub const MAX_SERVICES: u32 = 4096;
 
 /// Real servers of all services that fit; the bound of a server id.

@@ -27,10 +27,31 @@ pub struct Server {
     pub service: u32,
     /// Upper threshold: with so many connections the server is overloaded; 0 for none.
     pub upper: u32,
-    /// Lower threshold: with fewer connections it is no longer; 0 for three quarters of the upper one.
+    /// Lower threshold: with fewer connections it is no longer; never 0 where the upper one is not
+    /// ([`default_lower`](Self::default_lower)).
     pub lower: u32,
     /// [`Service::granularity`](super::Service::granularity) of its service.
     pub granularity: u32,
+}
+
+impl Server {
+    /// None at all.
+    pub const NONE: Self = Self {
+        address: [0; 16],
+        port: 0,
+        flags: 0,
+        weight: 0,
+        service: 0,
+        upper: 0,
+        lower: 0,
+        granularity: 0,
+    };
+
+    /// [`lower`](Self::lower) where none is asked for: three quarters of the upper threshold, rounded up.
+    #[must_use]
+    pub const fn default_lower(upper: u32) -> u32 {
+        upper - upper / 4
+    }
 }
 
 /// The connections of a server, shared by all CPUs: an element of `LOADS`. The first two fields change by one

@@ -144,10 +144,15 @@ impl Candidate {
     }
 }
 
-/// Whether a server is overloaded. It stays so until it has fewer connections, unless its threshold is raised or taken
-/// away (`ip_vs_ctl.c`, `__ip_vs_update_dest`).
+/// Whether a server is overloaded: it has as many connections as its threshold, or has had them and not yet few enough
+/// since. Raising its threshold ends that (`__ip_vs_update_dest` in
+/// `ip_vs_ctl.c`).
 #[inline(always)]
 #[must_use]
 pub const fn is_overloaded(server: &Server, load: &Load) -> bool {
-    load.overload != 0 && server.upper != 0 && server.upper <= load.overload
+    if server.upper == 0 {
+        return false;
+    }
+    let total = load.active.wrapping_add(load.inactive);
+    total >= server.upper || server.upper <= load.overload && total >= server.lower
 }

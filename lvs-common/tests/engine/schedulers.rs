@@ -94,6 +94,7 @@ fn rr_passes_over_the_overloaded() {
     let (mut env, service) = world(scheduler::ROUND_ROBIN, &[1, 5, 1]);
     assert_eq!((0..4).map(|_| next(&env, &service)).collect::<Vec<_>>(), [0, 1, 2, 0]);
     env.servers[1].upper = 1;
+    env.servers[1].lower = 1;
     connection::bind(&env, 1, ESTABLISHED);
     assert_eq!((0..4).map(|_| next(&env, &service)).collect::<Vec<_>>(), [2, 0, 2, 0]);
 }
@@ -111,7 +112,9 @@ fn wrr_goes_through_its_runs() {
     assert_eq!(walk, "ABACBACBA");
     // All that have turns for a long time are overloaded.
     env.servers[2].upper = 1;
+    env.servers[2].lower = 1;
     env.servers[1].upper = 1;
+    env.servers[1].lower = 1;
     connection::bind(&env, 2, ESTABLISHED);
     connection::bind(&env, 1, ESTABLISHED);
     assert_eq!(next(&env, &service), 0);
@@ -149,6 +152,7 @@ fn fo_and_ovf_take_the_heaviest() {
     let (mut env, service) = world(scheduler::FAIL_OVER, &[1, 3, 3, 2]);
     assert_eq!(held(&env, &service, 5), [1; 5]);
     env.servers[1].upper = 1;
+    env.servers[1].lower = 1;
     connection::bind(&env, 1, ESTABLISHED);
     assert_eq!(next(&env, &service), 2);
     let (env, service) = world(scheduler::OVERFLOW, &[1, 2]);
@@ -225,6 +229,7 @@ fn twos_goes_by_weight_and_load() {
 fn thresholds_are_those_of_ipvs() {
     let (mut env, _) = world(scheduler::ROUND_ROBIN, &[1]);
     env.servers[0].upper = 4;
+    env.servers[0].lower = Server::default_lower(4);
     let overloaded =
         |env: &MemoryEnv| lvs_common::scheduler::is_overloaded(&env.servers[0], &env.load(0));
     for connections in 1..=4 {
@@ -252,5 +257,25 @@ fn thresholds_are_those_of_ipvs() {
     assert!(!overloaded(&env), "a threshold that is raised");
     env.servers[0].upper = 3;
     assert!(overloaded(&env));
+    // A threshold that is lowered counts from then on, and one that was raised and lowered is not remembered.
+    let (mut env, _) = world(scheduler::ROUND_ROBIN, &[1]);
+    for _ in 0..6 {
+        connection::bind(&env, 0, ESTABLISHED);
+    }
+    (env.servers[0].upper, env.servers[0].lower) = (5, 4);
+    assert!(overloaded(&env));
+    connection::unbind(&env, 0, ESTABLISHED);
+    connection::unbind(&env, 0, ESTABLISHED);
+    assert!(overloaded(&env), "four are not fewer than four");
+    connection::unbind(&env, 0, ESTABLISHED);
+    assert!(!overloaded(&env));
+    (env.servers[0].upper, env.servers[0].lower) = (3, 3);
+    assert!(overloaded(&env));
+    (env.servers[0].upper, env.servers[0].lower) = (0, 0);
+    for _ in 0..3 {
+        connection::unbind(&env, 0, ESTABLISHED);
+    }
+    (env.servers[0].upper, env.servers[0].lower) = (2, 2);
+    assert!(!overloaded(&env));
     assert_eq!(env.settings.flags & settings_flags::EXPIRE_QUIESCENT, 0);
 }

@@ -5,8 +5,9 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
 };
 use lvs_common::abi::{
-    FILTER_WORDS, Flow, Interface, Load, MEMBERS_EACH, Neighbour, Run, SchedulerState, Server,
-    Service, ServiceKey, Settings, Statistics, Template, TemplateKey, Tuple, V4, V6,
+    Destination, DestinationKey, FILTER_WORDS, Flow, Interface, Load, MEMBERS_EACH, Neighbour, Run,
+    SchedulerState, Server, Service, ServiceKey, Settings, Statistics, Template, TemplateKey,
+    Tuple, V4, V6,
 };
 
 use super::{Error, Table};
@@ -58,6 +59,8 @@ pub struct Maps {
     pub ports: Array<MapData, u16>,
     /// What schedulers remember.
     pub schedulers: Array<MapData, SchedulerState>,
+    /// What lblc and lblcr remember of destinations.
+    pub destinations: HashMap<MapData, DestinationKey, Destination>,
     /// What holds for all services.
     pub settings: Array<MapData, Settings>,
     /// The filter of addresses and ports.
@@ -68,6 +71,62 @@ pub struct Maps {
     pub counters: PerCpuArray<MapData, u64>,
     /// Attached interfaces.
     pub interfaces: InterfaceMap,
+}
+
+/// The maps that are written when the configuration changes, while others are watched.
+#[expect(missing_debug_implementations, reason = "aya's arrays have none")]
+pub struct Configured<'m> {
+    /// `SERVICES4`.
+    pub services4: &'m mut HashMap<MapData, ServiceKey<V4>, Service>,
+    /// `SERVICES6`.
+    pub services6: &'m mut HashMap<MapData, ServiceKey<V6>, Service>,
+    /// `TEMPLATES4`.
+    pub templates4: &'m Table<TemplateKey<V4>, Template>,
+    /// `TEMPLATES6`.
+    pub templates6: &'m Table<TemplateKey<V6>, Template>,
+    /// `SERVERS`.
+    pub servers: &'m mut Array<MapData, Server>,
+    /// `LOADS`.
+    pub loads: &'m mut Array<MapData, Load>,
+    /// `STATISTICS`.
+    pub statistics: &'m mut PerCpuArray<MapData, Statistics>,
+    /// `MEMBERS`.
+    pub members: &'m mut Array<MapData, [u16; MEMBERS_EACH]>,
+    /// `RUNS`.
+    pub runs: &'m mut Array<MapData, Run>,
+    /// `LOCALS`.
+    pub locals: &'m mut Array<MapData, [u8; 16]>,
+    /// `PORTS`.
+    pub ports: &'m mut Array<MapData, u16>,
+    /// `SCHEDULERS`.
+    pub schedulers: &'m mut Array<MapData, SchedulerState>,
+    /// `DESTINATIONS`.
+    pub destinations: &'m mut HashMap<MapData, DestinationKey, Destination>,
+    /// `SETTINGS`.
+    pub settings: &'m mut Array<MapData, Settings>,
+    /// `FILTER`.
+    pub filter: &'m mut Array<MapData, [u64; FILTER_WORDS]>,
+}
+
+/// The maps that are looked after all the time.
+#[expect(missing_debug_implementations, reason = "aya's arrays have none")]
+pub struct Watched<'m> {
+    /// `CONNECTIONS4`.
+    pub connections4: &'m Table<Tuple<V4>, Flow<V4>>,
+    /// `CONNECTIONS6`.
+    pub connections6: &'m Table<Tuple<V6>, Flow<V6>>,
+    /// `TEMPLATES4`.
+    pub templates4: &'m Table<TemplateKey<V4>, Template>,
+    /// `TEMPLATES6`.
+    pub templates6: &'m Table<TemplateKey<V6>, Template>,
+    /// `NEIGHBOURS4`.
+    pub neighbours4: &'m mut NeighbourMap<V4>,
+    /// `NEIGHBOURS6`.
+    pub neighbours6: &'m mut NeighbourMap<V6>,
+    /// `COUNTERS`.
+    pub counters: &'m PerCpuArray<MapData, u64>,
+    /// `INTERFACES`.
+    pub interfaces: &'m mut InterfaceMap,
 }
 
 /// The maps that are pinned, by name. The programs of the stages among them: the kernel empties such a map when nobody
@@ -111,6 +170,38 @@ pub(super) fn in_object(name: &'static str) -> &'static str {
 }
 
 impl Maps {
+    /// Both at once.
+    pub const fn split(&mut self) -> (Configured<'_>, Watched<'_>) {
+        let configured = Configured {
+            services4: &mut self.four.services,
+            services6: &mut self.six.services,
+            templates4: &self.four.templates,
+            templates6: &self.six.templates,
+            servers: &mut self.servers,
+            loads: &mut self.loads,
+            statistics: &mut self.statistics,
+            members: &mut self.members,
+            runs: &mut self.runs,
+            locals: &mut self.locals,
+            ports: &mut self.ports,
+            schedulers: &mut self.schedulers,
+            destinations: &mut self.destinations,
+            settings: &mut self.settings,
+            filter: &mut self.filter,
+        };
+        let watched = Watched {
+            connections4: &self.four.connections,
+            connections6: &self.six.connections,
+            templates4: &self.four.templates,
+            templates6: &self.six.templates,
+            neighbours4: &mut self.four.neighbours,
+            neighbours6: &mut self.six.neighbours,
+            counters: &self.counters,
+            interfaces: &mut self.interfaces,
+        };
+        (configured, watched)
+    }
+
     /// Takes the maps out of a loaded object.
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
         Ok(Self {
@@ -133,6 +224,7 @@ impl Maps {
             locals: typed(ebpf, "LOCALS")?,
             ports: typed(ebpf, "PORTS")?,
             schedulers: typed(ebpf, "SCHEDULERS")?,
+            destinations: typed(ebpf, "DESTINATIONS")?,
             settings: typed(ebpf, "SETTINGS")?,
             filter: typed(ebpf, in_object("FILTER"))?,
             statistics: typed(ebpf, "STATISTICS")?,

@@ -12,6 +12,6 @@ mod table;
 pub use attach::{Attachment, Mode};
 pub use dataplane::{Collectable, Collector, Dataplane, LoadOptions, Trace};
 pub use error::Error;
-pub use maps::{FamilyMaps, InterfaceMap, Maps, NeighbourMap};
+pub use maps::{Configured, FamilyMaps, InterfaceMap, Maps, NeighbourMap, Watched};
 pub use pins::Pins;
 pub use table::{Sweep, Table};

@@ -3,10 +3,15 @@
 
 use std::net::IpAddr;
 
-use lvs_common::scheduler::{dh, hash, mh, sh};
+use lvs_common::{
+    abi::{MEMBERS_EACH, scheduler},
+    scheduler::{dh, hash, mh, sh},
+};
+
+use crate::config::Scheduler;
 
 /// A server as the lists see it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Member {
     /// Its id.
     pub(super) id: u16,
@@ -18,6 +23,67 @@ pub(super) struct Member {
     pub(super) address: IpAddr,
     /// Its port.
     pub(super) port: u16,
+}
+
+/// What a scheduler chooses from.
+#[derive(Clone, Debug)]
+pub(super) struct Layout {
+    /// The scheduler's number.
+    pub(super) scheduler: u8,
+    /// Its lists: one, or with wrr one for each run.
+    pub(super) lists: Vec<Vec<u16>>,
+    /// wrr: the turn that each run begins with.
+    pub(super) runs: Vec<u64>,
+    /// wrr: turns in the whole round.
+    pub(super) turns: u64,
+}
+
+impl Layout {
+    /// For these servers.
+    pub(super) fn of(scheduler: Scheduler, servers: &[Member]) -> Self {
+        let (number, list) = match scheduler {
+            Scheduler::WeightedRoundRobin => {
+                let Round { runs, turns } = weighted_round(servers);
+                let (runs, lists) = runs.into_iter().unzip();
+                return Self { scheduler: scheduler::WEIGHTED_ROUND_ROBIN, lists, runs, turns };
+            }
+            Scheduler::RoundRobin => (scheduler::ROUND_ROBIN, usable(servers)),
+            Scheduler::LeastConnections => (scheduler::LEAST_CONNECTION, usable(servers)),
+            Scheduler::WeightedLeastConnections => {
+                (scheduler::WEIGHTED_LEAST_CONNECTION, usable(servers))
+            }
+            Scheduler::SourceHash => (scheduler::SOURCE_HASHING, source_hashing(servers)),
+            Scheduler::DestinationHash => {
+                (scheduler::DESTINATION_HASHING, destination_hashing(servers))
+            }
+            Scheduler::LocalityLeastConnections => (scheduler::LOCALITY, usable(servers)),
+            Scheduler::LocalityLeastConnectionsReplicated => {
+                (scheduler::LOCALITY_REPLICATED, usable(servers))
+            }
+            Scheduler::ShortestExpectedDelay => {
+                (scheduler::SHORTEST_EXPECTED_DELAY, usable(servers))
+            }
+            Scheduler::NeverQueue => (scheduler::NEVER_QUEUE, usable(servers)),
+            Scheduler::MaglevHash => (scheduler::MAGLEV, maglev(servers)),
+            Scheduler::Failover => (scheduler::FAIL_OVER, usable(servers)),
+            Scheduler::Overflow => (scheduler::OVERFLOW, usable(servers)),
+            Scheduler::TwoChoices => (scheduler::TWO_RANDOM_CHOICES, usable(servers)),
+        };
+        Self { scheduler: number, lists: vec![list], runs: Vec::new(), turns: 0 }
+    }
+
+    /// The lists as elements of `MEMBERS`, one after the other; each begins with an element.
+    pub(super) fn elements(&self) -> impl Iterator<Item = [u16; MEMBERS_EACH]> + '_ {
+        self.lists.iter().flat_map(|list| {
+            list.chunks(MEMBERS_EACH).map(|ids| {
+                let mut element = [0; MEMBERS_EACH];
+                for (place, id) in element.iter_mut().zip(ids) {
+                    *place = *id;
+                }
+                element
+            })
+        })
+    }
 }
 
 /// Those whose weight is not 0.
@@ -110,14 +176,9 @@ pub(super) struct Round {
 
 /// wrr: the walks over the servers with a falling limit (`ip_vs_wrr.c`).
 pub(super) fn weighted_round(servers: &[Member]) -> Round {
-    let (step, heaviest) = Limit::of(servers);
+    let (step, _) = Limit::of(servers);
     let mut round = Round::default();
-    // In steps: a server that weighs two steps has a turn in the last two walks.
-    let mut weights: Vec<u32> =
-        servers.iter().map(|server| server.weight / step).filter(|weight| *weight > 0).collect();
-    weights.sort_unstable_by(|a, b| b.cmp(a));
-    weights.dedup();
-    debug_assert_eq!(weights.first().copied().unwrap_or_default(), heaviest / step);
+    let weights = levels(servers, step);
     for (index, weight) in weights.iter().enumerate() {
         let ids: Vec<u16> = servers
             .iter()
@@ -130,6 +191,16 @@ pub(super) fn weighted_round(servers: &[Member]) -> Round {
         round.turns += turns;
     }
     round
+}
+
+/// wrr: the different weights in steps, the greatest first. A server that weighs two steps has a turn in the last two
+/// walks.
+fn levels(servers: &[Member], step: u32) -> Vec<u32> {
+    let mut weights: Vec<u32> =
+        servers.iter().map(|server| server.weight / step).filter(|weight| *weight > 0).collect();
+    weights.sort_unstable_by(|a, b| b.cmp(a));
+    weights.dedup();
+    weights
 }
 
 /// wrr: the limit of the walk that goes on (`cw` in `ip_vs_wrr.c`).
@@ -156,10 +227,15 @@ impl Limit {
         })
     }
 
-    /// What it is after the servers have been added one after the other, the last one of the list first.
-    pub(super) fn after_adding(servers: &[Member]) -> Self {
-        (0..servers.len()).rev().fold(Self::default(), |limit, newest| {
-            limit.changed(servers.get(newest..).unwrap_or_default())
+    /// What it was in this turn of the round; as it is at the beginning if no server has a turn.
+    pub(super) fn at(turn: u64, servers: &[Member]) -> Self {
+        let (step, _) = Self::of(servers);
+        let Round { runs, turns } = weighted_round(servers);
+        let turn = turn.checked_rem(turns).unwrap_or_default();
+        let run = runs.iter().zip(levels(servers, step)).rfind(|((first, _), _)| *first <= turn);
+        run.map_or_else(Self::default, |((first, ids), weight)| {
+            let walks = ((turn - first) / ids.len() as u64) as u32;
+            Self((weight - 1 - walks) * step + 1)
         })
     }
 
@@ -201,6 +277,13 @@ mod tests {
         members
     }
 
+    /// The limit after the servers have been added one after the other.
+    fn after_adding(servers: &[Member]) -> Limit {
+        (0..servers.len())
+            .rev()
+            .fold(Limit::default(), |limit, newest| limit.changed(&servers[newest..]))
+    }
+
     /// The servers' letters in the order of a round, beginning with a turn.
     fn walk(round: &Round, from: u64, turns: u64) -> String {
         let letter = |turn: u64| {
@@ -227,12 +310,12 @@ mod tests {
     fn a_round_begins_where_the_additions_have_left_it() {
         // With 5, 3 and 1 the step falls from 5 to 1 when the second one comes: the limit stays 1.
         let members = servers(&[5, 3, 1]);
-        let limit = Limit::after_adding(&members);
+        let limit = after_adding(&members);
         assert_eq!(limit, Limit(1));
         let round = weighted_round(&members);
         assert_eq!(walk(&round, limit.turn(&members), 12), "CBAAABABACBA");
         let equal = servers(&[1, 1, 1]);
-        assert_eq!(Limit::after_adding(&equal).turn(&equal), 0);
+        assert_eq!(after_adding(&equal).turn(&equal), 0);
     }
 
     #[test]

@@ -6,10 +6,14 @@ mod alarms;
 mod capabilities;
 mod expiry;
 mod interfaces;
+pub mod ledger;
 mod lists;
 mod neighbours;
+mod ranges;
+mod reload;
 mod run;
 mod runtime;
 pub mod tables;
+pub mod write;
 
 pub(crate) use run::{Options, run};

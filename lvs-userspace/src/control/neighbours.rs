@@ -3,7 +3,7 @@
 //! uses; here the kernel is told, as if it had sent to them itself. And the way to the real servers is kept resolved
 //! even before a packet needs it, because with full NAT the first packet could not wait for it.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{cell::RefCell, collections::BTreeSet, net::IpAddr, time::Duration};
 
 use aya::Pod;
 use lvs_common::abi::{Neighbour, V4, V6, neighbour_state};
@@ -69,9 +69,10 @@ where
 }
 
 /// Keeps the neighbours on the way to these real servers resolved. Never ends.
-pub(super) async fn keep_servers_resolved(servers: &BTreeSet<IpAddr>, netlink: &Handle) {
+pub(super) async fn keep_servers_resolved(servers: &RefCell<BTreeSet<IpAddr>>, netlink: &Handle) {
     loop {
-        resolve_servers(servers, netlink).await;
+        let now = servers.borrow().clone();
+        resolve_servers(&now, netlink).await;
         sleep(SERVERS_INTERVAL).await;
     }
 }

@@ -1,6 +1,12 @@
 //! `xlvs run`: from the configuration file to packets, and back to nothing at the end.
 
-use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::BTreeSet,
+    net::IpAddr,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::Context as _;
 use aya_log::EbpfLogger;
@@ -15,13 +21,17 @@ use tracing::{Level, info, warn};
 use super::{
     advice, alarms, capabilities,
     expiry::{self, Expiring},
-    interfaces, neighbours,
+    interfaces,
+    ledger::{Change, Ledger},
+    neighbours,
+    reload::Running,
     runtime::RuntimeDir,
-    tables::{Choices, Tables},
+    tables::Choices,
+    write,
 };
 use crate::{
-    bpf::{Attachment, Collector, Dataplane, LoadOptions, Mode, Pins, Trace},
-    config::{self, Config, Forwarding, Severity},
+    bpf::{Attachment, Collector, Dataplane, LoadOptions, Mode, Pins, Trace, Watched},
+    config::{self, Config, Forwarding, Report, Severity},
     exit::Failure,
     net::{self, Addresses, Interface},
 };
@@ -55,12 +65,8 @@ pub(crate) struct Options {
 /// Runs until SIGTERM or SIGINT.
 pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     let loaded = config::load(&options.config).map_err(Failure::configuration)?;
-    for (severity, line) in loaded.notes.lines() {
-        match severity {
-            Severity::Notice => info!("{line}"),
-            Severity::Warning | Severity::Error => warn!("{line}"),
-        }
-    }
+    let since = SystemTime::now();
+    tell(&loaded.notes);
     capabilities::check().map_err(Failure::kernel)?;
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let netlink = net::connect()?;
@@ -80,8 +86,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     }
     let choices = choices(&loaded.config, &options)?;
 
-    let tables = Tables::new(&loaded.config, &choices);
-    tables.check()?;
+    let change = Ledger::first(&loaded.config, &choices)?;
 
     // Dropped in the opposite order: detached first, then the maps, the directories, the pins.
     let pins = Pins::prepare(&options.pin_dir)?;
@@ -90,12 +95,13 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         pins: Some(&pins.maps()),
         verifier_log: Some(&runtime.verifier_log()),
         connections: options.max_connections,
-        members: tables.members.len() as u32,
+        members: change.ledger.tables.members.len() as u32,
         trace: options.trace,
     })?;
     info!("{}", memory_line(options.max_connections));
-    tables.spread_ports(&mut dataplane.maps)?;
-    tables.write(&mut dataplane.maps)?;
+    write::apply(&change, None, &mut dataplane.maps.split().0)?;
+    let Change { ledger, .. } = change;
+    let ledger = ledger.within(dataplane.maps.members.len());
     for interface in &interfaces {
         interfaces::note(&mut dataplane.maps.interfaces, interface, &addresses)?;
     }
@@ -109,13 +115,21 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     info!("{ready}, pins in {}", pins.maps().display());
     notify(&[NotifyState::Ready, NotifyState::Status(&ready)]);
 
+    let servers = RefCell::new(servers);
     let duties = Duties {
         netlink: &netlink,
-        interfaces,
         addresses,
         collector: &collector,
-        servers: &servers,
         capacity: 2 * options.max_connections,
+        running: Running {
+            options: &options,
+            interfaces,
+            netlink: &netlink,
+            servers: &servers,
+            ledger,
+            certain: true,
+            since,
+        },
     };
     let result = serve(&mut dataplane, duties, &mut signals).await;
     notify(&[NotifyState::Stopping]);
@@ -127,11 +141,10 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
 /// What is needed while packets flow.
 struct Duties<'d> {
     netlink: &'d rtnetlink::Handle,
-    interfaces: Vec<Interface>,
     addresses: Addresses,
     collector: &'d Collector,
-    servers: &'d BTreeSet<IpAddr>,
     capacity: u32,
+    running: Running<'d>,
 }
 
 /// Does what has to be done while packets flow.
@@ -140,26 +153,30 @@ async fn serve(
     duties: Duties<'_>,
     signals: &mut Signals,
 ) -> anyhow::Result<()> {
-    let Duties { netlink, interfaces, addresses, collector, servers, capacity } = duties;
+    let Duties { netlink, addresses, collector, capacity, mut running } = duties;
     let logs = tracing::enabled!(Level::DEBUG) || dataplane.traces();
     let mut log = logs.then(|| dataplane.logger()).transpose()?;
-    let maps = &mut dataplane.maps;
+    let (configured, watched) = dataplane.maps.split();
+    let Watched { connections4, connections6, templates4, templates6, .. } = watched;
+    let (interfaces, servers) = (running.interfaces.clone(), running.servers);
+    let Signals { stop, hangup } = signals;
     // One thread, several tasks: each gives way to the others while it waits.
     let result = tokio::select! {
-        name = signals.stop() => {
+        name = stop.wait() => {
             info!("{name}: stopping");
             Ok(())
         }
         () = expiry::collect(
-            Expiring { connections: &maps.four.connections, templates: &maps.four.templates },
-            Expiring { connections: &maps.six.connections, templates: &maps.six.templates },
+            Expiring { connections: connections4, templates: templates4 },
+            Expiring { connections: connections6, templates: templates6 },
             collector,
             capacity,
         ) => Ok(()),
-        () = neighbours::keep_resolved(&mut maps.four.neighbours, &mut maps.six.neighbours, netlink) => Ok(()),
+        () = neighbours::keep_resolved(watched.neighbours4, watched.neighbours6, netlink) => Ok(()),
         () = neighbours::keep_servers_resolved(servers, netlink) => Ok(()),
-        () = alarms::watch(&maps.counters) => Ok(()),
-        result = interfaces::watch(&mut maps.interfaces, netlink, interfaces, addresses) => Ok(result?),
+        () = alarms::watch(watched.counters) => Ok(()),
+        () = running.keep(hangup, configured) => Ok(()),
+        result = interfaces::watch(watched.interfaces, netlink, interfaces, addresses) => Ok(result?),
         () = read_log(&mut log) => Ok(()),
     };
     // What was told since it was read last.
@@ -169,8 +186,18 @@ async fn serve(
     result
 }
 
+/// Says what was noticed about a configuration that can be used.
+pub(super) fn tell(notes: &Report) {
+    for (severity, line) in notes.lines() {
+        match severity {
+            Severity::Notice => info!("{line}"),
+            Severity::Warning | Severity::Error => warn!("{line}"),
+        }
+    }
+}
+
 /// The choices that are not in the configuration.
-fn choices(config: &Config, options: &Options) -> anyhow::Result<Choices> {
+pub(super) fn choices(config: &Config, options: &Options) -> anyhow::Result<Choices> {
     let mut ports = Vec::new();
     if config.services.iter().any(|service| service.forwarding == Forwarding::FullNat) {
         ports = net::ports_for_full_nat()?;
@@ -197,7 +224,7 @@ fn choices(config: &Config, options: &Options) -> anyhow::Result<Choices> {
 }
 
 /// All addresses that packets will be sent to.
-fn real_servers(config: &Config) -> BTreeSet<IpAddr> {
+pub(super) fn real_servers(config: &Config) -> BTreeSet<IpAddr> {
     let servers = config.services.iter().flat_map(|service| &service.real_servers);
     servers.map(|server| server.address).collect()
 }
@@ -228,33 +255,41 @@ async fn read_log(log: &mut Option<EbpfLogger<&'static dyn tracing_log::log::Log
 
 /// The signals that keepalived acts on.
 struct Signals {
+    stop: Stop,
+    hangup: Signal,
+}
+
+/// Those that end the program, and those that are not acted on.
+struct Stop {
     terminate: Signal,
     interrupt: Signal,
     quit: Signal,
-    hangup: Signal,
     user: [Signal; 2],
 }
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
         Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
+            stop: Stop {
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
+                quit: signal(SignalKind::quit())?,
+                user: [signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?],
+            },
             hangup: signal(SignalKind::hangup())?,
-            user: [signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?],
         })
     }
+}
 
+impl Stop {
     /// Waits for a signal that ends the program.
-    async fn stop(&mut self) -> &'static str {
+    async fn wait(&mut self) -> &'static str {
         loop {
             let [user1, user2] = &mut self.user;
             let ignored = tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
                 _ = self.quit.recv() => return "SIGQUIT",
-                _ = self.hangup.recv() => "SIGHUP: this version cannot reload, restart it instead",
                 _ = user1.recv() => "SIGUSR1",
                 _ = user2.recv() => "SIGUSR2",
             };
@@ -264,13 +299,17 @@ impl Signals {
 }
 
 fn ready_line(config: &Config, interfaces: &[Interface], mode: Mode) -> String {
-    let servers: usize = config.services.iter().map(|service| service.real_servers.len()).sum();
     let names: Vec<&str> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
+    format!("ready: {}, {mode} on {}", services_line(config), names.join(", "))
+}
+
+/// How much there is.
+pub(super) fn services_line(config: &Config) -> String {
+    let servers: usize = config.services.iter().map(|service| service.real_servers.len()).sum();
     format!(
-        "ready: {}, {}, {mode} on {}",
+        "{}, {}",
         counted(config.services.len(), "virtual service"),
-        counted(servers, "real server"),
-        names.join(", ")
+        counted(servers, "real server")
     )
 }
 
@@ -278,7 +317,7 @@ fn counted(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
-fn notify(states: &[NotifyState<'_>]) {
+pub(super) fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         warn!("cannot tell systemd: {error}");
     }

@@ -1,36 +1,27 @@
-//! From the configuration to the contents of the maps.
+//! The contents of the maps, and what the configuration means in them.
 
 use std::{
     collections::{HashMap, HashSet},
     net::IpAddr,
 };
 
-use anyhow::bail;
 use lvs_common::{
     abi::{
-        Address, FILTER_WORDS, Load, MAX_LOCALS, MAX_MEMBERS, MEMBERS_EACH, Mark, Run,
-        SchedulerState, Server, Service, ServiceKey, Settings, V4, V6, forwarding, half_open_slots,
-        scheduler, server_flags, service_flags, settings_flags,
+        Address, FILTER_WORDS, MEMBERS_EACH, Mark, Run, SchedulerState, Server, Service,
+        ServiceKey, Settings, V4, V6, forwarding, half_open_slots, server_flags, service_flags,
+        settings_flags,
     },
     connection,
     tcp::TcpState,
     wire,
 };
 
-use super::lists::{self, Limit, Member};
-use crate::{
-    bpf::{Error, Maps},
-    config::{
-        Config, Family, Forwarding, Granularity, Protocol, RealServer, Scheduler, Target,
-        VirtualServer,
-    },
+use crate::config::{
+    Config, Family, Forwarding, Granularity, Protocol, RealServer, Target, VirtualServer,
 };
 
 /// A UDP connection's time-out in seconds (`udp_timeouts` in `ip_vs_proto_udp.c`).
 const UDP_TIMEOUT: u32 = 300;
-
-/// How far the first ports of two servers are apart.
-const PORT_STRIDE: u64 = 10_007;
 
 /// What holds for all services, beside the configuration file.
 #[derive(Clone, Debug, Default)]
@@ -47,12 +38,12 @@ pub struct Choices {
     pub ports: Vec<u16>,
 }
 
-/// The contents of the maps that a configuration asks for.
+/// The contents of the maps.
 #[derive(Clone, Debug)]
 pub struct Tables {
-    /// `SERVICES4`.
+    /// `SERVICES4`; of several values of one key the last one counts.
     pub services4: Vec<(ServiceKey<V4>, Service)>,
-    /// `SERVICES6`.
+    /// `SERVICES6`, likewise.
     pub services6: Vec<(ServiceKey<V6>, Service)>,
     /// `SERVERS`, by id.
     pub servers: Vec<Server>,
@@ -72,104 +63,44 @@ pub struct Tables {
     pub filter: Vec<u64>,
 }
 
-impl Tables {
-    /// Numbers services and servers, lists members and local addresses, and marks the filter.
-    #[must_use]
-    pub fn new(config: &Config, choices: &Choices) -> Self {
-        let mut tables = Self {
+impl Default for Tables {
+    fn default() -> Self {
+        Self {
             services4: Vec::new(),
             services6: Vec::new(),
             servers: Vec::new(),
             members: Vec::new(),
             runs: Vec::new(),
-            states: vec![SchedulerState::at(0); config.services.len()],
+            states: Vec::new(),
             locals: Vec::new(),
+            ports: Vec::new(),
+            settings: Settings { timeouts: [0; 16], ports: 0, half_open: 0, flags: 0 },
+            filter: vec![0; FILTER_WORDS],
+        }
+    }
+}
+
+impl Tables {
+    /// What holds for all services, without any.
+    pub(super) fn with(config: &Config, choices: &Choices) -> Self {
+        Self {
             ports: choices.ports.clone(),
             settings: settings(config, choices),
-            filter: vec![0; FILTER_WORDS],
-        };
-        // Marks come first in IPVS: where a key is another service's too, the last one that is written counts.
-        let marked = marked(config);
-        let (by_mark, by_address): (Vec<_>, Vec<_>) = (0_u32..)
-            .zip(&config.services)
-            .partition(|(_, service)| matches!(service.target, Target::Mark(_)));
-        for (id, service) in by_address.into_iter().chain(by_mark) {
-            tables.add(id, service, &marked);
+            ..Self::default()
         }
-        if tables.settings.flags & (settings_flags::ALL_PORTS | settings_flags::MARKS) != 0 {
-            tables.set(Mark::WIDE);
-        }
-        tables
     }
 
-    fn add(&mut self, id: u32, service: &VirtualServer, marked: &Marked) {
-        let granularity = service.persistence.map_or(u32::MAX, |p| match p.granularity {
-            // As it lies in memory.
-            Granularity::Mask(mask) => u32::from_ne_bytes(mask.octets()),
-            Granularity::Prefix(length) => length.into(),
-        });
-        let protocols = service.protocol.map_or(Protocol::ALL.to_vec(), |protocol| vec![protocol]);
-        let first_server = self.servers.len() as u16;
-        for server in &service.real_servers {
-            let ipv6 = if server.address.is_ipv6() { server_flags::IPV6 } else { 0 };
-            self.servers.push(Server {
-                address: widen(server.address),
-                port: server.port,
-                flags: server_flags::AVAILABLE | ipv6,
-                weight: server.weight,
-                service: id,
-                upper: server.upper_threshold,
-                lower: server.lower_threshold,
-                granularity,
-            });
-            for protocol in &protocols {
-                self.mark(server.address, server.port, number(*protocol));
+    /// Has the packets of a service find it, and those of its servers.
+    pub(super) fn add(&mut self, service: &VirtualServer, value: Service, marked: &Marked) {
+        for protocol in protocols(service.protocol) {
+            for server in &service.real_servers {
+                self.mark(server.address, server.port, protocol);
             }
         }
-        let member = |(id, server): (u16, &RealServer)| Member {
-            id,
-            weight: server.weight,
-            last_weight: server.weight,
-            address: server.address,
-            port: server.port,
-        };
-        let mut members: Vec<Member> =
-            (first_server..).zip(&service.real_servers).map(member).collect();
-        members.reverse();
-        let Placed { scheduler, first_member, members, turns, turn } =
-            self.place(service.scheduler, &members);
-        if let Some(state) = self.states.get_mut(id as usize) {
-            *state = SchedulerState::at(turn);
-        }
-        let locals: Vec<[u8; 16]> = service.local_addresses.iter().copied().map(widen).collect();
-        let first_local = self.place_locals(&locals);
-        let value = Service {
-            turns,
-            id,
-            state: id,
-            first_member,
-            members,
-            persistence: service
-                .persistence
-                .map_or(0, |p| u32::try_from(p.timeout.as_secs()).unwrap_or(u32::MAX)),
-            granularity,
-            first_local: first_local as u32,
-            locals: locals.len() as u32,
-            scheduler,
-            forwarding: match service.forwarding {
-                Forwarding::Nat => forwarding::NAT,
-                Forwarding::FullNat => forwarding::FULL_NAT,
-            },
-            flags: flags(service),
-            reserved: [0; 5],
-        };
         match service.target {
             Target::Address { address, port } => {
-                if port == 0 {
-                    self.settings.flags |= settings_flags::ALL_PORTS;
-                }
-                for protocol in protocols {
-                    self.lead(address, port, number(protocol), value);
+                for protocol in protocols(service.protocol) {
+                    self.lead(address, port, protocol, value);
                 }
             }
             Target::Mark(mark) => {
@@ -188,7 +119,7 @@ impl Tables {
 
     /// Has what is sent there find the service.
     fn lead(&mut self, address: IpAddr, port: u16, protocol: u8, value: Service) {
-        self.mark(address, port, protocol);
+        self.mark_service(address, port, protocol);
         let protocol = protocol.into();
         match address {
             IpAddr::V4(address) => {
@@ -202,83 +133,16 @@ impl Tables {
         }
     }
 
-    /// Lays out what a scheduler chooses from.
-    fn place(&mut self, scheduler: Scheduler, servers: &[Member]) -> Placed {
-        let (number, list) = match scheduler {
-            Scheduler::WeightedRoundRobin => return self.place_round(servers),
-            Scheduler::RoundRobin => (scheduler::ROUND_ROBIN, lists::usable(servers)),
-            Scheduler::LeastConnections => (scheduler::LEAST_CONNECTION, lists::usable(servers)),
-            Scheduler::WeightedLeastConnections => {
-                (scheduler::WEIGHTED_LEAST_CONNECTION, lists::usable(servers))
-            }
-            Scheduler::SourceHash => (scheduler::SOURCE_HASHING, lists::source_hashing(servers)),
-            Scheduler::DestinationHash => {
-                (scheduler::DESTINATION_HASHING, lists::destination_hashing(servers))
-            }
-            Scheduler::LocalityLeastConnections => (scheduler::LOCALITY, lists::usable(servers)),
-            Scheduler::LocalityLeastConnectionsReplicated => {
-                (scheduler::LOCALITY_REPLICATED, lists::usable(servers))
-            }
-            Scheduler::ShortestExpectedDelay => {
-                (scheduler::SHORTEST_EXPECTED_DELAY, lists::usable(servers))
-            }
-            Scheduler::NeverQueue => (scheduler::NEVER_QUEUE, lists::usable(servers)),
-            Scheduler::MaglevHash => (scheduler::MAGLEV, lists::maglev(servers)),
-            Scheduler::Failover => (scheduler::FAIL_OVER, lists::usable(servers)),
-            Scheduler::Overflow => (scheduler::OVERFLOW, lists::usable(servers)),
-            Scheduler::TwoChoices => (scheduler::TWO_RANDOM_CHOICES, lists::usable(servers)),
-        };
-        Placed {
-            scheduler: number,
-            first_member: self.place_members(&list),
-            members: list.len() as u32,
-            turns: 0,
-            turn: 0,
+    /// Has the filter let through what is sent there.
+    pub(super) fn mark_service(&mut self, address: IpAddr, port: u16, protocol: u8) {
+        if port == 0 {
+            self.settings.flags |= settings_flags::ALL_PORTS;
         }
+        self.mark(address, port, protocol);
     }
 
-    fn place_round(&mut self, servers: &[Member]) -> Placed {
-        let round = lists::weighted_round(servers);
-        let first_member = self.runs.len() as u32;
-        for (turn, ids) in &round.runs {
-            let first_member = self.place_members(ids);
-            self.runs.push(Run { turn: *turn, first_member, members: ids.len() as u32 });
-        }
-        Placed {
-            scheduler: scheduler::WEIGHTED_ROUND_ROBIN,
-            first_member,
-            members: round.runs.len() as u32,
-            turns: round.turns,
-            turn: Limit::after_adding(servers).turn(servers),
-        }
-    }
-
-    /// Where a list lies, in places of `MEMBERS`; it begins with an element.
-    fn place_members(&mut self, ids: &[u16]) -> u32 {
-        let first = (self.members.len() * MEMBERS_EACH) as u32;
-        self.members.extend(ids.chunks(MEMBERS_EACH).map(|ids| {
-            let mut element = [0; MEMBERS_EACH];
-            for (place, id) in element.iter_mut().zip(ids) {
-                *place = *id;
-            }
-            element
-        }));
-        first
-    }
-
-    /// Where a run of local addresses lies. Services with the same group share one.
-    fn place_locals(&mut self, locals: &[[u8; 16]]) -> usize {
-        let there = match locals.len() {
-            0 => Some(0),
-            length => self.locals.windows(length).position(|run| run == locals),
-        };
-        there.unwrap_or_else(|| {
-            self.locals.extend(locals);
-            self.locals.len() - locals.len()
-        })
-    }
-
-    fn mark(&mut self, address: IpAddr, port: u16, protocol: u8) {
+    /// The same for what comes from there.
+    pub(super) fn mark(&mut self, address: IpAddr, port: u16, protocol: u8) {
         let mark = match address {
             IpAddr::V4(address) => Mark::new(address.octets(), port, protocol.into()),
             IpAddr::V6(address) => Mark::new(address.octets(), port, protocol.into()),
@@ -286,94 +150,25 @@ impl Tables {
         self.set(mark);
     }
 
+    /// Has the filter ask further if there are services that ask for it.
+    pub(super) fn mark_wide(&mut self) {
+        if self.settings.flags & (settings_flags::ALL_PORTS | settings_flags::MARKS) != 0 {
+            self.set(Mark::WIDE);
+        }
+    }
+
     fn set(&mut self, mark: Mark) {
         if let Some(word) = self.filter.get_mut(mark.word as usize) {
             *word |= 1 << mark.bit;
         }
     }
-
-    /// Whether everything fits.
-    pub fn check(&self) -> anyhow::Result<()> {
-        let count = self.members.len();
-        if count > MAX_MEMBERS as usize {
-            bail!(
-                "the schedulers' lists take {count} elements, more than {MAX_MEMBERS}: weights that differ much from \
-                 each other (wrr), or too many services with mh; let more servers have the same weight"
-            );
-        }
-        let count = self.locals.len();
-        if count > MAX_LOCALS as usize {
-            bail!(
-                "the groups of local addresses that services use hold {count} addresses, more than {MAX_LOCALS}; \
-                 let services share groups"
-            );
-        }
-        Ok(())
-    }
-
-    /// Has each server begin with another of full NAT's ports: it may be one of another service too, which would ask for
-    /// the same ports in the same order.
-    pub fn spread_ports(&self, maps: &mut Maps) -> Result<(), Error> {
-        for id in 0..self.servers.len() as u32 {
-            let load = Load { port_cursor: u64::from(id) * PORT_STRIDE, ..Load::default() };
-            let result = maps.loads.set(id, load, 0);
-            result.map_err(|source| Error::Map { map: "LOADS", source })?;
-        }
-        Ok(())
-    }
-
-    /// Writes everything: the services last, so that none is seen before its servers are there.
-    pub fn write(&self, maps: &mut Maps) -> Result<(), Error> {
-        for (id, server) in (0_u32..).zip(&self.servers) {
-            let result = maps.servers.set(id, server, 0);
-            result.map_err(|source| Error::Map { map: "SERVERS", source })?;
-        }
-        for (slot, member) in (0_u32..).zip(&self.members) {
-            let result = maps.members.set(slot, member, 0);
-            result.map_err(|source| Error::Map { map: "MEMBERS", source })?;
-        }
-        for (slot, local) in (0_u32..).zip(&self.locals) {
-            let result = maps.locals.set(slot, local, 0);
-            result.map_err(|source| Error::Map { map: "LOCALS", source })?;
-        }
-        for (slot, port) in (0_u32..).zip(&self.ports) {
-            let result = maps.ports.set(slot, port, 0);
-            result.map_err(|source| Error::Map { map: "PORTS", source })?;
-        }
-        let result = maps.settings.set(0, self.settings, 0);
-        result.map_err(|source| Error::Map { map: "SETTINGS", source })?;
-        let filter: &[u64; FILTER_WORDS] = self
-            .filter
-            .as_slice()
-            .try_into()
-            .map_err(|_| Error::Object("its filter has another size".to_owned()))?;
-        let result = maps.filter.set(0, filter, 0);
-        result.map_err(|source| Error::Map { map: "FILTER", source })?;
-        for (slot, run) in (0_u32..).zip(&self.runs) {
-            let result = maps.runs.set(slot, run, 0);
-            result.map_err(|source| Error::Map { map: "RUNS", source })?;
-        }
-        for (slot, state) in (0_u32..).zip(&self.states) {
-            let result = maps.schedulers.set(slot, state, 0);
-            result.map_err(|source| Error::Map { map: "SCHEDULERS", source })?;
-        }
-        for (key, service) in &self.services4 {
-            let result = maps.four.services.insert(key, service, 0);
-            result.map_err(|source| Error::Map { map: "SERVICES4", source })?;
-        }
-        for (key, service) in &self.services6 {
-            let result = maps.six.services.insert(key, service, 0);
-            result.map_err(|source| Error::Map { map: "SERVICES6", source })?;
-        }
-        Ok(())
-    }
 }
 
 /// What carries a mark, by mark and family.
-type Marked = HashMap<(u32, Family), Vec<(IpAddr, u16, Protocol)>>;
+pub(super) type Marked = HashMap<(u32, Family), Vec<(IpAddr, u16, Protocol)>>;
 
 /// What carries each mark: where several rules match, the first one counts.
-fn marked(config: &Config) -> Marked {
+pub(super) fn marked(config: &Config) -> Marked {
     let mut seen = HashSet::new();
     let mut marked = Marked::new();
     for rule in &config.marks {
@@ -383,22 +178,54 @@ fn marked(config: &Config) -> Marked {
     marked
 }
 
-/// Where a scheduler finds what it chooses from.
-struct Placed {
-    /// [`Service::scheduler`].
-    scheduler: u8,
-    /// [`Service::first_member`].
-    first_member: u32,
-    /// [`Service::members`].
-    members: u32,
-    /// [`Service::turns`].
-    turns: u64,
-    /// The turn to begin with.
-    turn: u64,
+/// A server's entry.
+pub(super) fn server(server: &RealServer, service: u32, granularity: u32) -> Server {
+    let ipv6 = if server.address.is_ipv6() { server_flags::IPV6 } else { 0 };
+    Server {
+        address: widen(server.address),
+        port: server.port,
+        flags: server_flags::AVAILABLE | ipv6,
+        weight: server.weight,
+        service,
+        upper: server.upper_threshold,
+        lower: match server.lower_threshold {
+            0 => Server::default_lower(server.upper_threshold),
+            lower => lower,
+        },
+        granularity,
+    }
+}
+
+/// The numbers of a service's protocols.
+pub(super) fn protocols(protocol: Option<Protocol>) -> impl Iterator<Item = u8> {
+    let of_service = move |one: &Protocol| protocol.is_none_or(|protocol| protocol == *one);
+    Protocol::ALL.into_iter().filter(of_service).map(number)
+}
+
+/// [`Service::granularity`].
+pub(super) fn granularity(service: &VirtualServer) -> u32 {
+    service.persistence.map_or(u32::MAX, |p| match p.granularity {
+        // As it lies in memory.
+        Granularity::Mask(mask) => u32::from_ne_bytes(mask.octets()),
+        Granularity::Prefix(length) => length.into(),
+    })
+}
+
+/// [`Service::persistence`].
+pub(super) fn persistence(service: &VirtualServer) -> u32 {
+    service.persistence.map_or(0, |p| u32::try_from(p.timeout.as_secs()).unwrap_or(u32::MAX))
+}
+
+/// [`Service::forwarding`].
+pub(super) const fn forwarding(service: &VirtualServer) -> u8 {
+    match service.forwarding {
+        Forwarding::Nat => forwarding::NAT,
+        Forwarding::FullNat => forwarding::FULL_NAT,
+    }
 }
 
 /// [`Service::flags`].
-fn flags(service: &VirtualServer) -> u8 {
+pub(super) fn flags(service: &VirtualServer) -> u8 {
     let flag = |set: bool, bit| if set { bit } else { 0 };
     flag(service.one_packet, service_flags::ONE_PACKET)
         | flag(service.flags.fallback, service_flags::FALLBACK)
@@ -441,7 +268,7 @@ fn settings(config: &Config, choices: &Choices) -> Settings {
 }
 
 /// An address in the 16 bytes that tables for both families hold.
-fn widen(address: IpAddr) -> [u8; 16] {
+pub(super) fn widen(address: IpAddr) -> [u8; 16] {
     match address {
         IpAddr::V4(address) => address.octets().widen(),
         IpAddr::V6(address) => address.octets(),
@@ -450,10 +277,11 @@ fn widen(address: IpAddr) -> [u8; 16] {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::ledger::Ledger, *};
 
     fn tables(text: &str) -> Tables {
-        Tables::new(&crate::config::parse("test", text).unwrap().config, &Choices::default())
+        let config = crate::config::parse("test", text).unwrap().config;
+        Ledger::first(&config, &Choices::default()).unwrap().ledger.tables
     }
 
     const TWO_SERVICES: &str = "

@@ -33,7 +33,11 @@ use lvs_tests::netns::Netns;
 use lvs_userspace::{
     bpf::{Collector, Dataplane, LoadOptions, Maps, Trace},
     config,
-    control::tables::{Choices, Tables},
+    control::{
+        ledger::Ledger,
+        tables::{Choices, Tables},
+        write,
+    },
 };
 
 use crate::{compare, show::show};
@@ -321,7 +325,7 @@ impl World {
         let parsed = config::parse("test", &text).map_err(|error| anyhow::anyhow!("{error:?}"))?;
         let ports = (FIRST_PORT..FIRST_PORT + 20_000).collect();
         let choices = Choices { connections, ports, ..Choices::default() };
-        let tables = Tables::new(&parsed.config, &choices);
+        let change = Ledger::first(&parsed.config, &choices)?;
         let options = LoadOptions { connections, trace, ..LoadOptions::default() };
         let mut kernel = Dataplane::load(&options)?;
         match hook {
@@ -332,12 +336,16 @@ impl World {
                 kernel.tc()?;
             }
         }
-        tables.write(&mut kernel.maps)?;
+        write::apply(&change, None, &mut kernel.maps.split().0)?;
+        let tables = change.ledger.tables;
         let collector = Arc::new(kernel.collector()?);
         let client_side = nix::net::if_::if_nametoindex("c0")?;
         let server_side = nix::net::if_::if_nametoindex("s0")?;
         let mut memory = MemoryEnv::default();
         memory.servers.clone_from(&tables.servers);
+        for (id, _) in (0..).zip(&tables.servers) {
+            memory.loads.borrow_mut().insert(id, kernel.maps.loads.get(&id, 0)?);
+        }
         memory.members.clone_from(&tables.members);
         memory.runs.clone_from(&tables.runs);
         memory.turns = turns(&tables).into();

@@ -30,7 +30,8 @@ const SCHEDULERS: &[&str] = &[
 ];
 
 /// What it has of the [`Feature`]s.
-const FEATURES: &[Feature] = &[Feature::Thresholds, Feature::Granularity, Feature::AnyPort];
+const FEATURES: &[Feature] =
+    &[Feature::Reload, Feature::Thresholds, Feature::Granularity, Feature::AnyPort];
 
 /// Scenarios in which it does otherwise by design, with the reason.
 const OTHERWISE: &[(&str, &str)] = &[];

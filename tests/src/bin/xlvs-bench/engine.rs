@@ -9,7 +9,7 @@ use aya::programs::ProgramFd;
 use lvs_common::abi::{self, DEFAULT_CONNECTIONS, Flow, Interface, V4, V6};
 use lvs_userspace::bpf::{Dataplane, LoadOptions, Table};
 use lvs_userspace::config;
-use lvs_userspace::control::tables::{Choices, Tables};
+use lvs_userspace::control::{ledger::Ledger, tables::Choices, write};
 
 use crate::case::{Case, Family, Hook, PORT};
 use crate::frame::{OWN_MAC, Tuple};
@@ -42,7 +42,8 @@ impl Engine {
             ..Choices::default()
         };
         let mut dataplane = Dataplane::load(&LoadOptions::default())?;
-        Tables::new(&parsed.config, &choices).write(&mut dataplane.maps)?;
+        let change = Ledger::first(&parsed.config, &choices)?;
+        write::apply(&change, None, &mut dataplane.maps.split().0)?;
         for index in [
             INGRESS,
             nix::net::if_::if_nametoindex(CLIENT_SIDE)?,

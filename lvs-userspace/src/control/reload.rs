@@ -1,0 +1,98 @@
+//! SIGHUP: the configuration file is read again, and what it says now takes the place of what it said. A file that cannot
+//! be used changes nothing.
+
+use std::{cell::RefCell, collections::BTreeSet, net::IpAddr, time::SystemTime};
+
+use anyhow::Context as _;
+use sd_notify::NotifyState;
+use tokio::signal::unix::Signal;
+use tracing::{error, info, warn};
+
+use super::{
+    advice,
+    ledger::Ledger,
+    neighbours,
+    run::{self, Options},
+    write,
+};
+use crate::{
+    bpf::Configured,
+    config::{self, Config},
+    net::{Addresses, Interface},
+};
+
+/// The configuration that is in use, and what follows from it.
+pub(super) struct Running<'r> {
+    pub(super) options: &'r Options,
+    pub(super) interfaces: Vec<Interface>,
+    pub(super) netlink: &'r rtnetlink::Handle,
+    /// The real servers, for who keeps the ways to them resolved.
+    pub(super) servers: &'r RefCell<BTreeSet<IpAddr>>,
+    pub(super) ledger: Ledger,
+    /// Whether the maps hold what the ledger says: not after a failure.
+    pub(super) certain: bool,
+    /// When it was read.
+    pub(super) since: SystemTime,
+}
+
+impl Running<'_> {
+    /// Reads the file again whenever the signal comes. Never ends.
+    pub(super) async fn keep(&mut self, hangup: &mut Signal, mut maps: Configured<'_>) {
+        loop {
+            hangup.recv().await;
+            info!("SIGHUP: reading {} again", self.options.config.display());
+            let reloading = NotifyState::monotonic_usec_now();
+            run::notify(
+                &[Some(NotifyState::Reloading), reloading.ok()]
+                    .into_iter()
+                    .flatten()
+                    .collect::<Vec<_>>(),
+            );
+            match self.reload(&mut maps).await {
+                Ok(line) => {
+                    info!("reloaded: {line}");
+                    run::notify(&[NotifyState::Ready, NotifyState::Status(&line)]);
+                }
+                Err(error) => {
+                    let age = self.since.elapsed().unwrap_or_default().as_secs();
+                    error!("{error:#}");
+                    error!("nothing has changed: the configuration of {age} s ago goes on");
+                    let line = format!(
+                        "with the configuration of {age} s ago: the file cannot be used now"
+                    );
+                    run::notify(&[NotifyState::Ready, NotifyState::Status(&line)]);
+                }
+            }
+        }
+    }
+
+    async fn reload(&mut self, maps: &mut Configured<'_>) -> anyhow::Result<String> {
+        let loaded = config::load(&self.options.config)?;
+        run::tell(&loaded.notes);
+        self.advise(&loaded.config).await;
+        let choices = run::choices(&loaded.config, self.options)?;
+        let seen = write::look(&self.ledger, maps)?;
+        let change = self.ledger.next(&loaded.config, &choices, &seen)?;
+        // Before the first packet to a new server comes.
+        let servers = run::real_servers(&loaded.config);
+        neighbours::resolve_servers(&servers, self.netlink).await;
+        let old = self.certain.then_some(&self.ledger.tables);
+        let written = write::apply(&change, old, maps);
+        self.certain = written.is_ok();
+        written.context(
+            "the maps may hold a part of the new configuration; the next reload writes all of it",
+        )?;
+        self.ledger = change.ledger;
+        self.since = SystemTime::now();
+        self.servers.replace(servers);
+        Ok(run::services_line(&loaded.config))
+    }
+
+    async fn advise(&self, config: &Config) {
+        advice::on_interfaces(config, &self.interfaces);
+        match Addresses::read(self.netlink).await {
+            Ok(addresses) => advice::on_addresses(config, &addresses),
+            Err(error) => warn!("cannot list this host's addresses: {error}"),
+        }
+    }
+}
