@@ -225,8 +225,11 @@ pub trait Env: Tables<V4> + Tables<V6> + Sized {
     fn member(&self, place: u32) -> Option<u32>;
     /// The part of a wrr round in this slot of `RUNS`.
     fn run(&self, slot: u32) -> Option<Run>;
-    /// Takes the next turn of a scheduler: no two connections get the same, whatever CPU they are on.
-    fn take_turn(&self, state: u32) -> Option<u64>;
+    /// Takes the next turns of a scheduler, and gives the first of them: no two connections get the same, whatever CPU
+    /// they are on.
+    fn take_turns(&self, state: u32, turns: u64) -> Option<u64>;
+    /// The same where a wrr round begins anew with the turn after them, which is noted.
+    fn restart_turns(&self, state: u32, turns: u64);
     /// What lblc and lblcr remember of a destination.
     fn destination(&self, key: &DestinationKey) -> Option<Self::Destination>;
     /// Remembers a destination; where there is no room, the one longest unused gives way.

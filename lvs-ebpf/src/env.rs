@@ -345,9 +345,17 @@ impl Env for KernelEnv {
     }
 
     #[inline(always)]
-    fn take_turn(&self, state: u32) -> Option<u64> {
+    fn take_turns(&self, state: u32, turns: u64) -> Option<u64> {
         // `turn` is the first field.
-        Some(fetch_add(SCHEDULERS.get_ptr_mut(state)?.cast(), 1))
+        Some(fetch_add(SCHEDULERS.get_ptr_mut(state)?.cast(), turns))
+    }
+
+    #[inline(always)]
+    fn restart_turns(&self, state: u32, turns: u64) {
+        let Some(state) = SCHEDULERS.get_ptr_mut(state) else { return };
+        let turn = fetch_add(state.cast(), turns).wrapping_add(turns);
+        // SAFETY: the element is valid and aligned; it is a whole word, which only counts if it equals the turn.
+        unsafe { ptr::addr_of_mut!((*state).restart).write_volatile(turn) };
     }
 
     #[inline(always)]

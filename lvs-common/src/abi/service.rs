@@ -149,15 +149,17 @@ pub struct Run {
 pub struct SchedulerState {
     /// rr and wrr: turns taken so far.
     pub turn: u64,
+    /// wrr: the turn that a round was last begun anew with because nobody could take one; all ones for never.
+    pub restart: u64,
     /// Fills the cache line.
-    pub reserved: [u64; 7],
+    pub reserved: [u64; 6],
 }
 
 impl SchedulerState {
     /// With so many turns taken.
     #[must_use]
     pub const fn at(turn: u64) -> Self {
-        Self { turn, reserved: [0; 7] }
+        Self { turn, restart: u64::MAX, reserved: [0; 6] }
     }
 }
 

@@ -544,11 +544,15 @@ impl Env for MemoryEnv {
         }
     }
 
-    fn take_turn(&self, state: u32) -> Option<u64> {
-        let mut turns = self.turns.borrow_mut();
-        let turn = turns.entry(state).or_default();
-        *turn += 1;
-        Some(*turn - 1)
+    fn take_turns(&self, state: u32, turns: u64) -> Option<u64> {
+        let mut states = self.turns.borrow_mut();
+        let turn = states.entry(state).or_default();
+        *turn = turn.wrapping_add(turns);
+        Some(turn.wrapping_sub(turns))
+    }
+
+    fn restart_turns(&self, state: u32, turns: u64) {
+        let _first = self.take_turns(state, turns);
     }
 
     fn take_port_turn(&self, server: u32) -> Option<u64> {

@@ -17,7 +17,7 @@ struct Turns<'s> {
 impl<E: Env> Step<E> for Turns<'_> {
     #[inline(always)]
     fn step(&mut self, env: &E, _: u32) -> bool {
-        let Some(turn) = env.take_turn(self.service.state) else { return false };
+        let Some(turn) = env.take_turns(self.service.state, 1) else { return false };
         let place = turn.checked_rem(self.service.members.into()).unwrap_or_default() as u32;
         self.chosen = usable(env, self.service.first_member.wrapping_add(place));
         self.chosen == NOBODY

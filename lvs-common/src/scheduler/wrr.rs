@@ -20,12 +20,15 @@ const TURNS: u32 = 4096;
 struct Turns<'s> {
     service: &'s Service,
     chosen: u32,
+    /// The turn after the last one that was taken.
+    next: u64,
 }
 
 impl<E: Env> Step<E> for Turns<'_> {
     #[inline(always)]
     fn step(&mut self, env: &E, _: u32) -> bool {
-        let Some(turn) = env.take_turn(self.service.state) else { return false };
+        let Some(turn) = env.take_turns(self.service.state, 1) else { return false };
+        self.next = turn.wrapping_add(1);
         let turn = turn.checked_rem(self.service.turns).unwrap_or_default();
         let Some(run) = run(env, self.service, turn) else { return false };
         let place = (turn - run.turn).checked_rem(run.members.into()).unwrap_or_default() as u32;
@@ -54,17 +57,35 @@ fn run<E: Env>(env: &E, service: &Service, turn: u64) -> Option<Run> {
 
 #[inline(always)]
 pub(super) fn choose<E: Env>(env: &E, service: &Service) -> u32 {
-    let mut turns = Turns { service, chosen: NOBODY };
-    let tries = u64::from(TURNS).min(service.turns) as u32;
-    env.repeat(tries, &mut turns);
+    let mut turns = Turns { service, chosen: NOBODY, next: 0 };
+    let tries = u64::from(TURNS).min(service.turns);
+    env.repeat(tries as u32, &mut turns);
     if turns.chosen != NOBODY {
         return turns.chosen;
     }
     // The last run has all servers.
     let last = service.first_member.wrapping_add(service.members).wrapping_sub(1);
     let Some(last) = env.run(last) else { return NOBODY };
+    refused(env, service, &last, turns.next.wrapping_sub(tries), turns.next);
+    if tries == service.turns {
+        return NOBODY;
+    }
     let all = Service { first_member: last.first_member, members: last.members, ..*service };
     walk::best(env, &all, First(NOBODY))
+}
+
+/// Nobody has taken one of the turns from `first` to `next`: the round begins anew, unless its last walk was under way,
+/// which goes on where it was.
+#[inline(always)]
+fn refused<E: Env>(env: &E, service: &Service, last: &Run, first: u64, next: u64) {
+    let place = |turn: u64| turn.checked_rem(service.turns).unwrap_or_default();
+    let last_walk = service.turns.wrapping_sub(last.members.into());
+    if place(first.wrapping_sub(1)) >= last_walk {
+        let _ignored = env.take_turns(service.state, first.wrapping_sub(next));
+    } else {
+        let rest = service.turns.wrapping_sub(place(next));
+        env.restart_turns(service.state, rest);
+    }
 }
 
 /// The first server that takes new connections.

@@ -99,8 +99,8 @@ codes! {
     BadMark = "XLVS048" Error,
     /// A service without `protocol` gets UDP, which is seldom meant.
     NoProtocol = "XLVS051" Warning,
-    /// A service without real servers.
-    NoRealServers = "XLVS052" Error,
+    /// A service without real servers, which is ignored.
+    NoRealServers = "XLVS052" Warning,
     /// A second service with the same address, port and protocol, or the same mark.
     DuplicateService = "XLVS053" Error,
     /// More services, real servers or marked addresses than the tables hold.

@@ -101,8 +101,8 @@ struct Gone {
 pub struct Seen {
     /// When.
     pub now: Instant,
-    /// Turns that were taken, by place in `SCHEDULERS`.
-    pub turns: HashMap<u32, u64>,
+    /// What the schedulers remember, by place in `SCHEDULERS`.
+    pub states: HashMap<u32, SchedulerState>,
     /// Those of the servers that were removed to which no connection and no template refers.
     pub unused: HashSet<u16>,
 }
@@ -137,7 +137,7 @@ impl Ledger {
 
     /// The first one, for maps that are still to be made.
     pub fn first(config: &Config, choices: &Choices) -> anyhow::Result<Change> {
-        let seen = Seen { now: Instant::now(), turns: HashMap::new(), unused: HashSet::new() };
+        let seen = Seen { now: Instant::now(), states: HashMap::new(), unused: HashSet::new() };
         Self::empty(MAX_MEMBERS).next(config, choices, &seen)
     }
 
@@ -519,7 +519,10 @@ impl Known {
 
     /// Where its walk is now.
     fn position_now(&self, seen: &Seen) -> Position {
-        let turn = seen.turns.get(&self.state).copied().unwrap_or(self.position.turn);
+        let Some(SchedulerState { turn, restart, .. }) = seen.states.get(&self.state).copied()
+        else {
+            return self.position;
+        };
         if turn == self.position.turn {
             return self.position;
         }
@@ -529,6 +532,9 @@ impl Known {
                 let usable = lists::usable(&self.members);
                 let place = taken.checked_rem(usable.len() as u64).unwrap_or_default();
                 Position { last: usable.get(place as usize).copied(), ..self.position }
+            }
+            Scheduler::WeightedRoundRobin if turn == restart => {
+                Position { limit: Limit::default().changed(&self.members), ..self.position }
             }
             Scheduler::WeightedRoundRobin => {
                 Position { limit: Limit::at(taken, &self.members), ..self.position }

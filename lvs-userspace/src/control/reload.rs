@@ -67,7 +67,11 @@ impl Running<'_> {
     }
 
     async fn reload(&mut self, maps: &mut Configured<'_>) -> anyhow::Result<String> {
-        let loaded = config::load(&self.options.config)?;
+        let loaded = config::load(&self.options.config).inspect_err(|error| {
+            if let config::Failure::Invalid(report) = error {
+                run::tell(report);
+            }
+        })?;
         run::tell(&loaded.notes);
         self.advise(&loaded.config).await;
         let choices = run::choices(&loaded.config, self.options)?;

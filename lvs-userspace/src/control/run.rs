@@ -16,7 +16,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::sleep,
 };
-use tracing::{Level, info, warn};
+use tracing::{Level, error, info, warn};
 
 use super::{
     advice, alarms, capabilities,
@@ -186,12 +186,13 @@ async fn serve(
     result
 }
 
-/// Says what was noticed about a configuration that can be used.
+/// Says what was noticed about a configuration.
 pub(super) fn tell(notes: &Report) {
     for (severity, line) in notes.lines() {
         match severity {
             Severity::Notice => info!("{line}"),
-            Severity::Warning | Severity::Error => warn!("{line}"),
+            Severity::Warning => warn!("{line}"),
+            Severity::Error => error!("{line}"),
         }
     }
 }

@@ -68,13 +68,13 @@ pub fn apply(
     set(maps.settings, "SETTINGS", 0, &new.settings)
 }
 
-/// What the data path has done: the turns that were taken, and whether anything refers to servers that were removed.
+/// What the data path has done: what the schedulers remember, and whether anything refers to servers that were removed.
 pub fn look(ledger: &Ledger, maps: &Configured<'_>) -> Result<Seen, Error> {
     let now = Instant::now();
-    let mut turns = HashMap::new();
+    let mut states = HashMap::new();
     for place in ledger.states() {
         let state = maps.schedulers.get(&place, 0);
-        turns.insert(place, state.map_err(|source| Error::Map { map: "SCHEDULERS", source })?.turn);
+        states.insert(place, state.map_err(|source| Error::Map { map: "SCHEDULERS", source })?);
     }
     let mut unused = ledger.gone(now);
     if !unused.is_empty() {
@@ -90,7 +90,7 @@ pub fn look(ledger: &Ledger, maps: &Configured<'_>) -> Result<Seen, Error> {
         referred(maps.templates6, &mut used)?;
         unused.retain(|id| !used.contains(id));
     }
-    Ok(Seen { now, turns, unused })
+    Ok(Seen { now, states, unused })
 }
 
 /// The servers that templates refer to.

@@ -86,7 +86,8 @@ pub(super) fn lower(directive: &Directive<'_>, blocks: &Blocks, context: &mut Co
     let service = directive
         .block
         .as_ref()
-        .and_then(|_| draft.finish(directive, subject.as_ref(), decided, &blocks.locals, context));
+        .and_then(|_| draft.finish(directive, subject.as_ref(), decided, &blocks.locals, context))
+        .filter(|_| written > 0);
     Read { subject, family: decided.map(|decided| decided.family), protocol, written, service }
 }
 
@@ -298,9 +299,9 @@ impl Draft {
                 Diagnostic::new(
                     Code::NoRealServers,
                     head,
-                    "no `real_server` in this virtual server",
+                    "no `real_server` in this virtual server, which is ignored, as in keepalived",
                 )
-                .help("add `real_server ADDRESS PORT { weight 1 }`"),
+                .help("add `real_server ADDRESS PORT { weight 1 }`, or delete it"),
             );
         }
         if self.real_servers.all_weights_are_zero() {
