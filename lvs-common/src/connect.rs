@@ -96,7 +96,8 @@ pub(crate) const fn refused(error: InsertError) -> Counter {
 }
 
 /// Inserts the entry of the replies. Another connection may hold the key: the same client port, to
-/// another virtual service with the same real server. It gives way once it is over.
+/// another virtual service with the same real server. It gives way once it is over. That is rare, and not looked for
+/// before the key has been found to be in use.
 #[inline(always)]
 fn insert_reply<A: Ip, E: Env + Tables<A>>(
     env: &E,
@@ -104,6 +105,11 @@ fn insert_reply<A: Ip, E: Env + Tables<A>>(
     flow: &Flow<A>,
     now: u64,
 ) -> Result<(), Counter> {
+    match env.insert_flow(key, flow) {
+        Ok(()) => return Ok(()),
+        Err(InsertError::Full) => return Err(Counter::TableFull),
+        Err(InsertError::Exists) => {}
+    }
     if let Some(handle) = env.flow(key) {
         let (head, server) = handle.get(|holder| (holder.head, holder.server));
         let one_packet = flow.head.flags & head.flags & flow_flags::ONE_PACKET != 0;

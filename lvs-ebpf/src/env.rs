@@ -219,6 +219,11 @@ macro_rules! tables {
             #[inline(always)]
             fn use_neighbour(&self, interface: u32, neighbour: $family, resolved: bool) {
                 let key = Neighbour { address: neighbour, interface };
+                // It is there nearly always: to look costs less than to insert in vain, which locks the bucket, the same
+                // one for all CPUs.
+                if resolved && $neighbours.get_ptr(key).is_some() {
+                    return;
+                }
                 let (state, flags) = if resolved {
                     (neighbour_state::IN_USE, BPF_NOEXIST)
                 } else {

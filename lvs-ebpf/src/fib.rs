@@ -1,6 +1,6 @@
 //! Routes and neighbours, as the kernel's own tables have them (`bpf_fib_lookup`).
 
-use core::ffi::c_void;
+use core::{ffi::c_void, ptr};
 
 use aya_ebpf::{
     bindings::{
@@ -14,7 +14,7 @@ use lvs_common::{
     env::{Reach, Route},
 };
 
-use crate::maps::{NOTES, ROUTE_WORDS};
+use crate::maps::NOTES;
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
@@ -75,7 +75,11 @@ pub(crate) fn route<A: FibAddress + Address>(
     let Some(notes) = NOTES.get_ptr_mut(0) else { return Route::nowhere(Reach::None) };
     // SAFETY: valid and aligned; the element is this CPU's own.
     let words = unsafe { &mut (*notes).route };
-    *words = [0; ROUTE_WORDS];
+    for word in &mut *words {
+        // Volatile: of plain stores LLVM makes a call of a loop over bytes.
+        // SAFETY: a reference is valid and aligned.
+        unsafe { ptr::from_mut(word).write_volatile(0) };
+    }
     // SAFETY: the structure is made of plain integers, for which zero is a value, and fits into the
     // words at a lower alignment.
     let query = unsafe { &mut *words.as_mut_ptr().cast::<bpf_fib_lookup>() };

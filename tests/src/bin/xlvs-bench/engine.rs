@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use anyhow::{Context as _, Result, anyhow};
 use aya::Pod;
 use aya::programs::ProgramFd;
-use lvs_common::abi::{self, DEFAULT_CONNECTIONS, Flow, Interface, V4, V6};
+use lvs_common::abi::{self, DEFAULT_CONNECTIONS, Flow, Interface, Load, V4, V6};
 use lvs_userspace::bpf::{Dataplane, LoadOptions, Table};
 use lvs_userspace::config;
 use lvs_userspace::control::{ledger::Ledger, tables::Choices, write};
@@ -34,7 +34,12 @@ pub(crate) struct Engine {
 impl Engine {
     /// Loads it, with empty tables, for the namespace that the thread is in.
     pub(crate) fn load(case: Case) -> Result<Self> {
-        let parsed = config::parse("bench", &case.config())
+        Self::load_with(case, &case.config())
+    }
+
+    /// The same with another configuration that has the case's service.
+    pub(crate) fn load_with(case: Case, config: &str) -> Result<Self> {
+        let parsed = config::parse("bench", config)
             .map_err(|_| anyhow!("the configuration for {case} has errors"))?;
         let choices = Choices {
             connections: DEFAULT_CONNECTIONS,
@@ -74,6 +79,15 @@ impl Engine {
         Ok(tuples
             .into_iter()
             .partition(|tuple| (tuple.destination, tuple.destination_port) == service))
+    }
+
+    /// Counts active connections that are not there for the servers from this place of the configuration on.
+    pub(crate) fn set_active(&mut self, first: usize, active: &[u32]) -> Result<()> {
+        for (id, active) in (u32::try_from(first)?..).zip(active) {
+            let load = Load { active: *active, ..Load::default() };
+            self.dataplane.maps.loads.set(id, load, 0)?;
+        }
+        Ok(())
     }
 
     /// Sizes of the connection table's keys and values.

@@ -6,12 +6,15 @@
 //! is said, and is no failure: on a busy machine it may be the machine's.
 
 mod case;
+mod choice;
+mod choice_report;
 mod engine;
 mod frame;
 mod measure;
 mod memory;
 mod place;
 mod report;
+mod schedulers;
 mod statistics;
 mod system;
 mod wrapper;
@@ -28,6 +31,9 @@ use crate::case::Case;
 use crate::measure::Plan;
 use crate::report::Report;
 
+/// The name of the part about schedulers.
+const SCHEDULERS: &str = "schedulers";
+
 /// Measures what a packet costs in the kernel.
 #[derive(Debug, Parser)]
 #[command(name = "xlvs-bench", bin_name = "cargo xtask bench --")]
@@ -38,7 +44,7 @@ struct Arguments {
     /// Write the report into this file too, between its marks
     #[arg(long, value_name = "PATH")]
     write: Option<PathBuf>,
-    /// Only the cases whose name contains this, such as "IPv6 NAT"
+    /// Only the cases whose name contains this, such as "IPv6 NAT", or "schedulers"
     #[arg(long, value_name = "WORDS")]
     only: Option<String>,
     /// Numbers of connections
@@ -64,9 +70,8 @@ fn run(arguments: &Arguments) -> Result<()> {
     if let Some(reason) = skip::reason(&["ip", "nsenter"]) {
         bail!("the bench {reason}");
     }
-    let wanted = |case: &Case| {
-        arguments.only.as_ref().is_none_or(|words| case.to_string().contains(words.as_str()))
-    };
+    let named = |name: &str| arguments.only.as_ref().is_none_or(|words| name.contains(words));
+    let wanted = |case: &Case| named(&case.to_string());
     let plan = Plan {
         object: std::fs::read(&arguments.object)?,
         sizes: arguments.sizes.clone(),
@@ -76,8 +81,13 @@ fn run(arguments: &Arguments) -> Result<()> {
     for case in case::all().into_iter().filter(wanted) {
         match engine::objection(case) {
             Some(objection) => report.leave_out(case, &objection),
-            None => report.add(place::with(case, || measure::measure(case, &plan))?),
+            None => report.add(place::with(case, &[], || measure::measure(case, &plan))?),
         }
+    }
+    if named(SCHEDULERS) {
+        let links = schedulers::links(place::SERVER_SIDE);
+        let choose = || choice::measure(&plan);
+        report.add_schedulers(place::with(schedulers::CASE, &links, choose)?);
     }
     let text = report.markdown();
     // A reader that goes away must not keep the file from being written.

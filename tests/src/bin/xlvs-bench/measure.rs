@@ -163,14 +163,14 @@ fn at_size(case: Case, plan: &Plan, size: u32) -> Result<Figures> {
 }
 
 /// What the programs return, by hook.
-struct Actions {
-    nothing: u32,
-    pass: u32,
-    redirect: u32,
+pub(crate) struct Actions {
+    pub(crate) nothing: u32,
+    pub(crate) pass: u32,
+    pub(crate) redirect: u32,
 }
 
 impl Actions {
-    const fn of(hook: Hook) -> Self {
+    pub(crate) const fn of(hook: Hook) -> Self {
         match hook {
             Hook::Xdp => Self { nothing: 1, pass: 2, redirect: 4 },
             Hook::Tc => Self { nothing: u32::MAX, pass: u32::MAX, redirect: 7 },
@@ -225,7 +225,7 @@ fn open(case: Case, plan: &Plan, size: u32, wrapper: &mut Wrapper) -> Result<Ope
 
 /// Opens a connection with each frame of the stream, and brings those of TCP out of the handshake. Returns the time
 /// for each first packet, wrapper included.
-fn establish(
+pub(crate) fn establish(
     case: Case,
     wrapper: &mut Wrapper,
     program: &ProgramFd,
@@ -302,7 +302,7 @@ fn rounds(
 
 /// The time of each packet in ns, each one sent before, less than a second ago: next hops are fresh then, as under
 /// traffic. A long stream is measured in parts that are still more than the caches hold.
-fn warm(wrapper: &mut Wrapper, program: &ProgramFd, stream: &Stream) -> Result<f64> {
+pub(crate) fn warm(wrapper: &mut Wrapper, program: &ProgramFd, stream: &Stream) -> Result<f64> {
     let (mut time, mut packets) = (0.0, 0);
     for part in stream.parts(FRESH) {
         let repeat = part.len().max(PACKETS);

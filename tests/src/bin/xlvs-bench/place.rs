@@ -13,8 +13,12 @@ pub(crate) const CLIENT_SIDE: &str = "c0";
 /// The interface towards the servers.
 pub(crate) const SERVER_SIDE: &str = "s0";
 
-/// Does the work inside a namespace that is made for this case.
-pub(crate) fn with<T: Send>(case: Case, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+/// Does the work inside a namespace that is made for this case, and prepared with more `ip` commands.
+pub(crate) fn with<T: Send>(
+    case: Case,
+    more: &[String],
+    work: impl FnOnce() -> Result<T> + Send,
+) -> Result<T> {
     let scratch = Scratch::new()?;
     let netns = Netns::new(scratch.name())?;
     netns.ip(&[
@@ -35,6 +39,7 @@ pub(crate) fn with<T: Send>(case: Case, work: impl FnOnce() -> Result<T> + Send)
         }
     }
     netns.ip(&addresses(case.family))?;
+    netns.ip(more)?;
     netns.run(work)
 }
 

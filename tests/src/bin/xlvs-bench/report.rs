@@ -7,6 +7,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use crate::case::{Case, Family, Hook, Method};
+use crate::choice;
+use crate::choice_report;
 use crate::measure::{Cost, Figures, Kind, Plan, Results};
 use crate::system;
 
@@ -30,16 +32,26 @@ const MEMORY: (u32, u64) = (1_000_000, 400_000_000);
 pub(crate) struct Report {
     rounds: u32,
     results: Vec<Results>,
+    schedulers: Vec<choice::Figures>,
     left_out: Vec<(Case, String)>,
 }
 
 impl Report {
     pub(crate) const fn new(plan: &Plan) -> Self {
-        Self { rounds: plan.rounds, results: Vec::new(), left_out: Vec::new() }
+        Self {
+            rounds: plan.rounds,
+            results: Vec::new(),
+            schedulers: Vec::new(),
+            left_out: Vec::new(),
+        }
     }
 
     pub(crate) fn add(&mut self, results: Results) {
         self.results.push(results);
+    }
+
+    pub(crate) fn add_schedulers(&mut self, figures: Vec<choice::Figures>) {
+        self.schedulers = figures;
     }
 
     pub(crate) fn leave_out(&mut self, case: Case, reason: &str) {
@@ -64,6 +76,7 @@ impl Report {
         for results in &self.results {
             self.table(results, &mut text, &mut missed);
         }
+        choice_report::section(&self.schedulers, &mut text, &mut missed);
         for (case, reason) in &self.left_out {
             let _ = writeln!(text, "Not measured: {case}, {reason}.");
         }
@@ -223,7 +236,12 @@ fn target(case: Case, kind: Kind) -> String {
     }
 }
 
-fn row(text: &mut String, name: &str, cells: impl Iterator<Item = String>, target: &str) {
+pub(crate) fn row(
+    text: &mut String,
+    name: &str,
+    cells: impl Iterator<Item = String>,
+    target: &str,
+) {
     let _ = write!(text, "| {name} |");
     for cell in cells {
         let _ = write!(text, " {cell} |");
@@ -232,7 +250,7 @@ fn row(text: &mut String, name: &str, cells: impl Iterator<Item = String>, targe
 }
 
 /// `1,000,000`.
-fn grouped(number: u32) -> String {
+pub(crate) fn grouped(number: u32) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
