@@ -263,8 +263,22 @@ pub(crate) enum Action {
     Redirect,
 }
 
-/// Connections that fit in [`with`]'s world.
-pub(crate) const CONNECTIONS: u32 = 4000;
+/// What a world may have otherwise.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// Connections that fit.
+    pub(crate) connections: u32,
+    /// What to trace, if anything.
+    pub(crate) trace: Option<Trace>,
+    /// The services, if not those of [`lvs_common::host::sample`] and [`Special`].
+    pub(crate) configuration: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { connections: 4000, trace: None, configuration: None }
+    }
+}
 
 /// Runs a test twice, each time in a namespace of its own: with the XDP and with the TC program.
 pub(crate) fn with_both(test: impl Fn(&mut World) -> Result<()> + Sync) -> Result<()> {
@@ -278,14 +292,13 @@ pub(crate) fn with<T: Send>(
     hook: Hook,
     test: impl FnOnce(&mut World) -> Result<T> + Send,
 ) -> Result<T> {
-    with_options(hook, CONNECTIONS, None, test)
+    with_options(hook, Options::default(), test)
 }
 
-/// The same with another number of connections, and with a trace.
+/// The same with something otherwise.
 pub(crate) fn with_options<T: Send>(
     hook: Hook,
-    connections: u32,
-    trace: Option<Trace>,
+    options: Options,
     test: impl FnOnce(&mut World) -> Result<T> + Send,
 ) -> Result<T> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -302,7 +315,7 @@ pub(crate) fn with_options<T: Send>(
     netns.ip(&[links.as_slice(), V4::NETWORK, V6::NETWORK].concat())?;
     netns.set("ipv4/ip_forward", "1")?;
     netns.set("ipv6/conf/all/forwarding", "1")?;
-    netns.run(|| test(&mut World::new(hook, connections, trace)?))
+    netns.run(|| test(&mut World::new(hook, options)?))
 }
 
 /// A balancer in the kernel and the same in memory.
@@ -320,8 +333,9 @@ pub(crate) struct World {
 }
 
 impl World {
-    fn new(hook: Hook, connections: u32, trace: Option<Trace>) -> Result<Self> {
-        let text = configuration::<V4>() + &configuration::<V6>();
+    fn new(hook: Hook, options: Options) -> Result<Self> {
+        let Options { connections, trace, configuration: text } = options;
+        let text = text.unwrap_or_else(|| configuration::<V4>() + &configuration::<V6>());
         let parsed = config::parse("test", &text).map_err(|error| anyhow::anyhow!("{error:?}"))?;
         let ports = (FIRST_PORT..FIRST_PORT + 20_000).collect();
         let choices = Choices { connections, ports, ..Choices::default() };
@@ -593,36 +607,47 @@ fn configuration<A: Place>() -> String {
                 Kind::OnePacket => ("UDP", "ops"),
             };
             let options = format!("protocol {protocol}\n{locals}{option}");
+            let port = port(method, kind);
             let servers = [(first, 1), (second, 1), (third, 0)];
-            blocks.push(service(method, port(method, kind), &options, &servers));
+            let servers =
+                servers.map(|(server, weight)| (server, server_port(method, port), weight));
+            blocks.push(service(method, "rr", port, &options, &servers));
         }
         for special in Special::ALL {
-            let (server, locals) = match special {
-                Special::Narrow => ((A::NARROW_SERVER, 1), locals.as_str()),
-                Special::Unresolved => ((A::UNRESOLVED_SERVER, 1), locals.as_str()),
-                Special::Empty => ((first, 0), locals.as_str()),
-                Special::Own => ((first, 1), ""),
+            let (server, weight, locals) = match special {
+                Special::Narrow => (A::NARROW_SERVER, 1, locals.as_str()),
+                Special::Unresolved => (A::UNRESOLVED_SERVER, 1, locals.as_str()),
+                Special::Empty => (first, 0, locals.as_str()),
+                Special::Own => (first, 1, ""),
             };
+            let port = special.port(method);
+            let server = (server, server_port(method, port), weight);
             for protocol in ["TCP", "UDP"] {
                 let options = format!("protocol {protocol}\n{locals}");
-                blocks.push(service(method, special.port(method), &options, &[server]));
+                blocks.push(service(method, "rr", port, &options, &[server]));
             }
         }
     }
     blocks.join("\n") + "\n"
 }
 
-fn service<A: Place>(method: Method, port: u16, options: &str, servers: &[(A, u8)]) -> String {
+/// A service of a family's virtual address, with the addresses, ports and weights of its servers.
+pub(crate) fn service<A: Place>(
+    method: Method,
+    scheduler: &str,
+    port: u16,
+    options: &str,
+    servers: &[(A, u16, u32)],
+) -> String {
     let lb_kind = if method == Method::FullNat { "FNAT" } else { "NAT" };
     let vip = A::VIP.text();
-    let server_port = server_port(method, port);
     let servers: Vec<_> = servers
         .iter()
-        .map(|(server, weight)| (server.text(), weight))
-        .map(|(server, weight)| format!("real_server {server} {server_port} {{ weight {weight} }}"))
+        .map(|(server, port, weight)| (server.text(), port, weight))
+        .map(|(server, port, weight)| format!("real_server {server} {port} {{ weight {weight} }}"))
         .collect();
     format!(
-        "virtual_server {vip} {port} {{\nlb_algo rr\nlb_kind {lb_kind}\n{options}\n{}\n}}",
+        "virtual_server {vip} {port} {{\nlb_algo {scheduler}\nlb_kind {lb_kind}\n{options}\n{}\n}}\n",
         servers.join("\n")
     )
 }
