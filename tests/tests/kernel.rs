@@ -37,5 +37,5 @@ mod trace;
 mod traffic;
 #[path = "kernel/verifier.rs"]
 mod verifier;
-#[path = "kernel/world.rs"]
+#[path = "kernel/world/mod.rs"]
 mod world;

@@ -2,9 +2,12 @@
 //! in memory. Addresses, services and MAC addresses are those of [`lvs_common::host::sample`], with a few more of what
 //! tests need.
 
+mod place;
+mod program;
+mod services;
+
 use std::{
     collections::HashMap,
-    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -12,26 +15,18 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use aya::{
-    TestRun,
-    maps::{Array, Map, MapData, MapInfo},
-    programs::{TestRunOptions, TestRunResult},
-};
 use lvs_common::{
-    abi::{
-        Address as _, Counter, Flow, Interface, Load, NextHop, Server, Service, ServiceKey,
-        Settings, Template, TemplateKey, Tuple, V4, V6,
-    },
+    abi::{Counter, Interface, Load, NextHop, Server, Service, ServiceKey, Settings, V4, V6},
     env::{Reach, Route},
     host::{
         MemoryEnv, MemoryPacket,
-        sample::{CLIENT_MAC, HERE_MAC, Kind, Method, SERVER_MAC, SERVER_PORT, Sample, port},
+        sample::{CLIENT_MAC, HERE_MAC, SERVER_MAC, Sample},
     },
     pipeline::{self, Verdict},
 };
 use lvs_tests::netns::Netns;
 use lvs_userspace::{
-    bpf::{Collector, Dataplane, LoadOptions, Maps, Trace},
+    bpf::{Collector, Dataplane, LoadOptions, Trace},
     config,
     control::{
         ledger::Ledger,
@@ -41,6 +36,13 @@ use lvs_userspace::{
 };
 
 use crate::{compare, show::show};
+
+use self::services::configuration;
+pub(crate) use self::{
+    place::Place,
+    program::{Action, Hook, run, run_in_context},
+    services::{Special, server_port, service},
+};
 
 /// The interface that `BPF_PROG_TEST_RUN` lets packets come in on: the loopback interface.
 pub(crate) const HERE: u32 = 1;
@@ -52,216 +54,6 @@ pub(crate) const FIRST_PORT: u16 = 30_000;
 pub(crate) const MTU: u16 = 9000;
 /// The MTU of the ways to [`Place::NARROW_CLIENT`] and [`Place::NARROW_SERVER`].
 pub(crate) const NARROW_MTU: u16 = 1400;
-
-/// Services beside those of [`Kind`], each for TCP and UDP; the number is the last digit of the port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Special {
-    /// Its server is behind a narrow way.
-    Narrow = 3,
-    /// Its server's MAC address is not known.
-    Unresolved = 4,
-    /// Its only server has weight 0.
-    Empty = 5,
-    /// With full NAT, it has no local addresses of its own.
-    Own = 6,
-}
-
-impl Special {
-    const ALL: [Self; 4] = [Self::Narrow, Self::Unresolved, Self::Empty, Self::Own];
-
-    pub(crate) const fn port(self, method: Method) -> u16 {
-        port(method, Kind::Tcp) + self as u16
-    }
-}
-
-/// The port of a service's servers. With full NAT each service has its own: the services take turns at the ports of
-/// full NAT each for itself, and one that is taken makes the next choice random.
-pub(crate) const fn server_port(method: Method, service: u16) -> u16 {
-    match method {
-        Method::Nat => SERVER_PORT,
-        Method::FullNat => SERVER_PORT + service % 10,
-    }
-}
-
-/// The addresses and the kernel's tables of a family.
-pub(crate) trait Place: Sample {
-    /// A client behind a link that takes little.
-    const NARROW_CLIENT: Self;
-    /// A client whose MAC address is not known.
-    const STRANGER: Self;
-    /// A server behind a link that takes little.
-    const NARROW_SERVER: Self;
-    /// A server whose MAC address is not known.
-    const UNRESOLVED_SERVER: Self;
-    /// Routes and neighbours, for `ip -batch`.
-    const NETWORK: &[&str];
-
-    /// The kernel's connection table.
-    fn flows(maps: &Maps) -> Result<HashMap<Tuple<Self>, Flow<Self>>>;
-    /// Changes an entry of it.
-    fn set_flow(maps: &mut Maps, key: &Tuple<Self>, flow: &Flow<Self>) -> Result<()>;
-    /// The kernel's first slots for half-open connections.
-    fn slots(kernel: &mut Dataplane, count: u32) -> Result<Vec<Tuple<Self>>>;
-    /// Replaces a service in the kernel.
-    fn set_service(maps: &mut Maps, key: &ServiceKey<Self>, service: &Service) -> Result<()>;
-    /// The kernel's persistence templates.
-    fn templates(maps: &Maps) -> Result<HashMap<TemplateKey<Self>, Template>>;
-    /// The neighbours that the kernel's program has noted, and the state of each.
-    fn neighbours(maps: &Maps) -> Result<HashMap<(u32, Self), u32>>;
-    /// Has the kernel end connections that are over; tells how many were.
-    fn collect(collector: &Collector, keys: &[Tuple<Self>]) -> Result<u32>;
-    /// Empties both tables of the kernel's.
-    fn clear(maps: &mut Maps) -> Result<()>;
-
-    /// As it is written.
-    fn text(self) -> String {
-        let wide = self.widen();
-        let address = match Self::VERSION {
-            4 => IpAddr::from(V4::narrow(wide)),
-            _ => IpAddr::from(wide),
-        };
-        address.to_string()
-    }
-}
-
-macro_rules! maps {
-    ($family:ident, $slots:literal, $open:literal) => {
-        fn slots(kernel: &mut Dataplane, count: u32) -> Result<Vec<Tuple<Self>>> {
-            let map = map_of_program(kernel, $open, $slots)?;
-            let slots = Array::<_, Tuple<Self>>::try_from(Map::Array(map))?;
-            Ok((0..count).map(|slot| slots.get(&slot, 0)).collect::<Result<_, _>>()?)
-        }
-
-        fn flows(maps: &Maps) -> Result<HashMap<Tuple<Self>, Flow<Self>>> {
-            Ok(maps.$family.connections.map.iter().collect::<Result<_, _>>()?)
-        }
-
-        fn set_flow(maps: &mut Maps, key: &Tuple<Self>, flow: &Flow<Self>) -> Result<()> {
-            Ok(maps.$family.connections.map.insert(key, flow, 0)?)
-        }
-
-        fn set_service(maps: &mut Maps, key: &ServiceKey<Self>, service: &Service) -> Result<()> {
-            Ok(maps.$family.services.insert(key, service, 0)?)
-        }
-
-        fn templates(maps: &Maps) -> Result<HashMap<TemplateKey<Self>, Template>> {
-            Ok(maps.$family.templates.map.iter().collect::<Result<_, _>>()?)
-        }
-
-        fn neighbours(maps: &Maps) -> Result<HashMap<(u32, Self), u32>> {
-            let entries = maps.$family.neighbours.iter().collect::<Result<Vec<_>, _>>()?;
-            Ok(entries
-                .into_iter()
-                .map(|(key, state)| ((key.interface, key.address), state))
-                .collect())
-        }
-
-        fn collect(collector: &Collector, keys: &[Tuple<Self>]) -> Result<u32> {
-            Ok(collector.collect(keys)?)
-        }
-
-        fn clear(maps: &mut Maps) -> Result<()> {
-            let connections = &mut maps.$family.connections.map;
-            for key in connections.keys().collect::<Result<Vec<_>, _>>()? {
-                connections.remove(&key)?;
-            }
-            let templates = &mut maps.$family.templates.map;
-            for key in templates.keys().collect::<Result<Vec<_>, _>>()? {
-                templates.remove(&key)?;
-            }
-            Ok(())
-        }
-    };
-}
-
-impl Place for V4 {
-    const NARROW_CLIENT: Self = [10, 99, 9, 9];
-    const STRANGER: Self = [10, 64, 1, 9];
-    const NARROW_SERVER: Self = [192, 168, 1, 110];
-    const UNRESOLVED_SERVER: Self = [192, 168, 1, 111];
-    const NETWORK: &[&str] = &[
-        "addr add 10.64.1.254/24 dev c0",
-        "addr add 10.64.1.2/32 dev c0",
-        "addr add 192.168.1.1/24 dev s0",
-        "addr add 192.168.1.2/32 dev s0",
-        "addr add 192.168.1.3/32 dev s0",
-        "neigh replace 10.64.1.1 lladdr 02:00:00:00:01:01 dev c0 nud permanent",
-        "route add 10.99.0.0/16 via 10.64.1.1",
-        "route add 10.99.9.9/32 via 10.64.1.1 mtu lock 1400",
-        "neigh replace 192.168.1.100 lladdr 02:00:00:00:02:01 dev s0 nud permanent",
-        "neigh replace 192.168.1.101 lladdr 02:00:00:00:02:01 dev s0 nud permanent",
-        "neigh replace 192.168.1.102 lladdr 02:00:00:00:02:01 dev s0 nud permanent",
-        "neigh replace 192.168.1.110 lladdr 02:00:00:00:02:01 dev s0 nud permanent",
-        "route add 192.168.1.110/32 dev s0 mtu lock 1400",
-    ];
-
-    maps!(four, "HALF_OPEN4", "plan4");
-}
-
-/// An address of [`Sample`]'s networks for IPv6.
-const fn v6(high: u16, low: u16) -> V6 {
-    let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-    [0xfd, 0, 0, 0, 0, 0, a, b, 0, 0, 0, 0, 0, 0, c, d]
-}
-
-impl Place for V6 {
-    const NARROW_CLIENT: Self = v6(0x9999, 0x909);
-    const STRANGER: Self = v6(1, 9);
-    const NARROW_SERVER: Self = v6(2, 0x110);
-    const UNRESOLVED_SERVER: Self = v6(2, 0x111);
-    const NETWORK: &[&str] = &[
-        "addr add fd00:0:0:1::fe/64 dev c0 nodad",
-        "addr add fd00:0:0:1::2/128 dev c0 nodad",
-        "addr add fd00:0:0:2::1/64 dev s0 nodad",
-        "addr add fd00:0:0:2::2/128 dev s0 nodad",
-        "addr add fd00:0:0:2::3/128 dev s0 nodad",
-        "neigh replace fd00:0:0:1::1 lladdr 02:00:00:00:01:01 dev c0 nud permanent",
-        "route add fd00:0:0:9999::/64 via fd00:0:0:1::1",
-        "route add fd00:0:0:9999::909/128 via fd00:0:0:1::1 mtu lock 1400",
-        "neigh replace fd00:0:0:2::100 lladdr 02:00:00:00:02:01 dev s0 nud permanent",
-        "neigh replace fd00:0:0:2::101 lladdr 02:00:00:00:02:01 dev s0 nud permanent",
-        "neigh replace fd00:0:0:2::102 lladdr 02:00:00:00:02:01 dev s0 nud permanent",
-        "neigh replace fd00:0:0:2::110 lladdr 02:00:00:00:02:01 dev s0 nud permanent",
-        "route add fd00:0:0:2::110/128 dev s0 mtu lock 1400",
-    ];
-
-    maps!(six, "HALF_OPEN6", "plan6");
-}
-
-/// A map that [`Maps`] does not have, by its name, from a stage that uses it.
-fn map_of_program(kernel: &mut Dataplane, stage: &str, name: &str) -> Result<MapData> {
-    for head in ["xlvs", "xlvs_tc"] {
-        let program = kernel.program(&format!("{head}_{stage}")).context("the stage")?;
-        // Only one of them is loaded.
-        let Ok(info) = program.info() else { continue };
-        for id in info.map_ids()?.context("the kernel tells the maps")? {
-            let map = MapInfo::from_id(id)?;
-            if map.name_as_str() == Some(name) {
-                return Ok(MapData::from_id(id)?);
-            }
-        }
-    }
-    bail!("no stage {stage} with a map {name}")
-}
-
-/// Which of the two programs runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hook {
-    Xdp,
-    Tc,
-}
-
-impl Hook {
-    pub(crate) const BOTH: [Self; 2] = [Self::Xdp, Self::Tc];
-}
-
-/// What the program says of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
-    Pass,
-    Drop,
-    Redirect,
-}
 
 /// What a world may have otherwise.
 #[derive(Clone, Debug)]
@@ -559,95 +351,4 @@ impl World {
 /// What the schedulers begin with.
 fn turns(tables: &Tables) -> HashMap<u32, u64> {
     (0..).zip(&tables.states).map(|(id, state)| (id, state.turn)).collect()
-}
-
-/// One run of the program over these bytes: what it returned, and the frame after it.
-pub(crate) fn run(
-    program: &impl for<'o> TestRun<Opts<'o> = TestRunOptions<'o>, Result = TestRunResult>,
-    bytes: &[u8],
-) -> Result<(u32, Vec<u8>)> {
-    run_in_context(program, bytes, None)
-}
-
-/// The same with a context: the bytes of an `__sk_buff`.
-pub(crate) fn run_in_context(
-    program: &impl for<'o> TestRun<Opts<'o> = TestRunOptions<'o>, Result = TestRunResult>,
-    bytes: &[u8],
-    context: Option<&[u8]>,
-) -> Result<(u32, Vec<u8>)> {
-    let mut out = vec![0; bytes.len() + 256];
-    let mut options = TestRunOptions::new();
-    options.ctx_in = context;
-    options.data_in = Some(bytes);
-    options.data_out = Some(&mut out);
-    let result = program
-        .test_run(options)
-        .with_context(|| format!("BPF_PROG_TEST_RUN with {}", show(bytes)))?;
-    let length = result.data_size_out as usize;
-    out.truncate(length);
-    Ok((result.return_value, out))
-}
-
-/// All services of a family.
-fn configuration<A: Place>() -> String {
-    let group = format!("locals{}", A::VERSION);
-    let locals = A::LOCALS.map(Place::text).join("\n");
-    let mut blocks = vec![format!("local_address_group {group} {{\n{locals}\n}}")];
-    let [first, second, third] = A::SERVERS;
-    for method in [Method::Nat, Method::FullNat] {
-        let locals = match method {
-            Method::Nat => String::new(),
-            Method::FullNat => format!("laddr_group_name {group}\n"),
-        };
-        for kind in Kind::ALL {
-            let (protocol, option) = match kind {
-                Kind::Tcp => ("TCP", ""),
-                Kind::Persistent => ("TCP", "persistence_timeout 5000"),
-                Kind::Udp => ("UDP", ""),
-                Kind::OnePacket => ("UDP", "ops"),
-            };
-            let options = format!("protocol {protocol}\n{locals}{option}");
-            let port = port(method, kind);
-            let servers = [(first, 1), (second, 1), (third, 0)];
-            let servers =
-                servers.map(|(server, weight)| (server, server_port(method, port), weight));
-            blocks.push(service(method, "rr", port, &options, &servers));
-        }
-        for special in Special::ALL {
-            let (server, weight, locals) = match special {
-                Special::Narrow => (A::NARROW_SERVER, 1, locals.as_str()),
-                Special::Unresolved => (A::UNRESOLVED_SERVER, 1, locals.as_str()),
-                Special::Empty => (first, 0, locals.as_str()),
-                Special::Own => (first, 1, ""),
-            };
-            let port = special.port(method);
-            let server = (server, server_port(method, port), weight);
-            for protocol in ["TCP", "UDP"] {
-                let options = format!("protocol {protocol}\n{locals}");
-                blocks.push(service(method, "rr", port, &options, &[server]));
-            }
-        }
-    }
-    blocks.join("\n") + "\n"
-}
-
-/// A service of a family's virtual address, with the addresses, ports and weights of its servers.
-pub(crate) fn service<A: Place>(
-    method: Method,
-    scheduler: &str,
-    port: u16,
-    options: &str,
-    servers: &[(A, u16, u32)],
-) -> String {
-    let lb_kind = if method == Method::FullNat { "FNAT" } else { "NAT" };
-    let vip = A::VIP.text();
-    let servers: Vec<_> = servers
-        .iter()
-        .map(|(server, port, weight)| (server.text(), port, weight))
-        .map(|(server, port, weight)| format!("real_server {server} {port} {{ weight {weight} }}"))
-        .collect();
-    format!(
-        "virtual_server {vip} {port} {{\nlb_algo {scheduler}\nlb_kind {lb_kind}\n{options}\n{}\n}}\n",
-        servers.join("\n")
-    )
 }
