@@ -31,12 +31,14 @@ pub fn announce(test: &str, reason: &str) {
     }
 }
 
-/// Returns `Ok(())` from the test, with a line that says so, unless this machine can run it.
+/// Returns `Ok(())` from the test, with a line that says so, unless this machine can run it. Commands that others do not
+/// need are named.
 #[macro_export]
 macro_rules! skip_unless_possible {
-    () => {{
+    ($($command:literal),*) => {{
         fn here() {}
-        if let Some(reason) = $crate::skip::reason(&$crate::skip::COMMANDS) {
+        let commands = [$crate::skip::COMMANDS.as_slice(), &[$($command),*]].concat();
+        if let Some(reason) = $crate::skip::reason(&commands) {
             let test = std::any::type_name_of_val(&here).trim_end_matches("::here");
             $crate::skip::announce(test, &reason);
             return Ok(());

@@ -17,21 +17,25 @@ mod compare;
 mod differential;
 #[path = "kernel/fixtures/mod.rs"]
 mod fixtures;
-#[path = "kernel/parallel.rs"]
+#[path = "kernel/parallel/mod.rs"]
 mod parallel;
 #[path = "kernel/ports.rs"]
 mod ports;
 #[path = "kernel/program.rs"]
 mod program;
+#[path = "kernel/rounds.rs"]
+mod rounds;
 #[path = "kernel/show.rs"]
 mod show;
 #[path = "kernel/talk.rs"]
 mod talk;
+#[path = "kernel/thousand.rs"]
+mod thousand;
 #[path = "kernel/trace.rs"]
 mod trace;
 #[path = "kernel/traffic.rs"]
 mod traffic;
 #[path = "kernel/verifier.rs"]
 mod verifier;
-#[path = "kernel/world.rs"]
+#[path = "kernel/world/mod.rs"]
 mod world;

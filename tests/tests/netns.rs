@@ -14,6 +14,8 @@ mod lab;
 mod lifecycle;
 #[path = "netns/maps.rs"]
 mod maps;
+#[path = "netns/marks.rs"]
+mod marks;
 #[path = "netns/modes.rs"]
 mod modes;
 #[path = "netns/moves.rs"]

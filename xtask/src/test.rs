@@ -14,8 +14,9 @@ use crate::shell::{self, Seconds, run, run_last, say};
 use crate::workspace::Workspace;
 
 /// What the tests in namespaces call.
-pub(crate) const PACKAGES: [Package; 9] = [
+pub(crate) const PACKAGES: [Package; 10] = [
     Package::command("bpftool", "bpftool"),
+    Package::command("iptables", "ebtables"),
     Package::command("ethtool", "ethtool"),
     Package::command("iproute2", "ip"),
     Package::command("util-linux", "nsenter"),

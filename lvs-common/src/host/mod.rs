@@ -2,12 +2,16 @@
 //! benchmarks, with frames to feed it.
 
 mod env;
+mod family;
 mod frame;
 mod fuzz;
+mod handle;
 mod packet;
 pub mod sample;
 
-pub use env::{Family, Flows, MemoryDestination, MemoryEnv, MemoryFlow, MemoryTemplate, Stored};
+pub use env::MemoryEnv;
+pub use family::{Family, Flows, Stored};
 pub use frame::{Extension, Frame, Protocol, Tag};
 pub use fuzz::{describe, fuzz};
+pub use handle::{MemoryDestination, MemoryFlow, MemoryTemplate};
 pub use packet::{MemoryPacket, MemoryWindow};

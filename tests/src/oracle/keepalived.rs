@@ -1,4 +1,4 @@
-//! The services of a scenario as a person writes them for keepalived.
+//! The services of a scenario as a person writes them for keepalived, with what gives their packets marks.
 
 use std::fmt::Write as _;
 
@@ -13,9 +13,21 @@ pub fn services(people: &People, scenario: &Scenario, servers: &[Server]) -> Str
         |mark| vec![format!("fwmark {mark}")],
     );
     let inside = inside(people, scenario, servers);
-    headings.iter().fold(String::new(), |text, heading| {
+    headings.iter().fold(marked(scenario), |text, heading| {
         text + &format!("virtual_server {heading} {{\n{inside}}}\n")
     })
+}
+
+/// What `record.py` has iptables mark.
+fn marked(scenario: &Scenario) -> String {
+    let Some(mark) = scenario.fwmark else { return String::new() };
+    let mut text = format!("fwmark_match {mark} {{\n");
+    for address in &scenario.virtuals {
+        for port in scenario.asked() {
+            let _ = writeln!(text, "  {address} {port} TCP");
+        }
+    }
+    text + "}\n"
 }
 
 fn inside(people: &People, scenario: &Scenario, servers: &[Server]) -> String {
@@ -85,7 +97,10 @@ mod tests {
         assert!(
             masked.contains("persistence_timeout 300\n  persistence_granularity 255.255.255.0\n")
         );
-        assert!(text("persistence/rr mark", &[]).starts_with("virtual_server fwmark "));
+        let by_mark = text("persistence/rr mark", &[]);
+        let first = "fwmark_match 206 {\n  10.64.4.1 10000 TCP\n  10.64.4.2 10000 TCP\n";
+        assert!(by_mark.starts_with(first), "{by_mark}");
+        assert!(by_mark.contains("}\nvirtual_server fwmark 206 {\n"));
         assert!(text("persistence/rr any port", &[]).contains(" 0 {\n"));
     }
 }

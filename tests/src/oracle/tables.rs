@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use lvs_common::abi::{Load, Service, ServiceKey, Template, TemplateKey, V4, server_flags};
 use lvs_common::wire::PROTOCOL_TCP;
@@ -83,18 +83,21 @@ impl Tables {
 
     /// The services of a scenario: number, and name in the recordings.
     fn services(&self, scenario: &Scenario) -> Result<Vec<(u32, String)>> {
-        if scenario.fwmark.is_some() {
-            bail!("where are services with marks?");
-        }
         let port = scenario.virtual_port();
-        let find = |address: &Ipv4Addr| {
-            let key = ServiceKey { address: address.octets(), port, protocol: PROTOCOL_TCP.into() };
+        let protocol = PROTOCOL_TCP.into();
+        let of_address = |address: &Ipv4Addr| {
+            (ServiceKey { address: address.octets(), port, protocol }, format!("{address}:{port}"))
+        };
+        let keys: Vec<_> = match scenario.fwmark {
+            Some(mark) => vec![(ServiceKey::of_mark(mark), format!("mark {mark}"))],
+            None => scenario.virtuals.iter().map(of_address).collect(),
+        };
+        let find = |(key, heading): (ServiceKey<V4>, String)| {
             let service = self.services.get(&key, 0);
-            let heading = format!("{address}:{port}");
             let service = service.with_context(|| format!("there is no service {heading}"))?;
             Ok((service.id, heading))
         };
-        scenario.virtuals.iter().map(find).collect()
+        keys.into_iter().map(find).collect()
     }
 
     fn find_servers(&mut self) -> Result<()> {

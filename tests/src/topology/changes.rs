@@ -92,6 +92,22 @@ impl Topology {
         Ok(())
     }
 
+    /// Puts a bridge of the balancer's own between it and the client: the interface towards the client becomes a port, and
+    /// its addresses the bridge's, which is named.
+    pub fn bridge_client_side(&self) -> Result<&'static str> {
+        ensure!(self.plan.arms == Arms::Two, "that interface is the servers' too");
+        let (name, port) = ("front", self.plan.client_side());
+        self.lb.ip(&[
+            format!("link add {name} type bridge stp_state 0 forward_delay 0 mcast_snooping 0"),
+            format!("link set {name} up"),
+            format!("addr flush dev {port}"),
+            format!("link set {port} master {name}"),
+        ])?;
+        wiring::address((&self.lb, name), self.plan.balancer4())?;
+        wiring::host_address((&self.lb, name), self.plan.virtual4())?;
+        Ok(name)
+    }
+
     /// Gives the balancer more addresses for full NAT: [`Plan::local`] from 1 on.
     pub fn add_locals(&self, count: u8) -> Result<()> {
         for number in 1..=count {

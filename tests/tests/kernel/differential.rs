@@ -20,7 +20,7 @@ use crate::{
     compare,
     show::show,
     traffic,
-    world::{self, Hook, Place, World},
+    world::{self, Hook, Options, Place, World},
 };
 
 const STEPS: usize = 20_000;
@@ -52,7 +52,8 @@ fn agree(hook: Hook) -> Result<()> {
         Ok(seed) => seed.parse()?,
         Err(_) => SEED,
     };
-    world::with_options(hook, CONNECTIONS, None, |world| {
+    let options = Options { connections: CONNECTIONS, ..Options::default() };
+    world::with_options(hook, options, |world| {
         world.change_settings(|settings| settings.half_open = HALF_OPEN)?;
         let collector = Arc::clone(&world.collector);
         let mut random = fastrand::Rng::with_seed(seed);

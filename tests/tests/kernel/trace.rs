@@ -21,7 +21,7 @@ use tracing_log::log::{Log, Metadata, Record};
 
 use crate::{
     talk::Talk,
-    world::{self, CONNECTIONS, Hook, Place, Special, World},
+    world::{self, Hook, Options, Place, Special, World},
 };
 
 #[test]
@@ -73,7 +73,8 @@ fn check(
     told6: impl Fn(&Tuple<V6>) -> bool + Copy + Sync,
 ) -> Result<()> {
     for hook in Hook::BOTH {
-        world::with_options(hook, CONNECTIONS, Some(trace), |world| {
+        let options = Options { trace: Some(trace), ..Options::default() };
+        world::with_options(hook, options, |world| {
             world.memory.tracing = true;
             let records = Records::default();
             // The first program decides nothing, and so does not have the ring at all.
@@ -154,8 +155,10 @@ fn end<A: Place>(address: A, port: u16) -> String {
 fn without_trace_the_programs_are_smaller_and_none_tells() -> Result<()> {
     skip_unless_possible!();
     for hook in Hook::BOTH {
-        let sizes =
-            |trace| world::with_options(hook, CONNECTIONS, trace, |world| sizes(world, hook));
+        let sizes = |trace| {
+            let options = Options { trace, ..Options::default() };
+            world::with_options(hook, options, |world| sizes(world, hook))
+        };
         let (plain, traced) = (sizes(None)?, sizes(Some(Trace::default()))?);
         println!("{hook:?}: {plain:?}, with tracing {traced:?}");
         ensure!(plain[..3].iter().zip(&traced[..3]).all(|(plain, traced)| plain < traced));

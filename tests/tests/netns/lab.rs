@@ -188,13 +188,24 @@ impl Lab {
         config: &str,
         extra: &[&str],
     ) -> Result<Xlvs> {
+        self.start_on(self.plan().interfaces(), mode, config, extra)
+    }
+
+    /// The same on other interfaces.
+    pub(crate) fn start_on(
+        &self,
+        interfaces: Vec<String>,
+        mode: &'static str,
+        config: &str,
+        extra: &[&str],
+    ) -> Result<Xlvs> {
         let setup = Setup {
             config: self.scratch.write("xlvs.conf", config)?,
             pin_dir: self.scratch.path("bpf"),
             runtime_dir: self.scratch.path("run"),
             log: self.scratch.path("xlvs.log"),
             mode: Some(mode),
-            interfaces: self.plan().interfaces(),
+            interfaces,
             extra: extra.iter().map(ToString::to_string).collect(),
         };
         Xlvs::start(&self.topology.lb, setup)

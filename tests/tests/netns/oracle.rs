@@ -31,7 +31,7 @@ const SCHEDULERS: &[&str] = &[
 
 /// What it has of the [`Feature`]s.
 const FEATURES: &[Feature] =
-    &[Feature::Reload, Feature::Thresholds, Feature::Granularity, Feature::AnyPort];
+    &[Feature::Reload, Feature::Thresholds, Feature::Granularity, Feature::AnyPort, Feature::Mark];
 
 /// Scenarios in which it does otherwise by design, with the reason.
 const OTHERWISE: &[(&str, &str)] = &[];
@@ -47,7 +47,7 @@ enum Feature {
     Granularity,
     /// Services for any port.
     AnyPort,
-    /// Services with marks. The test then has to mark packets, and `Tables` to find the service.
+    /// Services with marks.
     Mark,
 }
 

@@ -1,4 +1,4 @@
-//! What all CPUs share: the turns of round robin, and the counts of connections.
+//! The counts of connections, whatever is opened, moved on, ended and collected at the same moment.
 
 use std::{
     collections::HashMap,
@@ -15,7 +15,6 @@ use aya::{
     TestRun,
     programs::{TestRunOptions, TestRunResult},
 };
-use lvs_common::env::Env as _;
 use lvs_common::{
     abi::{COLLECTED_AT_ONCE, Counter, Flow, Load, Tuple, V4, V6, flow_flags},
     connection,
@@ -31,50 +30,12 @@ use lvs_common::{
 use lvs_tests::skip_unless_possible;
 use lvs_userspace::bpf::Collector;
 
+use super::{THREADS, at_once};
 use crate::{
     compare,
     talk::Talk,
     world::{self, Hook, Place, World},
 };
-
-const THREADS: u16 = 4;
-const EACH: u16 = 900;
-
-#[test]
-fn round_robin_is_exact_over_all_cpus() -> Result<()> {
-    skip_unless_possible!();
-    world::with(Hook::Xdp, |world| {
-        let talk = Talk::<V4>::new(Method::Nat, Kind::Tcp);
-        let program = &*world.kernel.xdp()?;
-        let open = |thread: u16| {
-            for n in 0..EACH {
-                let ports = [10_000 + thread * EACH + n, talk.service.1];
-                let syn = Frame { ports, ..talk.question(SYN) };
-                world::run(program, &syn.bytes().unwrap())?;
-            }
-            anyhow::Ok(())
-        };
-        at_once(THREADS, open)?;
-        let service = world.tables.services4[0].1;
-        let mut connections = Vec::new();
-        for place in service.first_member..service.first_member + service.members {
-            let id = world.memory.member(place).unwrap();
-            connections.push(compare::statistics(world, id)?.connections);
-        }
-        let half = u64::from(THREADS * EACH) / 2;
-        assert_eq!(connections, [half, half]);
-        Ok(())
-    })
-}
-
-/// Runs these threads and gives the first error of any.
-fn at_once(threads: u16, work: impl Fn(u16) -> Result<()> + Sync) -> Result<()> {
-    thread::scope(|scope| {
-        let work = &work;
-        let threads: Vec<_> = (0..threads).map(|n| scope.spawn(move || work(n))).collect();
-        threads.into_iter().try_for_each(|thread| thread.join().unwrap())
-    })
-}
 
 /// Few, so that the CPUs meet at the same connections.
 const CLIENT_PORTS: u16 = 6;
