@@ -178,27 +178,10 @@ impl Scenario {
         if self.ports.is_some() { 0 } else { self.port }
     }
 
-    /// Whether a server is added, changed or removed.
-    #[must_use]
-    pub fn has_edits(&self) -> bool {
-        let edits = |step: &Step| matches!(step, Step::Add(_) | Step::Edit(_) | Step::Remove(_));
-        self.steps.iter().any(edits)
-    }
-
     /// Whether it waits for connections to go.
     #[must_use]
     pub fn waits(&self) -> bool {
         self.steps.iter().any(|step| matches!(step, Step::Expire))
-    }
-
-    /// Whether any server has thresholds.
-    #[must_use]
-    pub fn has_thresholds(&self) -> bool {
-        let changed = self.steps.iter().filter_map(|step| match step {
-            Step::Add(server) | Step::Edit(server) => Some(server),
-            _ => None,
-        });
-        self.servers.iter().chain(changed).any(|server| server.upper > 0)
     }
 }
 

@@ -108,7 +108,7 @@ impl Marks {
                     format!("nothing in this file gives {family} packets the mark {mark}");
                 sink.push(
                     Diagnostic::new(Code::MarkNeverSet, line, message).help(format!(
-                        "add `fwmark_match {mark} {{`; without it the service is reached in tc mode only, by packets that nftables or tc has marked"
+                        "add `fwmark_match {mark} {{`; without it the service is reached in tc mode only, by packets that were marked below the interface"
                     )),
                 );
             }
