@@ -30,6 +30,8 @@ mod other_traffic;
 mod path_mtu;
 #[path = "netns/refusals.rs"]
 mod refusals;
+#[path = "netns/reload.rs"]
+mod reload;
 #[path = "netns/requests.rs"]
 mod requests;
 #[path = "netns/sequences.rs"]
