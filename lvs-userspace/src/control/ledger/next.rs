@@ -1,180 +1,28 @@
-//! What lies where in the maps, and how one configuration becomes the next: what has not changed stays where it is, with
-//! its connections, templates and counts, and the position of its scheduler.
-//!
-//! As in IPVS: a new server goes to the head of its service's list; one that was removed keeps its place for two minutes,
-//! and for as long as connections or templates refer to it, and takes all of them back when it comes again
-//! (`ip_vs_trash_get_dest`); rr goes on behind the server that was last (`ip_vs_rr_del_dest`); wrr begins a walk with the
-//! limit that it had (`ip_vs_wrr_dest_changed`).
+//! The next ledger in the making: the edits that lead to what a configuration asks for, and the room for what is new.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     net::IpAddr,
-    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
 use lvs_common::abi::{
     MAX_LOCALS, MAX_MEMBERS, MAX_RUNS, MAX_SERVERS, MAX_STATES, MEMBERS_EACH, Run, SchedulerState,
-    Server, Service, server_flags,
+    Server, Service, scheduler, server_flags,
 };
 
 use super::{
-    lists::{self, Layout, Limit, Member},
-    ranges::{Free, Range},
-    tables::{self, Choices, Marked, Tables, widen},
+    super::{
+        lists::{Layout, Limit, Member},
+        ranges::{Free, Range},
+        tables::{self, Marked, Tables, widen},
+    },
+    Change, Gone, Known, Ledger, Lists, Position, Seen,
 };
-use crate::config::{Config, Family, Protocol, RealServer, Scheduler, Target, VirtualServer};
-
-/// How long a server that was removed keeps its place at least (`IP_VS_DEST_TRASH_PERIOD`).
-const GRACE: Duration = Duration::from_secs(120);
-
-/// Which service it is, whatever else changes about it.
-type Identity = (Target, Option<Protocol>, Family);
-
-/// What lies where.
-#[derive(Clone, Debug)]
-pub struct Ledger {
-    /// The contents of the maps.
-    pub tables: Tables,
-    services: HashMap<Identity, Known>,
-    /// Places of `LOCALS`, by what is there.
-    locals: HashMap<Vec<[u8; 16]>, Range>,
-    next_service: u32,
-    /// Where the search for the next free server id begins: those that were given up are taken last.
-    next_server: u32,
-    /// Elements that `MEMBERS` has.
-    elements: u32,
-}
-
-/// A service that has a number.
-#[derive(Clone, Debug)]
-struct Known {
-    id: u32,
-    state: u32,
-    scheduler: Scheduler,
-    granularity: u32,
-    /// Its servers, the newest first.
-    members: Vec<Member>,
-    /// Servers that were removed.
-    gone: Vec<Gone>,
-    lists: Lists,
-    position: Position,
-}
-
-/// Where the lists of a service lie.
-#[derive(Clone, Copy, Debug, Default)]
-struct Lists {
-    elements: Range,
-    runs: Range,
-    /// [`Service::scheduler`].
-    scheduler: u8,
-    /// [`Service::first_member`].
-    first_member: u32,
-    /// [`Service::members`].
-    members: u32,
-    /// [`Service::turns`].
-    turns: u64,
-}
-
-/// Where the walk of rr or wrr was when its state was written, in terms that outlive the lists.
-#[derive(Clone, Copy, Debug, Default)]
-struct Position {
-    /// What was written: while it is still there, no turn has been taken.
-    turn: u64,
-    /// rr: the server that was last; `None` for the head of the list.
-    last: Option<u16>,
-    /// wrr: the limit.
-    limit: Limit,
-}
-
-/// A server that was removed.
-#[derive(Clone, Copy, Debug)]
-struct Gone {
-    id: u16,
-    address: IpAddr,
-    port: u16,
-    since: Instant,
-}
-
-/// What the data path has done since.
-#[derive(Clone, Debug)]
-pub struct Seen {
-    /// When.
-    pub now: Instant,
-    /// What the schedulers remember, by place in `SCHEDULERS`.
-    pub states: HashMap<u32, SchedulerState>,
-    /// Those of the servers that were removed to which no connection and no template refers.
-    pub unused: HashSet<u16>,
-}
-
-/// The way from one ledger to the next.
-#[derive(Clone, Debug)]
-pub struct Change {
-    /// The next one.
-    pub ledger: Ledger,
-    /// Places of `SCHEDULERS` to be written, whatever they hold.
-    pub states: Vec<u32>,
-    /// Servers in new places, which have no connections and no counts.
-    pub servers: Vec<u16>,
-    /// Services whose templates would no longer be found.
-    pub templates: HashSet<u32>,
-    /// Services whose destinations are to be forgotten.
-    pub destinations: HashSet<u32>,
-}
-
-impl Ledger {
-    /// Nothing at all, with room for so many elements of `MEMBERS`.
-    fn empty(elements: u32) -> Self {
-        Self {
-            tables: Tables::default(),
-            services: HashMap::new(),
-            locals: HashMap::new(),
-            next_service: 0,
-            next_server: 0,
-            elements,
-        }
-    }
-
-    /// The first one, for maps that are still to be made.
-    pub fn first(config: &Config, choices: &Choices) -> anyhow::Result<Change> {
-        let seen = Seen { now: Instant::now(), states: HashMap::new(), unused: HashSet::new() };
-        Self::empty(MAX_MEMBERS).next(config, choices, &seen)
-    }
-
-    /// The same for maps that have been made: with so many elements of `MEMBERS`.
-    #[must_use]
-    pub fn within(self, elements: u32) -> Self {
-        Self { elements, ..self }
-    }
-
-    /// Places of `SCHEDULERS` in which turns are counted.
-    pub fn states(&self) -> impl Iterator<Item = u32> + '_ {
-        self.services.values().filter(|known| known.is_live()).map(|known| known.state)
-    }
-
-    /// Servers that were removed long enough ago to lose their places.
-    #[must_use]
-    pub fn gone(&self, now: Instant) -> HashSet<u16> {
-        let gone = self.services.values().flat_map(|known| &known.gone);
-        gone.filter(|gone| now.duration_since(gone.since) >= GRACE).map(|gone| gone.id).collect()
-    }
-
-    /// What another configuration asks for.
-    pub fn next(&self, config: &Config, choices: &Choices, seen: &Seen) -> anyhow::Result<Change> {
-        let mut next = Next::after(self, Tables::with(config, choices), seen);
-        let marked = tables::marked(config);
-        // Marks come first in IPVS: where a key is another service's too, the last one that is written counts.
-        let (by_mark, by_address): (Vec<_>, Vec<_>) =
-            config.services.iter().partition(|service| matches!(service.target, Target::Mark(_)));
-        for service in by_address.into_iter().chain(by_mark) {
-            next.add(service, &marked)?;
-        }
-        Ok(next.end())
-    }
-}
+use crate::config::{RealServer, Scheduler, Target, VirtualServer};
 
 /// A ledger in the making.
-struct Next<'l> {
+pub(super) struct Next<'l> {
     old: &'l Ledger,
     seen: &'l Seen,
     change: Change,
@@ -187,7 +35,7 @@ struct Next<'l> {
 
 impl<'l> Next<'l> {
     /// With nothing but what stays whatever the configuration says.
-    fn after(old: &'l Ledger, mut tables: Tables, seen: &'l Seen) -> Self {
+    pub(super) fn after(old: &'l Ledger, mut tables: Tables, seen: &'l Seen) -> Self {
         let known = || old.services.values();
         // Those that go are written as removed.
         tables.servers.clone_from(&old.tables.servers);
@@ -234,7 +82,7 @@ impl<'l> Next<'l> {
         }
     }
 
-    fn add(&mut self, service: &VirtualServer, marked: &Marked) -> anyhow::Result<()> {
+    pub(super) fn add(&mut self, service: &VirtualServer, marked: &Marked) -> anyhow::Result<()> {
         let identity = (service.target, service.protocol, service.family);
         let before = self.old.services.get(&identity);
         let id = before.map_or_else(
@@ -433,7 +281,7 @@ impl<'l> Next<'l> {
             members: layout.lists.first().map_or(0, Vec::len) as u32,
             turns: layout.turns,
         };
-        if layout.scheduler != lvs_common::abi::scheduler::WEIGHTED_ROUND_ROBIN {
+        if layout.scheduler != scheduler::WEIGHTED_ROUND_ROBIN {
             return Ok(lists);
         }
         for ((place, turn), list) in (runs.first as usize..).zip(&layout.runs).zip(&layout.lists) {
@@ -468,7 +316,7 @@ impl<'l> Next<'l> {
     }
 
     /// What has gone stays known while it has connections, and packets of theirs find the data path.
-    fn end(mut self) -> Change {
+    pub(super) fn end(mut self) -> Change {
         for (identity, known) in &self.old.services {
             if self.change.ledger.services.contains_key(identity) {
                 continue;
@@ -508,46 +356,6 @@ impl<'l> Next<'l> {
         }
         tables.mark_wide();
         self.change
-    }
-}
-
-impl Known {
-    /// Whether it has servers, and with them lists and a state.
-    const fn is_live(&self) -> bool {
-        !self.members.is_empty()
-    }
-
-    /// Where its walk is now.
-    fn position_now(&self, seen: &Seen) -> Position {
-        let Some(SchedulerState { turn, restart, .. }) = seen.states.get(&self.state).copied()
-        else {
-            return self.position;
-        };
-        if turn == self.position.turn {
-            return self.position;
-        }
-        let taken = turn.wrapping_sub(1);
-        match self.scheduler {
-            Scheduler::RoundRobin => {
-                let usable = lists::usable(&self.members);
-                let place = taken.checked_rem(usable.len() as u64).unwrap_or_default();
-                Position { last: usable.get(place as usize).copied(), ..self.position }
-            }
-            Scheduler::WeightedRoundRobin if turn == restart => {
-                Position { limit: Limit::default().changed(&self.members), ..self.position }
-            }
-            Scheduler::WeightedRoundRobin => {
-                Position { limit: Limit::at(taken, &self.members), ..self.position }
-            }
-            _ => self.position,
-        }
-    }
-
-    /// Gives up the places of servers that nothing refers to any more.
-    fn forget(&mut self, seen: &Seen) {
-        self.gone.retain(|gone| {
-            seen.now.duration_since(gone.since) < GRACE || !seen.unused.contains(&gone.id)
-        });
     }
 }
 

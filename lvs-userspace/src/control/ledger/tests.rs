@@ -1,0 +1,219 @@
+//! What stays, what goes on where, and what is given up.
+
+use proptest::prelude::*;
+
+use lvs_common::abi::{Service, scheduler, server_flags};
+
+use super::*;
+
+fn config(text: &str) -> Config {
+    crate::config::parse("test", text).unwrap().config
+}
+
+/// A service of a scheduler, with servers as address's last byte and weight.
+fn service(port: u16, scheduler: &str, servers: &[(u8, u32)]) -> String {
+    let servers = servers.iter().fold(String::new(), |text, (last, weight)| {
+        text + &format!(
+            "real_server 10.1.0.{last} 80 {{
+weight {weight}
+}}
+"
+        )
+    });
+    format!(
+        "virtual_server 10.0.0.1 {port} {{\nlb_algo {scheduler}\nlb_kind NAT\nprotocol TCP\n{servers}}}\n"
+    )
+}
+
+/// What is seen of a ledger so many seconds later, after turns were taken of the state in place 0.
+fn seen(seconds: u64, turn: Option<(u32, u64)>, unused: &[u16]) -> Seen {
+    let states = turn.map(|(place, turn)| (place, SchedulerState::at(turn)));
+    Seen {
+        now: Instant::now() + Duration::from_secs(seconds),
+        states: states.into_iter().collect(),
+        unused: unused.iter().copied().collect(),
+    }
+}
+
+fn next(ledger: &Ledger, text: &str, seen: &Seen) -> Change {
+    ledger.next(&config(text), &Choices::default(), seen).unwrap()
+}
+
+fn first(text: &str) -> Ledger {
+    Ledger::first(&config(text), &Choices::default()).unwrap().ledger
+}
+
+/// The ids that the only service chooses from, beginning with the next turn.
+fn turns(ledger: &Ledger) -> Vec<u16> {
+    let (_, service) = ledger.tables.services4[0];
+    let list = list(&ledger.tables, service.first_member, service.members);
+    let turn = ledger.tables.states[service.state as usize].turn as usize;
+    list.iter().cycle().skip(turn % list.len()).take(list.len()).copied().collect()
+}
+
+fn list(tables: &Tables, first: u32, length: u32) -> Vec<u16> {
+    let flat: Vec<u16> = tables.members.iter().flatten().copied().collect();
+    flat[first as usize..][..length as usize].to_vec()
+}
+
+#[test]
+fn what_has_not_changed_stays_where_it_is() {
+    let (one, two) = (service(1, "rr", &[(1, 1), (2, 1)]), service(2, "wrr", &[(1, 3), (2, 1)]));
+    let before = first(&format!("{one}{two}"));
+    let change = next(&before, &format!("{two}{one}"), &seen(1, Some((0, 7)), &[]));
+    assert!(change.states.is_empty() && change.servers.is_empty());
+    let (were, are) = (&before.tables, &change.ledger.tables);
+    assert_eq!((&were.servers, &were.members, &were.runs), (&are.servers, &are.members, &are.runs));
+    for (key, value) in &were.services4 {
+        assert!(are.services4.contains(&(*key, *value)), "{key:?}");
+    }
+    // Another one comes and goes.
+    let three = service(3, "mh", &[(1, 1)]);
+    let more = next(&change.ledger, &format!("{one}{three}{two}"), &seen(2, None, &[])).ledger;
+    let less = next(&more, &format!("{one}{two}"), &seen(3, None, &[])).ledger;
+    for (key, value) in &were.services4 {
+        assert!(less.tables.services4.contains(&(*key, *value)), "{key:?}");
+    }
+    assert_eq!(less.tables.services4.len(), 2);
+    assert_eq!(less.tables.servers[4].flags & server_flags::AVAILABLE, 0);
+}
+
+#[test]
+fn rr_goes_on_behind_the_server_that_was_last() {
+    let three = [(1, 1), (2, 1), (3, 1)];
+    let before = first(&service(1, "rr", &three));
+    assert_eq!(turns(&before), [2, 1, 0], "the newest first");
+    // Turns 2, 1 are taken: 0 is next. One is added at the head.
+    let taken = seen(1, Some((0, 2)), &[]);
+    let more = next(&before, &service(1, "rr", &[(1, 1), (2, 1), (3, 1), (4, 1)]), &taken).ledger;
+    assert_eq!(turns(&more), [0, 3, 2, 1]);
+    // The last one goes: the one before it counts as last.
+    let less = next(&before, &service(1, "rr", &[(1, 1), (3, 1)]), &taken).ledger;
+    assert_eq!(turns(&less), [0, 2]);
+    // All go that were before: the head counts.
+    let least = next(&before, &service(1, "rr", &[(1, 1)]), &taken).ledger;
+    assert_eq!(turns(&least), [0]);
+    // A weight of 0 is no turn; the place is remembered although no turn was taken since.
+    let drained = next(&before, &service(1, "rr", &[(1, 1), (2, 0), (3, 1)]), &taken).ledger;
+    assert_eq!(turns(&drained), [0, 2]);
+    let idle = seen(2, None, &[]);
+    assert_eq!(turns(&next(&drained, &service(1, "rr", &three), &idle).ledger), [0, 2, 1]);
+}
+
+#[test]
+fn a_removed_server_keeps_its_place_while_it_is_used() {
+    let before = first(&service(1, "rr", &[(1, 1), (2, 1)]));
+    let both = service(1, "rr", &[(1, 1), (3, 1)]);
+    let gone = next(&before, &both, &seen(0, None, &[])).ledger;
+    assert!(gone.gone(Instant::now() + Duration::from_secs(100)).is_empty());
+    assert_eq!(gone.gone(Instant::now() + Duration::from_secs(121)), [1].into());
+    // It is back in time, or late but still used.
+    for (seconds, unused) in [(100, vec![1]), (1000, vec![])] {
+        let change = next(
+            &gone,
+            &service(1, "rr", &[(1, 1), (3, 1), (2, 5)]),
+            &seen(seconds, None, &unused),
+        );
+        assert!(change.servers.is_empty());
+        assert_eq!(change.ledger.tables.servers[1].weight, 5);
+        assert_eq!(turns(&change.ledger)[..1], [1], "at the head");
+    }
+    // Nothing refers to it any more: another place, and its own is given up.
+    let later = next(&gone, &both, &seen(1000, None, &[1])).ledger;
+    assert!(later.gone(Instant::now() + Duration::from_secs(5000)).is_empty());
+    let change = next(&later, &service(1, "rr", &[(1, 1), (3, 1), (2, 5)]), &seen(1001, None, &[]));
+    assert_eq!(change.servers, [3]);
+}
+
+#[test]
+fn a_service_that_goes_keeps_its_number_while_it_has_servers() {
+    let (one, two) = (service(1, "rr", &[(1, 1)]), service(2, "rr", &[(2, 1)]));
+    let before = first(&format!("{one}{two}"));
+    let gone = next(&before, &one, &seen(0, None, &[])).ledger;
+    let back = next(&gone, &format!("{one}{two}"), &seen(1, None, &[]));
+    assert!(back.servers.is_empty());
+    assert_eq!(back.ledger.tables.services4[1].1.id, 1);
+    let forgotten = next(&gone, &one, &seen(200, None, &[1])).ledger;
+    let back = next(&forgotten, &format!("{one}{two}"), &seen(201, None, &[]));
+    assert_eq!((back.servers, back.ledger.tables.services4[1].1.id), (vec![2], 2));
+}
+
+#[test]
+fn another_granularity_or_scheduler_forgets_what_was_found_by_it() {
+    let text = |scheduler: &str, mask: &str| {
+        let granularity =
+            format!("lb_kind NAT\npersistence_timeout 60\npersistence_granularity {mask}");
+        service(1, scheduler, &[(1, 1)]).replace("lb_kind NAT", &granularity)
+    };
+    let before = first(&text("lblc", "255.255.255.0"));
+    let change = next(&before, &text("lblc", "255.255.255.255"), &seen(1, None, &[]));
+    assert_eq!((change.templates, change.destinations), ([0].into(), [].into()));
+    let change = next(&before, &text("lblcr", "255.255.255.0"), &seen(1, None, &[]));
+    assert_eq!((change.templates, change.destinations), ([].into(), [0].into()));
+}
+
+#[test]
+fn lists_that_outgrow_the_map_are_refused() {
+    let before = first(&service(1, "rr", &[(1, 1)])).within(600);
+    let mh = config(&service(1, "mh", &[(1, 1)]));
+    let error = before.next(&mh, &Choices::default(), &seen(1, None, &[])).unwrap_err();
+    assert!(error.to_string().contains("restart"), "{error}");
+}
+
+/// A service's port, which scheduler it has, its servers and their weights.
+type Draft = (u16, usize, Vec<(u8, u32)>);
+
+/// Services with any servers.
+fn any_file() -> impl Strategy<Value = Vec<Draft>> {
+    let servers = prop::collection::btree_map(1_u8..12, 0_u32..5, 1..6);
+    let servers = servers.prop_map(|map| map.into_iter().collect());
+    let service = (1_u16..6, 0_usize..4, servers);
+    prop::collection::vec(service, 0..5).prop_map(|mut services| {
+        services.sort_by_key(|(port, ..)| *port);
+        services.dedup_by_key(|(port, ..)| *port);
+        services
+    })
+}
+
+proptest! {
+    #[test]
+    fn whatever_came_before_the_file_is_what_counts(files in prop::collection::vec(any_file(), 1..8)) {
+        let mut ledger = first("");
+        for (step, file) in files.iter().enumerate() {
+            let text: String = file
+                .iter()
+                .map(|(port, algo, servers)| service(*port, ["rr", "wrr", "sh", "wlc"][*algo], servers))
+                .collect();
+            let unused: Vec<u16> = (0..100).filter(|id| id % 3 == 0).collect();
+            ledger = next(&ledger, &text, &seen(100 * step as u64, Some((0, 5)), &unused)).ledger;
+            let fresh = first(&text);
+            prop_assert_eq!(ledger.tables.services4.len(), file.len());
+            // Servers by what they are: ids and orders depend on what came before.
+            let servers = |tables: &Tables, service: &Service| {
+                let mut lists: Vec<Vec<([u8; 16], u32)>> = Vec::new();
+                let ids = |first, members| list(tables, first, members).into_iter();
+                let one = |id: u16| (tables.servers[usize::from(id)].address, tables.servers[usize::from(id)].weight);
+                if service.scheduler == scheduler::WEIGHTED_ROUND_ROBIN {
+                    for run in &tables.runs[service.first_member as usize..][..service.members as usize] {
+                        lists.push(ids(run.first_member, run.members).map(one).collect());
+                    }
+                } else {
+                    lists.push(ids(service.first_member, service.members).map(one).collect());
+                }
+                for list in &mut lists {
+                    list.sort_unstable();
+                    // sh: how many buckets each has depends on the order at the end.
+                    list.dedup();
+                }
+                lists
+            };
+            for (key, service) in &ledger.tables.services4 {
+                let (_, like) = fresh.tables.services4.iter().find(|(other, _)| other == key).unwrap();
+                prop_assert_eq!(servers(&ledger.tables, service), servers(&fresh.tables, like));
+                prop_assert_eq!((service.turns, service.scheduler), (like.turns, like.scheduler));
+            }
+            let available = ledger.tables.servers.iter().filter(|server| server.flags & server_flags::AVAILABLE != 0);
+            prop_assert_eq!(available.count(), fresh.tables.servers.len());
+        }
+    }
+}
