@@ -121,6 +121,37 @@ fn wrr_goes_through_its_runs() {
 }
 
 #[test]
+fn wrr_begins_a_round_anew_after_a_refusal_but_in_its_last_walk() {
+    // A3 B2, walked B, A: A BA BA.
+    let round = |taken: usize| {
+        let (mut env, mut service) = world(scheduler::WEIGHTED_ROUND_ROBIN, &[2, 3]);
+        env.members = vec![[1, 0, 0, 0], [0, 1, 0, 0]];
+        env.runs = [(0, 0, 1), (1, 4, 2)]
+            .map(|(turn, first_member, members)| Run { turn, first_member, members })
+            .into();
+        (service.members, service.turns) = (2, 5);
+        for _ in 0..taken {
+            next(&env, &service);
+        }
+        for server in &mut env.servers {
+            (server.upper, server.lower) = (1, 1);
+        }
+        for (id, refusals) in [(0, 0), (1, 2)] {
+            connection::bind(&env, id, ESTABLISHED);
+            assert!((0..refusals).all(|_| next(&env, &service) == NOBODY));
+        }
+        for server in &mut env.servers {
+            server.upper = 0;
+        }
+        (0..5).map(|_| char::from(b"BA"[next(&env, &service) as usize])).collect::<String>()
+    };
+    assert_eq!(round(0), "ABABA");
+    assert_eq!(round(2), "ABABA", "the second walk was under way");
+    assert_eq!(round(4), "AABAB", "the last one was");
+    assert_eq!(round(5), "ABABA");
+}
+
+#[test]
 fn lc_counts_an_active_connection_as_256_inactive_ones() {
     let (env, service) = world(scheduler::LEAST_CONNECTION, &[1, 9]);
     assert_eq!(next(&env, &service), 0, "the first of equals");
