@@ -79,6 +79,8 @@ impl Running<'_> {
         let change = self.ledger.next(&loaded.config, &choices, &seen)?;
         // Before the first packet to a new server comes.
         let servers = run::real_servers(&loaded.config);
+        let new: BTreeSet<IpAddr> = servers.difference(&self.servers.borrow()).copied().collect();
+        advice::on_ways(&new, &self.interfaces, self.netlink).await;
         neighbours::resolve_servers(&servers, self.netlink).await;
         let old = self.certain.then_some(&self.ledger.tables);
         let written = write::apply(&change, old, maps);

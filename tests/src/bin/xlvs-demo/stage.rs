@@ -162,12 +162,9 @@ impl Stage {
         ] {
             say(&format!("  {:<18} {command}", format!("{what}:")));
         }
-        say("  after a change:    stop xlvs, then start it with the file as it is now:");
         if let Some(xlvs) = &self.xlvs {
-            let pid = xlvs.pid();
-            say(&format!("    kill {pid}; while kill -0 {pid} 2>/dev/null; do sleep 0.1; done"));
+            say(&format!("  after a change:    kill -HUP {}", xlvs.pid()));
         }
-        say(&format!("    {} >> {} 2>&1 &", self.xlvs_line(&setup), setup.log.display()));
         say("  to end it all:     cargo xtask demo --down");
     }
 
