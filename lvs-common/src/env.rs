@@ -82,8 +82,11 @@ pub trait TemplateHandle {
     fn load(&self) -> Template;
     /// Sets [`Template::expires`] and [`Template::timeout`].
     fn prolong(&self, expires: u64, timeout: u32);
-    /// Adds to [`Template::connections`], modulo 2^32.
-    fn add_connections(&self, difference: u32);
+    /// One connection more.
+    fn add_connection(&self);
+    /// One connection less, but not less than none: a template may take a connection for its own that was another's before
+    /// it, since a connection knows eight bits of its template's number.
+    fn remove_connection(&self);
 }
 
 /// What lblc or lblcr remember of a destination, which stays where it is while the packet is processed. Other CPUs may

@@ -31,15 +31,14 @@ fn walk<P: Packet, A: Ip, E: Env + Tables<A>>(
     let Some(handle) = env.flow(&segment.tuple) else { return Verdict::Next(A::OPEN) };
     let now = env.now();
     let (head, server) = handle.get(|flow| (flow.head, u32::from(flow.server)));
-    let gone = head.to_server() && is_gone(env, server);
+    let ends = connection::reopens(env, segment, head, server)
+        || connection::over(env, &segment.tuple, &handle, now);
+    let gone = !ends && head.to_server() && is_gone(env, server);
     if gone && env.settings_flags() & settings_flags::EXPIRE_NODEST == 0 {
         // The next hop stays old, so that all packets come here, until the server comes back.
         return Verdict::Drop(Counter::ServerGone);
     }
-    if gone
-        || connection::reopens(env, segment, head, server)
-        || connection::over(env, &segment.tuple, &handle, now)
-    {
+    if ends || gone {
         return match connection::end(env, &segment.tuple, &handle) {
             Ok(()) => Verdict::Next(A::OPEN),
             Err(connection::InUse) => after_the_end(env, segment),

@@ -105,7 +105,7 @@ fn valid<A: Ip, E: Env + Tables<A>>(
 #[inline(always)]
 pub fn enter<A: Ip, E: Env + Tables<A>>(env: &E, client: A, server: u32, generation: u8) {
     if let Some(handle) = template(env, client, server, generation) {
-        handle.add_connections(1);
+        handle.add_connection();
     }
 }
 
@@ -125,7 +125,7 @@ pub fn leave<A: Ip, E: Env + Tables<A>>(
         let minutes = (ended - template.expires).div_ceil(grace);
         handle.prolong(template.expires + minutes * grace, GRACE);
     }
-    handle.add_connections(0_u32.wrapping_sub(1));
+    handle.remove_connection();
 }
 
 /// The template of a connection, unless another one is there by now.

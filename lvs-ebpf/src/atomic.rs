@@ -46,25 +46,29 @@ pub(crate) fn compare_exchange(word: *mut u32, old: u32, new: u32) -> bool {
     seen == old
 }
 
-/// Adds to a word that all CPUs share.
+/// Adds to a word that all CPUs share and gives what it was.
 #[inline(always)]
-pub(crate) fn add_word(number: *mut u32, difference: u32) {
+pub(crate) fn fetch_add_word(number: *mut u32, difference: u32) -> u32 {
     // SAFETY: the pointer lies in an entry from a map look-up in this run and is aligned; the instruction is an atomic
-    // addition, which core's atomics do not offer for this target.
+    // fetch-and-add, which core's atomics do not offer for this target.
     #[cfg(target_arch = "bpf")]
-    unsafe {
-        asm!(
-            "lock *(u32 *)({number} + 0) += {difference}",
-            number = in(reg) number,
-            difference = in(wreg) difference,
-            options(nostack, preserves_flags),
-        );
+    {
+        let mut value = difference;
+        unsafe {
+            asm!(
+                "{value} = atomic_fetch_add((u32 *)({number} + 0), {value})",
+                value = inout(wreg) value,
+                number = in(reg) number,
+                options(nostack, preserves_flags),
+            );
+        }
+        value
     }
     // The lints run on the host, which has no such registers.
     #[cfg(not(target_arch = "bpf"))]
     {
         // SAFETY: as above.
         let number = unsafe { core::sync::atomic::AtomicU32::from_ptr(number) };
-        number.fetch_add(difference, core::sync::atomic::Ordering::SeqCst);
+        number.fetch_add(difference, core::sync::atomic::Ordering::SeqCst)
     }
 }

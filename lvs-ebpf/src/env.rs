@@ -359,8 +359,10 @@ impl Env for KernelEnv {
     fn restart_turns(&self, state: u32, turns: u64) {
         let Some(state) = SCHEDULERS.get_ptr_mut(state) else { return };
         let turn = fetch_add(state.cast(), turns).wrapping_add(turns);
-        // SAFETY: the element is valid and aligned; it is a whole word, which only counts if it equals the turn.
-        unsafe { ptr::addr_of_mut!((*state).restart).write_volatile(turn) };
+        // SAFETY: no access, only the field's address inside the valid element.
+        let restart = unsafe { ptr::addr_of_mut!((*state).restart) };
+        // SAFETY: the field is aligned; it is a whole word, which only counts if it equals the turn.
+        unsafe { restart.write_volatile(turn) };
     }
 
     #[inline(always)]

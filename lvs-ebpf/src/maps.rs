@@ -9,8 +9,8 @@ use aya_ebpf::{
 };
 use lvs_common::abi::{
     Clock, Counter, DEFAULT_CONNECTIONS, DEFAULT_MEMBERS, Destination, DestinationKey,
-    FILTER_WORDS, Flow, Fragment, FragmentKey, Interface, Load, MAX_DESTINATIONS, MAX_FRAGMENTS,
-    MAX_INTERFACES, MAX_KEYS, MAX_LOCALS, MAX_NEIGHBOURS, MAX_PORTS, MAX_RUNS, MAX_SERVERS,
+    FILTER_WORDS, Flow, Fragment, FragmentKey, Interface, LOCAL_PLACES, Load, MAX_DESTINATIONS,
+    MAX_FRAGMENTS, MAX_INTERFACES, MAX_KEYS, MAX_NEIGHBOURS, MAX_PORTS, MAX_RUNS, MAX_SERVERS,
     MAX_STATES, MAX_TEMPLATES, MEMBERS_EACH, Neighbour, Run, SchedulerState, Server, Service,
     ServiceKey, Settings, Stage, Statistics, Template, TemplateKey, Tuple, V4, V6, half_open_slots,
 };
@@ -127,7 +127,7 @@ pub(crate) static DESTINATIONS: LruHashMap<
 
 /// Local addresses of full NAT: runs that services point at.
 #[btf_map]
-pub(crate) static LOCALS: Array<[u8; 16], { MAX_LOCALS as usize }> = Array::new();
+pub(crate) static LOCALS: Array<[u8; 16], { LOCAL_PLACES as usize }> = Array::new();
 
 /// Ports that full NAT can take, host order.
 #[btf_map]

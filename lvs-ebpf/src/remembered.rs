@@ -7,7 +7,7 @@ use lvs_common::{
     env::{DestinationHandle, TemplateHandle},
 };
 
-use crate::{atomic::add_word, flow::store};
+use crate::{atomic::fetch_add_word, flow::store};
 
 /// A template. The kernel keeps the memory for as long as the program runs on this packet, even if another CPU deletes
 /// the entry.
@@ -27,10 +27,23 @@ impl TemplateHandle for KernelTemplate {
     }
 
     #[inline(always)]
-    fn add_connections(&self, difference: u32) {
+    fn add_connection(&self) {
+        fetch_add_word(self.connections(), 1);
+    }
+
+    #[inline(always)]
+    fn remove_connection(&self) {
+        if fetch_add_word(self.connections(), 0_u32.wrapping_sub(1)) == 0 {
+            fetch_add_word(self.connections(), 1);
+        }
+    }
+}
+
+impl KernelTemplate {
+    #[inline(always)]
+    const fn connections(&self) -> *mut u32 {
         // SAFETY: no access, only the field's address inside the valid entry.
-        let connections = unsafe { ptr::addr_of_mut!((*self.0.as_ptr()).connections) };
-        add_word(connections, difference);
+        unsafe { ptr::addr_of_mut!((*self.0.as_ptr()).connections) }
     }
 }
 

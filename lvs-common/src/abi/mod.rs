@@ -57,14 +57,18 @@ pub const MAX_RUNS: u32 = 2 * MAX_SERVERS;
 /// States of schedulers: twice the services, so that a new one never overwrites the one in use.
 pub const MAX_STATES: u32 = 2 * MAX_SERVICES;
 
-/// Keys of services of each family that fit: those of marks are many for one service.
-pub const MAX_KEYS: u32 = 131_072;
+/// Keys of services of each family that fit: those of marks are many for one service, and new ones come before old ones
+/// go.
+pub const MAX_KEYS: u32 = 2 * 81_920;
 
 /// Destinations that lblc and lblcr remember, of all services; the one longest unused gives way.
 pub const MAX_DESTINATIONS: u32 = 65_536;
 
-/// Slots for the local addresses of full NAT.
+/// Local addresses of full NAT that fit.
 pub const MAX_LOCALS: u32 = 65_536;
+
+/// Places of `LOCALS`: new ones never overwrite those in use.
+pub const LOCAL_PLACES: u32 = 2 * MAX_LOCALS;
 
 /// Ports that full NAT can take: all from 1,024 on.
 pub const MAX_PORTS: u32 = 65_536 - 1024;

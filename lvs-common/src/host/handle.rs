@@ -71,9 +71,14 @@ impl TemplateHandle for MemoryTemplate {
         self.0.set(Template { expires, timeout, ..self.0.get() });
     }
 
-    fn add_connections(&self, difference: u32) {
+    fn add_connection(&self) {
         let template = self.0.get();
-        let connections = template.connections.wrapping_add(difference);
+        self.0.set(Template { connections: template.connections + 1, ..template });
+    }
+
+    fn remove_connection(&self) {
+        let template = self.0.get();
+        let connections = template.connections.saturating_sub(1);
         self.0.set(Template { connections, ..template });
     }
 }

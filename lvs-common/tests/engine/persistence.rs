@@ -8,7 +8,7 @@ use lvs_common::{
         sample::{Kind, PERSISTENCE, Sample},
     },
     pipeline::Verdict,
-    tcp::flags::{ACK, SYN},
+    tcp::flags::{ACK, RST, SYN},
 };
 
 use crate::world::{TO_SERVER, World, everywhere};
@@ -16,6 +16,7 @@ use crate::world::{TO_SERVER, World, everywhere};
 everywhere! {
     it_keeps_the_server_until_its_time_ends_and_each_connection_restarts_it,
     another_client_gets_the_next_server,
+    no_template_has_fewer_connections_than_none,
     it_lives_on_while_connections_refer_to_it,
     connections_of_an_older_template_leave_a_new_one_alone,
     it_ends_with_weight_0_if_asked_to,
@@ -125,6 +126,18 @@ fn a_removed_servers_connections_wait_for_it<A: Sample>(mut world: World<A>) {
     world.pass_seconds(2);
     assert_eq!(world.send(&ack).0, Verdict::Pass(Counter::NotSyn), "the stack resets it");
     assert_eq!(world.total_load(), (0, 0));
+}
+
+fn no_template_has_fewer_connections_than_none<A: Sample>(world: World<A>) {
+    server_of(&world, 40000);
+    let templates = A::tables(&world.env).templates.borrow();
+    let cell = templates.values().next().unwrap();
+    // As if the connection had been that of a predecessor with the same last bits.
+    cell.set(Template { connections: 0, ..cell.get() });
+    world.send(&world.request(Kind::Persistent, 40000, RST));
+    world.pass_seconds(11);
+    world.send(&world.request(Kind::Persistent, 40000, ACK));
+    assert_eq!(cell.get().connections, 0);
 }
 
 fn another_client_gets_the_next_server<A: Sample>(world: World<A>) {

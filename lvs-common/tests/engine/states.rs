@@ -23,6 +23,7 @@ everywhere! {
     traffic_in_one_direction_keeps_both_alive,
     a_syn_on_time_wait_starts_a_new_connection_with_the_next_server,
     a_syn_on_close_starts_a_new_connection,
+    a_syn_on_time_wait_of_a_removed_server_starts_a_new_connection,
     a_syn_on_time_wait_keeps_a_server_that_persistence_chose,
     a_syn_on_a_live_connection_stays_with_its_server,
     sloppy_tcp_takes_over_what_is_under_way,
@@ -114,6 +115,15 @@ fn a_syn_on_time_wait_starts_a_new_connection_with_the_next_server<A: Sample>(wo
     assert_eq!(world.state(&world.segment(40000, 0)), Some(TcpState::SynRecv));
     assert_eq!(world.entries(), 2, "the old ones are gone");
     assert_eq!((world.load(Kind::Tcp, 1), world.load(Kind::Tcp, 0)), ((0, 0), (1, 0)));
+}
+
+fn a_syn_on_time_wait_of_a_removed_server_starts_a_new_connection<A: Sample>(mut world: World<A>) {
+    close(&world, Kind::Tcp, 40000);
+    let removed = world.server(Kind::Tcp, 1) as usize;
+    world.env.servers[removed].flags = 0;
+    world.pass_seconds(2);
+    let (verdict, seen) = world.send(&world.segment(40000, SYN));
+    assert_eq!((verdict, seen.destination), (TO_SERVER, A::SERVERS[0]));
 }
 
 fn a_syn_on_close_starts_a_new_connection<A: Sample>(world: World<A>) {

@@ -57,7 +57,7 @@ pub struct LoadOptions<'o> {
     pub verifier_log: Option<&'o Path>,
     /// Connections of each address family that fit.
     pub connections: u32,
-    /// Elements of `MEMBERS` that are needed now; there is room for as many once more.
+    /// Elements of `MEMBERS` that are needed now; there is room for a quarter more, and for all of them once more.
     pub members: u32,
     /// What to trace, if anything.
     pub trace: Option<Trace>,
@@ -112,7 +112,7 @@ impl Dataplane {
             ("CONNECTIONS6", 2 * connections),
             ("HALF_OPEN4", slots),
             ("HALF_OPEN6", slots),
-            ("MEMBERS", members.saturating_mul(2).max(DEFAULT_MEMBERS)),
+            ("MEMBERS", (members + members / 4).saturating_mul(2).max(DEFAULT_MEMBERS)),
         ] {
             loader.map_max_entries(map, entries);
         }

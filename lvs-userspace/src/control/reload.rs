@@ -1,9 +1,9 @@
 //! SIGHUP: the configuration file is read again, and what it says now takes the place of what it said. A file that cannot
 //! be used changes nothing.
 
-use std::{cell::RefCell, collections::BTreeSet, net::IpAddr, time::SystemTime};
+use std::{cell::RefCell, collections::BTreeSet, fs, net::IpAddr, time::SystemTime};
 
-use anyhow::Context as _;
+use anyhow::bail;
 use sd_notify::NotifyState;
 use tokio::signal::unix::Signal;
 use tracing::{error, info, warn};
@@ -56,10 +56,12 @@ impl Running<'_> {
                 Err(error) => {
                     let age = self.since.elapsed().unwrap_or_default().as_secs();
                     error!("{error:#}");
-                    error!("nothing has changed: the configuration of {age} s ago goes on");
-                    let line = format!(
-                        "with the configuration of {age} s ago: the file cannot be used now"
-                    );
+                    let line = if self.certain {
+                        format!("nothing has changed: the configuration of {age} s ago goes on")
+                    } else {
+                        "parts of the new configuration may be in use; a reload that succeeds puts that right".to_owned()
+                    };
+                    error!("{line}");
                     run::notify(&[NotifyState::Ready, NotifyState::Status(&line)]);
                 }
             }
@@ -67,7 +69,12 @@ impl Running<'_> {
     }
 
     async fn reload(&mut self, maps: &mut Configured<'_>) -> anyhow::Result<String> {
-        let loaded = config::load(&self.options.config).inspect_err(|error| {
+        let path = &self.options.config;
+        // One that nobody writes to would keep everything waiting.
+        if fs::metadata(path).is_ok_and(|is| !is.is_file() && !is.is_dir()) {
+            bail!("cannot read {} again: it is not a file", path.display());
+        }
+        let loaded = config::load(path).inspect_err(|error| {
             if let config::Failure::Invalid(report) = error {
                 run::tell(report);
             }
@@ -75,19 +82,21 @@ impl Running<'_> {
         run::tell(&loaded.notes);
         self.advise(&loaded.config).await;
         let choices = run::choices(&loaded.config, self.options)?;
-        let seen = write::look(&self.ledger, maps)?;
-        let change = self.ledger.next(&loaded.config, &choices, &seen)?;
         // Before the first packet to a new server comes.
         let servers = run::real_servers(&loaded.config);
         let new: BTreeSet<IpAddr> = servers.difference(&self.servers.borrow()).copied().collect();
         advice::on_ways(&new, &self.interfaces, self.netlink).await;
-        neighbours::resolve_servers(&servers, self.netlink).await;
+        neighbours::resolve_servers(&new, self.netlink).await;
+        // From here on in one go, for turns are taken meanwhile.
+        let seen = write::look(&self.ledger, maps)?;
+        let change = self.ledger.next(&loaded.config, &choices, &seen)?;
         let old = self.certain.then_some(&self.ledger.tables);
-        let written = write::apply(&change, old, maps);
-        self.certain = written.is_ok();
-        written.context(
-            "the maps may hold a part of the new configuration; the next reload writes all of it",
-        )?;
+        if let Err(error) = write::apply(&change, old, maps) {
+            self.certain = false;
+            self.ledger.skip(&change);
+            return Err(error.into());
+        }
+        self.certain = true;
         self.ledger = change.ledger;
         self.since = SystemTime::now();
         self.servers.replace(servers);

@@ -64,11 +64,12 @@ pub(crate) struct Options {
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) async fn run(options: Options) -> Result<(), Failure> {
+    // Before anything takes time: a signal that nobody listens for ends the process.
+    let mut signals = Signals::new().context("cannot listen for signals")?;
     let loaded = config::load(&options.config).map_err(Failure::configuration)?;
     let since = SystemTime::now();
     tell(&loaded.notes);
     capabilities::check().map_err(Failure::kernel)?;
-    let mut signals = Signals::new().context("cannot listen for signals")?;
     let netlink = net::connect()?;
     let mut interfaces: Vec<Interface> = Vec::new();
     for name in &options.interfaces {

@@ -41,8 +41,8 @@ pub fn apply(
     // What both need: a packet may meet the old services for a moment.
     let flags = new.settings.flags | was.settings.flags;
     set(maps.settings, "SETTINGS", 0, &Settings { flags, ..new.settings })?;
-    let both: Vec<u64> = new.filter.iter().zip(&was.filter).map(|(new, was)| new | was).collect();
-    set_filter(&both, maps)?;
+    // It never loses a bit.
+    set_filter(&new.filter, maps)?;
     let removed = |server: &Server| server.flags & server_flags::AVAILABLE == 0;
     write_servers(new, was, certain, maps, |server| !removed(server))?;
     write(maps.members, "MEMBERS", &new.members, certain.then_some(&was.members))?;
@@ -64,7 +64,6 @@ pub fn apply(
     remove_services(maps.services4, "SERVICES4", &services4)?;
     remove_services(maps.services6, "SERVICES6", &services6)?;
     write_servers(new, was, certain, maps, removed)?;
-    set_filter(&new.filter, maps)?;
     set(maps.settings, "SETTINGS", 0, &new.settings)
 }
 

@@ -11,7 +11,8 @@ use lvs_tests::topology::VIRTUAL;
 use lvs_tests::xlvs::Xlvs;
 use lvs_tests::{config, skip_unless_possible};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
 
 use super::support::{Bed, by_server};
 
@@ -102,9 +103,12 @@ fn a_file_that_cannot_be_used_changes_nothing() -> Result<()> {
     fs::create_dir(path)?;
     let log = hang_up(&xlvs, "cannot read the configuration")?;
     ensure!(log.contains("directory"), "the reason is not in:\n{log}");
+    fs::remove_dir(path)?;
+    mkfifo(path, Mode::S_IRWXU)?;
+    hang_up(&xlvs, "it is not a file")?;
     bed.ask_many(10, 1)?;
     assert_eq!(bed.served()?, [5, 5]);
-    fs::remove_dir(path)?;
+    fs::remove_file(path)?;
     xlvs.reload(&only_web2())?;
     assert_eq!(by_server(&bed.ask_many(10, 1)?), [("web2", 10)].into());
     assert!(xlvs.stop()?.success());

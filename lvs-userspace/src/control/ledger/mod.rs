@@ -14,12 +14,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lvs_common::abi::{MAX_MEMBERS, SchedulerState};
+use lvs_common::abi::{MAX_MEMBERS, SchedulerState, Server};
 
-use self::next::Next;
+use self::next::{Failure, Next};
 use super::{
     lists::{self, Limit, Member},
-    ranges::Range,
+    room::Range,
     tables::{self, Choices, Tables},
 };
 use crate::config::{Config, Family, Protocol, Scheduler, Target};
@@ -43,6 +43,8 @@ pub struct Ledger {
     next_server: u32,
     /// Elements that `MEMBERS` has.
     elements: u32,
+    /// Whether the lists lie in the second halves of their maps.
+    second: bool,
 }
 
 /// A service that has a number.
@@ -131,13 +133,15 @@ impl Ledger {
             next_service: 0,
             next_server: 0,
             elements,
+            // The first lists move to the first half.
+            second: true,
         }
     }
 
     /// The first one, for maps that are still to be made.
     pub fn first(config: &Config, choices: &Choices) -> anyhow::Result<Change> {
         let seen = Seen { now: Instant::now(), states: HashMap::new(), unused: HashSet::new() };
-        Self::empty(MAX_MEMBERS).next(config, choices, &seen)
+        Self::empty(2 * MAX_MEMBERS).next(config, choices, &seen)
     }
 
     /// The same for maps that have been made: with so many elements of `MEMBERS`.
@@ -158,9 +162,34 @@ impl Ledger {
         gone.filter(|gone| now.duration_since(gone.since) >= GRACE).map(|gone| gone.id).collect()
     }
 
+    /// After a change that has failed half-way: what it gave numbers to may have been written, so that nobody else gets
+    /// those numbers, and what it wrote is removed with the next change.
+    pub fn skip(&mut self, failed: &Change) {
+        let Self { tables, next_service, next_server, .. } = self;
+        *next_service = failed.ledger.next_service;
+        *next_server = failed.ledger.next_server;
+        let servers = failed.ledger.tables.servers.len();
+        tables.servers.resize(servers.max(tables.servers.len()), Server::NONE);
+        tables.filter.clone_from(&failed.ledger.tables.filter);
+    }
+
     /// What another configuration asks for.
     pub fn next(&self, config: &Config, choices: &Choices, seen: &Seen) -> anyhow::Result<Change> {
-        let mut next = Next::after(self, Tables::with(config, choices), seen);
+        match self.make(config, choices, seen, false) {
+            Err(Failure::Move) => Ok(self.make(config, choices, seen, true)?),
+            made => Ok(made?),
+        }
+    }
+
+    /// The same with the lists where they are, or moved to the other half of their maps.
+    fn make(
+        &self,
+        config: &Config,
+        choices: &Choices,
+        seen: &Seen,
+        moves: bool,
+    ) -> Result<Change, Failure> {
+        let mut next = Next::after(self, Tables::with(config, choices), seen, moves);
         let marked = tables::marked(config);
         // Marks come first in IPVS: where a key is another service's too, the last one that is written counts.
         let (by_mark, by_address): (Vec<_>, Vec<_>) =
@@ -204,11 +233,11 @@ impl Known {
         }
     }
 
-    /// Gives up the places of servers that nothing refers to any more.
-    fn forget(&mut self, seen: &Seen) {
-        self.gone.retain(|gone| {
+    /// The servers that were removed and keep their places.
+    fn gone<'k>(&'k self, seen: &'k Seen) -> impl Iterator<Item = Gone> + 'k {
+        self.gone.iter().copied().filter(|gone| {
             seen.now.duration_since(gone.since) < GRACE || !seen.unused.contains(&gone.id)
-        });
+        })
     }
 }
 

@@ -5,38 +5,49 @@ use std::{
     net::IpAddr,
 };
 
-use anyhow::Context as _;
 use lvs_common::abi::{
-    MAX_LOCALS, MAX_MEMBERS, MAX_RUNS, MAX_SERVERS, MAX_STATES, MEMBERS_EACH, Run, SchedulerState,
-    Server, Service, scheduler, server_flags,
+    LOCAL_PLACES, MAX_LOCALS, MAX_MEMBERS, MAX_RUNS, MAX_SERVERS, MAX_STATES, MEMBERS_EACH, Run,
+    SchedulerState, Server, Service, scheduler, server_flags,
 };
+use thiserror::Error;
 
 use super::{
     super::{
         lists::{Layout, Limit, Member},
-        ranges::{Free, Range},
+        room::{Half, Range, Slots},
         tables::{self, Marked, Tables, widen},
     },
     Change, Gone, Known, Ledger, Lists, Position, Seen,
 };
-use crate::config::{RealServer, Scheduler, Target, VirtualServer};
+use crate::config::{RealServer, Scheduler, VirtualServer};
+
+/// Why a ledger cannot be made.
+#[derive(Debug, Error)]
+pub(super) enum Failure {
+    /// A list has changed, so that all have to move to the other halves.
+    #[error("lists have to move")]
+    Move,
+    /// Something does not fit.
+    #[error("{0}")]
+    NoRoom(String),
+}
 
 /// A ledger in the making.
 pub(super) struct Next<'l> {
     old: &'l Ledger,
     seen: &'l Seen,
     change: Change,
-    elements: Free,
-    runs: Free,
-    locals: Free,
-    states: Free,
-    servers: BTreeSet<u16>,
+    /// The other halves of `MEMBERS`, `RUNS` and `LOCALS`, if the lists move there.
+    halves: Option<[Half; 3]>,
+    states: Slots,
+    servers: Slots,
 }
 
 impl<'l> Next<'l> {
     /// With nothing but what stays whatever the configuration says.
-    pub(super) fn after(old: &'l Ledger, mut tables: Tables, seen: &'l Seen) -> Self {
+    pub(super) fn after(old: &'l Ledger, mut tables: Tables, seen: &'l Seen, moves: bool) -> Self {
         let known = || old.services.values();
+        let second = old.second != moves;
         // Those that go are written as removed.
         tables.servers.clone_from(&old.tables.servers);
         tables.members.clone_from(&old.tables.members);
@@ -46,6 +57,9 @@ impl<'l> Next<'l> {
         for server in &mut tables.servers {
             server.flags &= !server_flags::AVAILABLE;
         }
+        // Connections may have come by a key that no service has any more, and from a server that has gone. A bit too much
+        // costs a look-up; the filter is made anew at the next start.
+        tables.filter.clone_from(&old.tables.filter);
         let ledger = Ledger {
             tables,
             services: HashMap::new(),
@@ -53,23 +67,19 @@ impl<'l> Next<'l> {
             next_service: old.next_service,
             next_server: old.next_server,
             elements: old.elements,
+            second,
         };
         let ids = |known: &'l Known| {
             let members = known.members.iter().map(|member| member.id);
-            members.chain(known.gone.iter().map(|gone| gone.id))
+            members.chain(known.gone(seen).map(|gone| gone.id)).map(u32::from)
         };
-        let servers: BTreeSet<u16> = known().flat_map(ids).collect();
+        let servers: BTreeSet<u32> = known().flat_map(ids).collect();
+        let states = known().filter(|known| known.is_live()).map(|known| known.state).collect();
+        let halves = [old.elements, MAX_RUNS, LOCAL_PLACES].map(|places| Half::of(places, second));
         Self {
-            elements: Free::but(known().map(|known| known.lists.elements), old.elements),
-            runs: Free::but(known().map(|known| known.lists.runs), MAX_RUNS),
-            locals: Free::but(old.locals.values().copied(), MAX_LOCALS),
-            states: Free::but(
-                known()
-                    .filter(|known| known.is_live())
-                    .map(|known| Range { first: known.state, length: 1 }),
-                MAX_STATES,
-            ),
-            servers,
+            halves: moves.then_some(halves),
+            states: Slots::new(states, 0, MAX_STATES),
+            servers: Slots::new(servers, old.next_server, MAX_SERVERS),
             change: Change {
                 ledger,
                 states: Vec::new(),
@@ -82,7 +92,7 @@ impl<'l> Next<'l> {
         }
     }
 
-    pub(super) fn add(&mut self, service: &VirtualServer, marked: &Marked) -> anyhow::Result<()> {
+    pub(super) fn add(&mut self, service: &VirtualServer, marked: &Marked) -> Result<(), Failure> {
         let identity = (service.target, service.protocol, service.family);
         let before = self.old.services.get(&identity);
         let id = before.map_or_else(
@@ -97,13 +107,13 @@ impl<'l> Next<'l> {
             None => (Vec::new(), Vec::new(), Position::default()),
             Some(known) => {
                 let position = known.position_now(self.seen);
-                (known.members.clone(), known.gone.clone(), position)
+                (known.members.clone(), known.gone(self.seen).collect(), position)
             }
         };
         let edited = self.edit(service, id, granularity, &mut members, &mut gone, &mut position)?;
-        let mut known = match before {
+        let known = match before {
             Some(known) if known.scheduler == service.scheduler && !edited && known.is_live() => {
-                Known { granularity, gone, ..known.clone() }
+                Known { granularity, gone, lists: self.keep(known.lists)?, ..known.clone() }
             }
             _ => {
                 if before.is_some_and(|known| known.scheduler != service.scheduler) {
@@ -140,7 +150,6 @@ impl<'l> Next<'l> {
             flags: tables::flags(service),
             reserved: [0; 5],
         };
-        known.forget(self.seen);
         self.change.ledger.tables.add(service, value, marked);
         self.change.ledger.services.insert(identity, known);
         Ok(())
@@ -156,7 +165,7 @@ impl<'l> Next<'l> {
         members: &mut Vec<Member>,
         gone: &mut Vec<Gone>,
         position: &mut Position,
-    ) -> anyhow::Result<bool> {
+    ) -> Result<bool, Failure> {
         let wanted: HashMap<(IpAddr, u16), &RealServer> = service
             .real_servers
             .iter()
@@ -225,23 +234,21 @@ impl<'l> Next<'l> {
     }
 
     /// The place of a server that has none: the one that it had, if it has come back in time.
-    fn slot(&mut self, server: &RealServer, gone: &mut Vec<Gone>) -> anyhow::Result<u16> {
+    fn slot(&mut self, server: &RealServer, gone: &mut Vec<Gone>) -> Result<u16, Failure> {
         let was =
             gone.iter().position(|gone| (gone.address, gone.port) == (server.address, server.port));
         if let Some(place) = was {
             return Ok(gone.swap_remove(place).id);
         }
-        let next = self.change.ledger.next_server;
-        let slot = (next..MAX_SERVERS)
-            .chain(0..next)
-            .map(|id| id as u16)
-            .find(|id| !self.servers.contains(id))
-            .with_context(|| {
-                format!("there are {MAX_SERVERS} real servers, those included that were removed and still have connections")
-            })?;
-        self.servers.insert(slot);
+        let slot = self.servers.take().ok_or_else(|| {
+            Failure::NoRoom(format!(
+                "there is room for {MAX_SERVERS} real servers, and for those that leave the file: they keep their places \
+                 for two minutes, and while they have connections or persistent clients; take some out first, and add \
+                 the others later"
+            ))
+        })? as u16;
         self.change.servers.push(slot);
-        self.change.ledger.next_server = (u32::from(slot) + 1) % MAX_SERVERS;
+        self.change.ledger.next_server = self.servers.next();
         Ok(slot)
     }
 
@@ -249,9 +256,9 @@ impl<'l> Next<'l> {
         set(&mut self.change.ledger.tables.servers, slot.into(), Server::NONE, value);
     }
 
-    fn place_state(&mut self, turn: u64) -> anyhow::Result<u32> {
-        let place =
-            self.states.take(1).context("the schedulers have no room for new states")?.first;
+    fn place_state(&mut self, turn: u64) -> Result<u32, Failure> {
+        let no_room = || Failure::NoRoom("the schedulers have no room for new states".to_owned());
+        let place = self.states.take().ok_or_else(no_room)?;
         let none = SchedulerState::at(0);
         set(&mut self.change.ledger.tables.states, place as usize, none, SchedulerState::at(turn));
         self.change.states.push(place);
@@ -259,23 +266,13 @@ impl<'l> Next<'l> {
     }
 
     /// Finds room for what a scheduler chooses from.
-    fn place(&mut self, layout: &Layout) -> anyhow::Result<Lists> {
+    fn place(&mut self, layout: &Layout) -> Result<Lists, Failure> {
         let contents: Vec<_> = layout.elements().collect();
-        let elements = self
-            .elements
-            .take(contents.len() as u32)
-            .with_context(|| no_room(self.old.elements))?;
-        let tables = &mut self.change.ledger.tables;
-        for (place, content) in (elements.first as usize..).zip(contents) {
-            set(&mut tables.members, place, [0; MEMBERS_EACH], content);
-        }
-        let runs = self.runs.take(layout.runs.len() as u32).with_context(|| {
-            format!("wrr has more than {MAX_RUNS} different weights; let more servers have the same weight")
-        })?;
+        let elements = self.place_elements(&contents)?;
         let mut first_member = elements.first * MEMBERS_EACH as u32;
         let lists = Lists {
             elements,
-            runs,
+            runs: Range::default(),
             scheduler: layout.scheduler,
             first_member,
             members: layout.lists.first().map_or(0, Vec::len) as u32,
@@ -284,33 +281,81 @@ impl<'l> Next<'l> {
         if layout.scheduler != scheduler::WEIGHTED_ROUND_ROBIN {
             return Ok(lists);
         }
-        for ((place, turn), list) in (runs.first as usize..).zip(&layout.runs).zip(&layout.lists) {
+        let mut runs = Vec::new();
+        for (turn, list) in layout.runs.iter().zip(&layout.lists) {
             let members = list.len() as u32;
-            let none = Run { turn: 0, first_member: 0, members: 0 };
-            set(&mut tables.runs, place, none, Run { turn: *turn, first_member, members });
+            runs.push(Run { turn: *turn, first_member, members });
             first_member += members.next_multiple_of(MEMBERS_EACH as u32);
         }
-        Ok(Lists { first_member: runs.first, members: runs.length, ..lists })
+        let runs = self.place_runs(&runs)?;
+        Ok(Lists { runs, first_member: runs.first, members: runs.length, ..lists })
+    }
+
+    /// The lists of a service that has not changed: where they are, or where they move with those of others.
+    fn keep(&mut self, lists: Lists) -> Result<Lists, Failure> {
+        if self.halves.is_none() {
+            return Ok(lists);
+        }
+        let old = &self.old.tables;
+        let elements = self.place_elements(slice(&old.members, lists.elements))?;
+        let moved = |place: u32| {
+            let from = lists.elements.first * MEMBERS_EACH as u32;
+            place - from + elements.first * MEMBERS_EACH as u32
+        };
+        if lists.scheduler != scheduler::WEIGHTED_ROUND_ROBIN {
+            return Ok(Lists { elements, first_member: moved(lists.first_member), ..lists });
+        }
+        let runs = slice(&old.runs, lists.runs).iter();
+        let runs: Vec<Run> =
+            runs.map(|run| Run { first_member: moved(run.first_member), ..*run }).collect();
+        let runs = self.place_runs(&runs)?;
+        Ok(Lists { elements, runs, first_member: runs.first, ..lists })
+    }
+
+    fn place_elements(&mut self, contents: &[[u16; MEMBERS_EACH]]) -> Result<Range, Failure> {
+        let [elements, _, _] = self.halves.as_mut().ok_or(Failure::Move)?;
+        let range = elements
+            .take(contents.len() as u32)
+            .ok_or_else(|| Failure::NoRoom(no_room(self.old.elements)))?;
+        fill(&mut self.change.ledger.tables.members, range, [0; MEMBERS_EACH], contents);
+        Ok(range)
+    }
+
+    fn place_runs(&mut self, contents: &[Run]) -> Result<Range, Failure> {
+        let [_, runs, _] = self.halves.as_mut().ok_or(Failure::Move)?;
+        // Each run has another weight, and so a server of its own.
+        let range = runs.take(contents.len() as u32).ok_or_else(|| {
+            Failure::NoRoom("wrr has more different weights than there are servers".to_owned())
+        })?;
+        let none = Run { turn: 0, first_member: 0, members: 0 };
+        fill(&mut self.change.ledger.tables.runs, range, none, contents);
+        Ok(range)
     }
 
     /// Where a service's local addresses lie. Services with the same group share them.
-    fn place_locals(&mut self, service: &VirtualServer) -> anyhow::Result<Range> {
+    fn place_locals(&mut self, service: &VirtualServer) -> Result<Range, Failure> {
         let locals: Vec<[u8; 16]> = service.local_addresses.iter().copied().map(widen).collect();
+        if locals.is_empty() {
+            return Ok(Range::default());
+        }
         let ledger = &mut self.change.ledger;
-        if let Some(range) = ledger.locals.get(&locals).or_else(|| self.old.locals.get(&locals)) {
-            let range = *range;
-            ledger.locals.insert(locals, range);
-            return Ok(range);
+        if let Some(range) = ledger.locals.get(&locals) {
+            return Ok(*range);
         }
-        let range = self.locals.take(locals.len() as u32).with_context(|| {
-            format!(
-                "the groups of local addresses that services use hold more than {MAX_LOCALS} addresses; let services \
-                 share groups"
-            )
-        })?;
-        for (place, local) in (range.first as usize..).zip(&locals) {
-            set(&mut ledger.tables.locals, place, [0; 16], *local);
-        }
+        let range = match (&mut self.halves, self.old.locals.get(&locals)) {
+            (None, Some(range)) => *range,
+            (None, None) => return Err(Failure::Move),
+            (Some([_, _, half]), _) => {
+                let range = half.take(locals.len() as u32).ok_or_else(|| {
+                    Failure::NoRoom(format!(
+                        "the groups of local addresses that services use hold more than {MAX_LOCALS} addresses; let \
+                         services share groups"
+                    ))
+                })?;
+                fill(&mut ledger.tables.locals, range, [0; 16], &locals);
+                range
+            }
+        };
         ledger.locals.insert(locals, range);
         Ok(range)
     }
@@ -322,38 +367,24 @@ impl<'l> Next<'l> {
                 continue;
             }
             let since = self.seen.now;
-            let gone = known.members.iter().map(|one| Gone {
+            let removed = known.members.iter().map(|one| Gone {
                 id: one.id,
                 address: one.address,
                 port: one.port,
                 since,
             });
-            let mut known = Known {
-                gone: known.gone.iter().copied().chain(gone).collect(),
+            let known = Known {
+                gone: known.gone(self.seen).chain(removed).collect(),
                 members: Vec::new(),
                 lists: Lists::default(),
                 position: Position::default(),
                 ..known.clone()
             };
-            known.forget(self.seen);
             if !known.gone.is_empty() {
                 self.change.ledger.services.insert(*identity, known);
             }
         }
-        let Ledger { tables, services, .. } = &mut self.change.ledger;
-        for ((target, protocol, _), known) in services {
-            if known.gone.is_empty() {
-                continue;
-            }
-            for protocol in tables::protocols(*protocol) {
-                if let Target::Address { address, port } = target {
-                    tables.mark_service(*address, *port, protocol);
-                }
-                for gone in &known.gone {
-                    tables.mark(gone.address, gone.port, protocol);
-                }
-            }
-        }
+        let tables = &mut self.change.ledger.tables;
         tables.mark_wide();
         self.change
     }
@@ -373,16 +404,30 @@ fn turn(scheduler: Scheduler, position: &Position, members: &[Member]) -> u64 {
 }
 
 fn no_room(elements: u32) -> String {
-    if elements == MAX_MEMBERS {
+    if elements == 2 * MAX_MEMBERS {
         format!(
             "the schedulers' lists take more than {MAX_MEMBERS} elements: weights that differ much from each other \
              (wrr), or too many services with mh; let more servers have the same weight"
         )
     } else {
         format!(
-            "the schedulers' lists have grown: the map MEMBERS, made for twice what the first configuration needed, \
-             has {elements} elements; restart xlvs to have a larger one"
+            "the schedulers' lists take more than {} elements, for which the map MEMBERS was made at the start; restart \
+             xlvs to have a larger one",
+            elements / 2
         )
+    }
+}
+
+/// What lies in these places.
+fn slice<T>(array: &[T], range: Range) -> &[T] {
+    let first = range.first as usize;
+    array.get(first..first + range.length as usize).unwrap_or_default()
+}
+
+/// Puts values in these places of an array that grows with its contents.
+fn fill<T: Copy>(array: &mut Vec<T>, range: Range, none: T, values: &[T]) {
+    for (place, value) in (range.first as usize..).zip(values) {
+        set(array, place, none, *value);
     }
 }
 

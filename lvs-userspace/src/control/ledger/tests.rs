@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use std::net::Ipv4Addr;
+
 use lvs_common::abi::{Service, scheduler, server_flags};
 
 use super::*;
@@ -40,7 +42,7 @@ fn next(ledger: &Ledger, text: &str, seen: &Seen) -> Change {
 }
 
 fn first(text: &str) -> Ledger {
-    Ledger::first(&config(text), &Choices::default()).unwrap().ledger
+    Ledger::first(&config(text), &Choices::default()).unwrap().ledger.within(32_768)
 }
 
 /// The ids that the only service chooses from, beginning with the next turn.
@@ -53,7 +55,7 @@ fn turns(ledger: &Ledger) -> Vec<u16> {
 
 fn list(tables: &Tables, first: u32, length: u32) -> Vec<u16> {
     let flat: Vec<u16> = tables.members.iter().flatten().copied().collect();
-    flat[first as usize..][..length as usize].to_vec()
+    flat.iter().skip(first as usize).take(length as usize).copied().collect()
 }
 
 #[test]
@@ -71,9 +73,13 @@ fn what_has_not_changed_stays_where_it_is() {
     let three = service(3, "mh", &[(1, 1)]);
     let more = next(&change.ledger, &format!("{one}{three}{two}"), &seen(2, None, &[])).ledger;
     let less = next(&more, &format!("{one}{two}"), &seen(3, None, &[])).ledger;
-    for (key, value) in &were.services4 {
-        assert!(less.tables.services4.contains(&(*key, *value)), "{key:?}");
+    // The lists have moved to the other halves.
+    for (key, was) in &were.services4 {
+        let (_, is) = less.tables.services4.iter().find(|(other, _)| other == key).unwrap();
+        assert_ne!(is.first_member, was.first_member);
+        assert_eq!(Service { first_member: was.first_member, ..*is }, *was);
     }
+    assert_eq!(turns(&less), turns(&before));
     assert_eq!(less.tables.services4.len(), 2);
     assert_eq!(less.tables.servers[4].flags & server_flags::AVAILABLE, 0);
 }
@@ -160,6 +166,74 @@ fn lists_that_outgrow_the_map_are_refused() {
     assert!(error.to_string().contains("restart"), "{error}");
 }
 
+#[test]
+fn servers_can_be_exchanged_in_two_steps() {
+    let file = |from: u32, count: u32| {
+        (0..count / 500).fold(String::new(), |text, service| {
+            let servers = (0..500).fold(String::new(), |text, server| {
+                let address = Ipv4Addr::from_bits(0x0a01_0000 + from + service * 500 + server);
+                text + &format!("real_server {address} 80 {{\nweight 1\n}}\n")
+            });
+            let port = service + 1;
+            text + &format!("virtual_server 10.0.0.1 {port} {{\nlb_algo rr\nlb_kind NAT\nprotocol TCP\n{servers}}}\n")
+        })
+    };
+    let (some, others) = (file(0, 40_000), file(40_000, 40_000));
+    let before = first(&some);
+    let error =
+        before.next(&config(&others), &Choices::default(), &seen(0, None, &[])).unwrap_err();
+    assert!(error.to_string().contains("two minutes"), "{error}");
+    let few = next(&before, &service(1, "rr", &[(250, 1)]), &seen(0, None, &[])).ledger;
+    let unused: Vec<u16> = (0..40_000).collect();
+    assert_eq!(next(&few, &others, &seen(121, None, &unused)).servers.len(), 40_000);
+}
+
+#[test]
+fn what_has_failed_half_way_leaves_nothing_behind() {
+    let one = service(1, "rr", &[(1, 1)]);
+    let mut before = first(&one);
+    let failed =
+        next(&before, &format!("{one}{}", service(2, "rr", &[(2, 1)])), &seen(1, None, &[]));
+    before.skip(&failed);
+    let change =
+        next(&before, &format!("{one}{}", service(3, "rr", &[(3, 1)])), &seen(2, None, &[]));
+    assert_eq!(change.ledger.tables.servers[1].flags & server_flags::AVAILABLE, 0);
+    assert_eq!((change.servers, change.ledger.tables.services4[1].1.id), (vec![2], 2));
+}
+
+#[test]
+fn keys_that_have_gone_stay_in_the_filter() {
+    let marked = |ports: &str| {
+        format!(
+            "fwmark_match 7 {{\n10.0.0.9 {ports} TCP\n}}\nvirtual_server fwmark 7 {{\nlb_algo rr\nlb_kind NAT\n\
+             real_server 10.1.0.1 80 {{\nweight 1\n}}\n}}\n"
+        )
+    };
+    let before = first(&marked("80-90"));
+    let change = next(&before, &marked("80-84"), &seen(1, None, &[]));
+    assert_eq!(change.ledger.tables.services4.len() + 6, before.tables.services4.len());
+    assert_eq!(change.ledger.tables.filter, before.tables.filter);
+}
+
+#[test]
+fn edits_without_end_find_room() {
+    let weights = |step: u32| {
+        (1..=200_u8).map(|last| (last, u32::from(last) * 7 + step % 5)).collect::<Vec<_>>()
+    };
+    let file = |step: u32| {
+        (0..8).fold(String::new(), |text, number| {
+            let algo = if number % 2 == 0 { "wrr" } else { "mh" };
+            text + &service(number + 1, algo, &weights(step + step * u32::from(number)))
+        })
+    };
+    let mut ledger = Ledger::first(&config(&file(0)), &Choices::default()).unwrap().ledger;
+    let needed = ledger.tables.members.len() as u32;
+    ledger = ledger.within((needed + needed / 4) * 2);
+    for step in 1..20 {
+        ledger = next(&ledger, &file(step), &seen(u64::from(step), None, &[])).ledger;
+    }
+}
+
 /// A service's port, which scheduler it has, its servers and their weights.
 type Draft = (u16, usize, Vec<(u8, u32)>);
 
@@ -194,7 +268,8 @@ proptest! {
                 let ids = |first, members| list(tables, first, members).into_iter();
                 let one = |id: u16| (tables.servers[usize::from(id)].address, tables.servers[usize::from(id)].weight);
                 if service.scheduler == scheduler::WEIGHTED_ROUND_ROBIN {
-                    for run in &tables.runs[service.first_member as usize..][..service.members as usize] {
+                    let runs = tables.runs.iter().skip(service.first_member as usize);
+ for run in runs.take(service.members as usize) {
                         lists.push(ids(run.first_member, run.members).map(one).collect());
                     }
                 } else {
