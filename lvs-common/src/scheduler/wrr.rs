@@ -66,10 +66,11 @@ pub(super) fn choose<E: Env>(env: &E, service: &Service) -> u32 {
     // The last run has all servers.
     let last = service.first_member.wrapping_add(service.members).wrapping_sub(1);
     let Some(last) = env.run(last) else { return NOBODY };
-    refused(env, service, &last, turns.next.wrapping_sub(tries), turns.next);
     if tries == service.turns {
+        refused(env, service, &last, turns.next.wrapping_sub(tries), turns.next);
         return NOBODY;
     }
+    // There are more turns, with which the next connection goes on.
     let all = Service { first_member: last.first_member, members: last.members, ..*service };
     walk::best(env, &all, First(NOBODY))
 }
