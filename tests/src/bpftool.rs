@@ -94,22 +94,23 @@ impl Held {
         Ok(held)
     }
 
-    /// What of this the kernel still has, in words.
+    /// What of this the kernel still has, in bpftool's words.
     #[must_use]
     pub fn remains(&self) -> Vec<String> {
         let Self { programs, maps, links } = self;
         [("prog", programs), ("map", maps), ("link", links)]
             .into_iter()
             .flat_map(|(kind, ids)| ids.iter().map(move |id| (kind, id)))
-            .filter(|(kind, id)| exists(kind, **id))
-            .map(|(kind, id)| format!("{kind} {id}"))
+            .filter_map(|(kind, id)| shown(kind, *id))
             .collect()
     }
 }
 
-fn exists(kind: &str, id: u32) -> bool {
-    let id = id.to_string();
-    command::run(Command::new("bpftool").args([kind, "show", "id", &id])).is_ok()
+/// How bpftool describes an object, on one line; nothing if there is none with this id.
+fn shown(kind: &str, id: u32) -> Option<String> {
+    let text = command::run(Command::new("bpftool").args([kind, "show", "id", &id.to_string()]));
+    let words = text.ok()?.split_whitespace().collect::<Vec<_>>().join(" ");
+    Some(format!("{kind} {words}"))
 }
 
 #[cfg(test)]
