@@ -32,8 +32,12 @@ pub use self::{
     addresses::AddressRange,
     code::Severity,
     model::{
-        Config, Family, Forwarding, Granularity, MarkMatch, Persistence, Protocol, RealServer,
-        Scheduler, SchedulerFlags, Target, Timeouts, VirtualServer,
+        Check, Checker, Config, Connection, DnsCheck, DnsType, Family, FileCheck, FlushOnStop,
+        Forwarding, Global, Granularity, HttpCheck, HttpVersion, InitialValue, Mail, MarkMatch,
+        MiscCheck, NotifyFifo, PatternByte, Persistence, Protocol, Quorum, RealServer, Schedule,
+        Scheduler, SchedulerFlags, Script, ScriptUser, SmtpCheck, SorryServer, SslFiles,
+        SyncDaemon, Target, Timeouts, TrackFile, Tunnel, TunnelChecksum, TunnelKind, UdpCheck,
+        UdpReply, Url, UrlRegex, VirtualServer,
     },
     report::Report,
 };
@@ -50,6 +54,15 @@ pub struct Loaded {
     pub config: Config,
     /// Warnings and notices about it.
     pub notes: Report,
+}
+
+impl Loaded {
+    /// Only the services that the data path can balance; about the others there are warnings.
+    #[must_use]
+    pub fn balanced(mut self) -> Self {
+        self.config.services.retain(VirtualServer::is_balanced);
+        self
+    }
 }
 
 /// Why a configuration cannot be used.

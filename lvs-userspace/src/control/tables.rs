@@ -221,6 +221,8 @@ pub(super) const fn forwarding(service: &VirtualServer) -> u8 {
     match service.forwarding {
         Forwarding::Nat => forwarding::NAT,
         Forwarding::FullNat => forwarding::FULL_NAT,
+        // Such a service is left out before: `Config::balanced`.
+        Forwarding::DirectRouting | Forwarding::Tunnel(_) => forwarding::NAT,
     }
 }
 
@@ -232,11 +234,15 @@ pub(super) fn flags(service: &VirtualServer) -> u8 {
         | flag(service.flags.port, service_flags::SOURCE_PORT)
 }
 
+/// IANA's number.
+const PROTOCOL_SCTP: u8 = 132;
+
 /// The protocol's number.
 const fn number(protocol: Protocol) -> u8 {
     match protocol {
         Protocol::Tcp => wire::PROTOCOL_TCP,
         Protocol::Udp => wire::PROTOCOL_UDP,
+        Protocol::Sctp => PROTOCOL_SCTP,
     }
 }
 

@@ -92,5 +92,10 @@ pub(crate) fn lower(source: &Source, root: &[Directive<'_>], sink: &mut Sink) ->
             );
         }
     }
-    Config { services: services.finish(), marks: marks.finish(), timeouts: global.finish() }
+    Config {
+        services: services.finish(),
+        marks: marks.finish(),
+        timeouts: global.finish(),
+        ..Config::default()
+    }
 }

@@ -9,7 +9,7 @@ use super::{
     super::{
         code::Code,
         diag::{Diagnostic, Sink},
-        model::{Family, RealServer},
+        model::{Family, Forwarding, RealServer},
         schema::{Keyword, Place},
         source::Span,
         tree::Directive,
@@ -24,9 +24,6 @@ const REAL_SERVERS: usize = 1_000;
 
 /// IPVS keeps weights in an `int`.
 const WEIGHT_LIMIT: u32 = i32::MAX.unsigned_abs();
-
-/// keepalived's default.
-const WEIGHT: u32 = 1;
 
 /// The real servers of a service.
 #[derive(Default)]
@@ -128,9 +125,16 @@ fn lower(directive: &Directive<'_>, context: &mut Context<'_>) -> Option<RealSer
     Some(RealServer {
         address,
         port,
-        weight: draft.weight.value().unwrap_or(WEIGHT),
+        weight: draft.weight.value().unwrap_or(RealServer::WEIGHT),
+        forwarding: Forwarding::Nat,
         upper_threshold: draft.upper.value().unwrap_or(0),
         lower_threshold: draft.lower.value().unwrap_or(0),
+        inhibit_on_failure: false,
+        notify_up: None,
+        notify_down: None,
+        smtp_alert: false,
+        snmp_name: None,
+        checkers: Vec::new(),
         line: context.line(directive.keyword.span),
     })
 }

@@ -6,7 +6,7 @@ use super::{
     super::{
         code::Code,
         diag::{Diagnostic, Sink, quoted},
-        model::{Family, Forwarding, Protocol, Target, VirtualServer},
+        model::{Family, Forwarding, Protocol, Quorum, Target, VirtualServer},
         schema::{Keyword, Place},
         source::Span,
         tree::Directive,
@@ -191,12 +191,15 @@ impl Draft {
         let all_ports = subject.and_then(|subject| subject.targets.all_ports());
         let (subject, decided) = subject.zip(decided)?;
         let persistence = self.persistence.finish(decided.family, all_ports, sink);
-        let real_servers = self.real_servers.finish(decided.family, |address, span| {
+        let mut real_servers = self.real_servers.finish(decided.family, |address, span| {
             let what = format!("the real server {address}");
             sink.push(decided.refuse(subject, span, &what));
         });
         let (target, _) = subject.targets.iter().next()?;
         let (scheduler, flags) = schedule?;
+        for server in &mut real_servers {
+            server.forwarding = forwarding?;
+        }
         Some(VirtualServer {
             target,
             family: decided.family,
@@ -210,7 +213,14 @@ impl Draft {
             local_addresses,
             one_packet,
             persistence,
-            delay_loop: self.delay_loop.value().unwrap_or(DELAY_LOOP),
+            quorum: Quorum::default(),
+            omega: false,
+            sorry_server: None,
+            ha_suspend: false,
+            smtp_alert: false,
+            persistence_engine: None,
+            snmp_name: None,
+            group: None,
             real_servers,
             line,
         })

@@ -8,8 +8,8 @@ mod targets;
 use std::{fmt::Write as _, net::IpAddr, time::Duration};
 
 use super::super::{
-    Config, Failure, Family, Forwarding, Granularity, Persistence, Protocol, RealServer, Report,
-    Scheduler, SchedulerFlags, Target, Timeouts, VirtualServer, parse,
+    Config, Failure, Family, Forwarding, Granularity, Persistence, Protocol, Quorum, RealServer,
+    Report, Scheduler, SchedulerFlags, Target, Timeouts, VirtualServer, parse,
 };
 
 /// A service that is all right, with further lines in its block.
@@ -62,8 +62,15 @@ fn the_guides_file_loads_with_two_notices() {
         address: IpAddr::from([192, 168, 1, last]),
         port,
         weight: 1,
+        forwarding: Forwarding::Nat,
         upper_threshold: 0,
         lower_threshold: 0,
+        inhibit_on_failure: false,
+        notify_up: None,
+        notify_down: None,
+        smtp_alert: false,
+        snmp_name: None,
+        checkers: vec![],
         line,
     };
     let service = VirtualServer {
@@ -79,7 +86,14 @@ fn the_guides_file_loads_with_two_notices() {
             timeout: Duration::from_secs(10),
             granularity: Granularity::full(Family::Ipv4),
         }),
-        delay_loop: Duration::from_secs(20),
+        quorum: Quorum::default(),
+        omega: false,
+        sorry_server: None,
+        ha_suspend: false,
+        smtp_alert: false,
+        persistence_engine: None,
+        snmp_name: None,
+        group: None,
         real_servers: vec![real(100, 8089, 7), real(101, 18089, 10)],
         line: 1,
     };
@@ -107,7 +121,6 @@ fn defaults_are_keepaliveds() {
     assert_eq!(service.flags, SchedulerFlags::default());
     assert_eq!(service.forwarding, Forwarding::Nat);
     assert_eq!(service.persistence, None);
-    assert_eq!(service.delay_loop, Duration::from_secs(60));
     let server = &service.real_servers[0];
     assert_eq!((server.weight, server.upper_threshold, server.lower_threshold), (1, 0, 0));
 }
@@ -125,7 +138,6 @@ fn values_are_read_as_keepalived_reads_them() {
         let service = first(&with_server(line));
         let timeout = service.persistence.map(|persistence| persistence.timeout);
         assert_eq!(timeout, persistence.map(Duration::from_secs_f64), "{line}");
-        assert_eq!(service.delay_loop, Duration::from_secs_f64(delay), "{line}");
     }
 }
 

@@ -11,6 +11,23 @@ use std::{
 
 use super::addresses::AddressRange;
 
+mod checker;
+mod global;
+mod http;
+mod real_server;
+mod script;
+
+pub use self::{
+    checker::{
+        Check, Checker, Connection, DnsCheck, DnsType, FileCheck, MiscCheck, PatternByte, Schedule,
+        SmtpCheck, UdpCheck, UdpReply,
+    },
+    global::{FlushOnStop, Global, InitialValue, Mail, NotifyFifo, SyncDaemon, TrackFile},
+    http::{HttpCheck, HttpVersion, SslFiles, Url, UrlRegex},
+    real_server::{RealServer, SorryServer},
+    script::{Script, ScriptUser},
+};
+
 /// All of a configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Config {
@@ -22,6 +39,12 @@ pub struct Config {
     pub marks: Vec<MarkMatch>,
     /// `lvs_timeouts`.
     pub timeouts: Timeouts,
+    /// `global_defs` but for that.
+    pub global: Global,
+    /// `SSL`.
+    pub ssl: Option<SslFiles>,
+    /// `track_file`: no two have the same name.
+    pub track_files: Vec<TrackFile>,
 }
 
 /// For how many seconds a connection lives without a packet; absent means the default.
@@ -58,12 +81,59 @@ pub struct VirtualServer {
     /// How a client stays with its real server; absent if it does not. Always there if the target is all ports of an
     /// address.
     pub persistence: Option<Persistence>,
-    /// The time between two health checks.
-    pub delay_loop: Duration,
+    /// When the service has enough real servers.
+    pub quorum: Quorum,
+    /// `omega`: at the stop, `notify_down` and `quorum_down` are run as if the servers failed.
+    pub omega: bool,
+    /// Takes the clients while the quorum is lost.
+    pub sorry_server: Option<SorryServer>,
+    /// `ha_suspend`: checks run only while this host has the service's address.
+    pub ha_suspend: bool,
+    /// Whether quorum gained and lost is told by mail.
+    pub smtp_alert: bool,
+    /// `persistence_engine`, with persistence only: what else than the address makes a client, such as `sip`.
+    pub persistence_engine: Option<String>,
+    /// Its name in SNMP.
+    pub snmp_name: Option<String>,
+    /// The `virtual_server_group` that it comes from. Services with the same group and line are one in keepalived: their
+    /// real servers are checked once, and share a quorum.
+    pub group: Option<String>,
     /// In the order of the file, one to 1,000, of the service's address family; no two have the same address and port.
     pub real_servers: Vec<RealServer>,
     /// The line of the `virtual_server` in the file, counted from 1.
     pub line: usize,
+}
+
+impl VirtualServer {
+    /// Whether the data path can balance it: TCP and UDP, by NAT or full NAT, the same for all of its servers.
+    #[must_use]
+    pub fn is_balanced(&self) -> bool {
+        matches!(self.forwarding, Forwarding::Nat | Forwarding::FullNat)
+            && self.protocol != Some(Protocol::Sctp)
+            && self.real_servers.iter().all(|server| server.forwarding == self.forwarding)
+    }
+}
+
+/// `quorum` and what belongs to it, in weights of servers that are up.
+///
+/// It is gained at `weight` plus `hysteresis`, and lost below `weight` minus `hysteresis` or at 0
+/// (`update_quorum_state()` in keepalived's `check_ipwrapper.c`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quorum {
+    /// `quorum`: at least 1, at most what all servers weigh together if that is more than 0.
+    pub weight: u32,
+    /// `hysteresis`: less than the weight.
+    pub hysteresis: u32,
+    /// What runs when it is gained.
+    pub up: Option<Script>,
+    /// What runs when it is lost.
+    pub down: Option<Script>,
+}
+
+impl Default for Quorum {
+    fn default() -> Self {
+        Self { weight: 1, hysteresis: 0, up: None, down: None }
+    }
 }
 
 /// What the packets of a service have in common.
@@ -106,24 +176,6 @@ impl Family {
     }
 }
 
-/// A real server of a service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RealServer {
-    /// The server's own address.
-    pub address: IpAddr,
-    /// The port it listens on; 0 is the port that the client used.
-    pub port: u16,
-    /// Its share of the connections; 0 takes no new ones. At most 2147483647.
-    pub weight: u32,
-    /// `uthreshold`: with so many connections it is overloaded and takes no new ones; 0 for no bound.
-    pub upper_threshold: u32,
-    /// `lthreshold`: with fewer connections it is not overloaded any more; 0 for three quarters of the upper one. Never
-    /// more than that.
-    pub lower_threshold: u32,
-    /// The line in the file, counted from 1.
-    pub line: usize,
-}
-
 /// A transport protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
@@ -131,6 +183,8 @@ pub enum Protocol {
     Tcp,
     /// UDP.
     Udp,
+    /// SCTP. No packets of it are balanced yet.
+    Sctp,
 }
 
 impl Protocol {
@@ -227,6 +281,43 @@ pub enum Forwarding {
     Nat,
     /// `FNAT`: the source is rewritten too, so that the server answers to this host by itself.
     FullNat,
+    /// `DR`: only the Ethernet address is rewritten. Not balanced yet.
+    DirectRouting,
+    /// `TUN`: packets are wrapped up. Not balanced yet.
+    Tunnel(Tunnel),
+}
+
+/// How `TUN` wraps packets up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Tunnel {
+    /// `type`.
+    pub kind: TunnelKind,
+    /// Of the outer header; not of IPIP, and remote checksums not of GRE.
+    pub checksum: TunnelChecksum,
+}
+
+/// The outer headers of a tunnel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum TunnelKind {
+    /// `ipip`: IP in IP.
+    #[default]
+    Ipip,
+    /// `gue port N`: generic UDP encapsulation, to this port, never 0.
+    Gue(u16),
+    /// `gre`.
+    Gre,
+}
+
+/// Checksums of a tunnel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum TunnelChecksum {
+    /// `nocsum`: none.
+    #[default]
+    None,
+    /// `csum`: one.
+    Full,
+    /// `remcsum`: the inner one, worked out at the other end.
+    Remote,
 }
 
 /// A line of `fwmark_match`: packets to any of these addresses and ports carry the mark.
@@ -269,6 +360,7 @@ impl MarkMatch {
         match self.protocol {
             Some(Protocol::Tcp) => &[Protocol::Tcp],
             Some(Protocol::Udp) => &[Protocol::Udp],
+            Some(Protocol::Sctp) => &[Protocol::Sctp],
             None => &Protocol::ALL,
         }
     }
@@ -298,6 +390,7 @@ impl fmt::Display for Protocol {
         f.pad(match self {
             Self::Tcp => "TCP",
             Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
         })
     }
 }
@@ -329,6 +422,8 @@ impl fmt::Display for Forwarding {
         f.pad(match self {
             Self::Nat => "NAT",
             Self::FullNat => "FNAT",
+            Self::DirectRouting => "DR",
+            Self::Tunnel(_) => "TUN",
         })
     }
 }
