@@ -1,7 +1,8 @@
 //! The diagnostics' codes. A code is stable: people search for it, scripts filter by it.
 //!
 //! 0xx files and words, 02x braces, 03x keywords, 04x arguments, 05x and 08x services that cannot work as they are,
-//! 06x and 09x warnings, 07x notices. Some file in `tests/ui/` provokes each. XLVS050 is not used any more.
+//! 06x, 09x and 1xx warnings, 07x notices. Some file in `tests/ui/` provokes each. XLVS032, 050 and 070 are not used any
+//! more.
 
 /// How bad a diagnostic is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +18,9 @@ pub enum Severity {
 impl Severity {
     pub(crate) const ALL: [Self; 3] = [Self::Error, Self::Warning, Self::Notice];
 
-    pub(crate) const fn name(self) -> &'static str {
+    /// `error`, `warning` or `notice`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Error => "error",
             Self::Warning => "warning",
@@ -29,11 +32,10 @@ impl Severity {
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $id:literal $severity:ident,)*) => {
         /// What a diagnostic is about.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub(crate) enum Code { $($(#[$doc])* $name,)* }
 
         impl Code {
-            #[cfg(test)]
             pub(crate) const ALL: &[Self] = &[$(Self::$name,)*];
 
             /// The code as users see it.
@@ -70,15 +72,15 @@ codes! {
     /// More blocks inside each other than any configuration has.
     TooDeep = "XLVS024" Error,
     /// A keyword that keepalived does not know either.
-    UnknownKeyword = "XLVS030" Error,
+    UnknownKeyword = "XLVS030" Warning,
     /// A keyword that belongs in another block.
-    MisplacedKeyword = "XLVS031" Error,
-    /// A keyword that keepalived knows and this version does not.
-    KeywordNotYet = "XLVS032" Error,
+    MisplacedKeyword = "XLVS031" Warning,
     /// A value or form that keepalived knows and this version does not.
     ValueNotYet = "XLVS033" Error,
     /// An include, a definition, a condition or a sequence.
     PreprocessorNotYet = "XLVS034" Error,
+    /// A keyword of DPVS's dialect.
+    DpvsKeyword = "XLVS036" Warning,
     /// An argument that is not there.
     MissingArgument = "XLVS040" Error,
     /// An argument too many.
@@ -97,6 +99,8 @@ codes! {
     BadGranularity = "XLVS047" Error,
     /// Not a firewall mark.
     BadMark = "XLVS048" Error,
+    /// Not what a keyword takes, in some other way.
+    BadText = "XLVS049" Error,
     /// A service without `protocol` gets UDP, which is seldom meant.
     NoProtocol = "XLVS051" Warning,
     /// A service without real servers, which is ignored.
@@ -135,8 +139,6 @@ codes! {
     AllPorts = "XLVS068" Warning,
     /// `protocol` on a service of a mark.
     ProtocolOfMark = "XLVS069" Warning,
-    /// `delay_loop` has no effect yet.
-    NoHealthChecks = "XLVS070" Notice,
     /// `persistent_timeout`, one vendor's spelling.
     AliasSpelling = "XLVS071" Notice,
     /// A service without `lb_kind` gets NAT.
@@ -145,8 +147,20 @@ codes! {
     DefaultScheduler = "XLVS073" Notice,
     /// `hashed`, which does nothing in keepalived either.
     Hashed = "XLVS074" Notice,
+    /// What is checked and shown, but without effect.
+    NotActedOn = "XLVS076" Notice,
+    /// A service that the data path cannot balance is left out.
+    NotBalanced = "XLVS077" Warning,
+    /// What is keepalived's business.
+    Foreign = "XLVS078" Notice,
     /// A real server's lower threshold is above its upper one.
     Thresholds = "XLVS080" Error,
+    /// A checker without what it cannot do without; it is left out.
+    CheckIncomplete = "XLVS081" Warning,
+    /// A checker that has no port to ask.
+    CheckWithoutPort = "XLVS082" Warning,
+    /// A checker of a file or BFD session that is not there; it is left out.
+    CheckOfNothing = "XLVS083" Warning,
     /// Packets that two lines mark.
     MarkedTwice = "XLVS090" Warning,
     /// A service whose packets carry the mark of another one.
@@ -155,6 +169,32 @@ codes! {
     MarkNeverSet = "XLVS092" Warning,
     /// A mark that no service is for.
     MarkUnused = "XLVS093" Warning,
+    /// A quorum that all real servers together do not reach.
+    QuorumTooHigh = "XLVS096" Warning,
+    /// A hysteresis that is not less than the quorum.
+    HysteresisTooHigh = "XLVS097" Warning,
+    /// A port that a real server cannot have.
+    PortReset = "XLVS098" Warning,
+    /// A real server that is the sorry server too.
+    SorryIsReal = "XLVS099" Warning,
+    /// A service whose clients should stay with their servers, and do not.
+    ClientsMayMove = "XLVS100" Warning,
+    /// `ha_suspend` on a service of a mark.
+    HaSuspendOfMark = "XLVS101" Warning,
+    /// What should stand below `sorry_server`.
+    AboveSorryServer = "XLVS102" Warning,
+    /// `persistence_engine` without persistence.
+    EngineNeedsPersistence = "XLVS103" Warning,
+    /// A source address of the other family than the destination.
+    BindFamily = "XLVS104" Warning,
+    /// A second `track_file` of the same name.
+    DuplicateTrackFile = "XLVS106" Warning,
+    /// A keyword that has a newer spelling.
+    OldSpelling = "XLVS107" Notice,
+    /// A brace too few or too many in a block that is keepalived's business.
+    ForeignBraces = "XLVS108" Warning,
+    /// A value that has no effect beside another one.
+    WithoutEffect = "XLVS109" Warning,
 }
 
 #[cfg(test)]
@@ -173,7 +213,7 @@ mod tests {
             .map(|path| fs::read_to_string(path).unwrap())
             .collect();
         for code in Code::ALL {
-            let title = format!("{}[{}]", code.severity().name(), code.id());
+            let title = format!("{}[{}]", code.severity().as_str(), code.id());
             assert!(shown.contains(&title), "no file in tests/ui provokes {title}");
         }
     }

@@ -8,12 +8,17 @@
 mod addresses;
 mod code;
 mod diag;
+mod diff;
+mod explain;
 mod lex;
 mod lower;
 mod model;
+mod policy;
+mod quote;
 mod read;
 mod report;
 mod schema;
+mod show;
 mod source;
 mod suggest;
 mod tree;
@@ -31,6 +36,8 @@ use thiserror::Error;
 pub use self::{
     addresses::AddressRange,
     code::Severity,
+    diff::diff,
+    explain::{explain, manual},
     model::{
         Check, Checker, Config, Connection, DnsCheck, DnsType, Family, FileCheck, FlushOnStop,
         Forwarding, Global, Granularity, HttpCheck, HttpVersion, InitialValue, Mail, MarkMatch,
@@ -39,7 +46,9 @@ pub use self::{
         SyncDaemon, Target, Timeouts, TrackFile, Tunnel, TunnelChecksum, TunnelKind, UdpCheck,
         UdpReply, Url, UrlRegex, VirtualServer,
     },
+    policy::{NotAllowed, Policy},
     report::Report,
+    show::show,
 };
 use self::{
     code::Code,
@@ -82,24 +91,36 @@ pub enum Failure {
 }
 
 /// Reads a configuration file.
-pub fn load(path: &Path) -> Result<Loaded, Failure> {
+pub fn load(path: &Path, policy: &Policy) -> Result<Loaded, Failure> {
     let name = path.display().to_string();
-    let io = |error| Failure::Io { path: path.to_owned(), error };
-    match read::text(path).map_err(io)? {
-        Ok(text) => parse(&name, &text),
+    finish(&name, read::text(path), policy)
+}
+
+/// Reads a configuration from standard input.
+pub fn load_stdin(policy: &Policy) -> Result<Loaded, Failure> {
+    finish("<stdin>", read::stdin(), policy)
+}
+
+fn finish(
+    name: &str,
+    text: io::Result<Result<String, read::NotUtf8>>,
+    policy: &Policy,
+) -> Result<Loaded, Failure> {
+    match text.map_err(|error| Failure::Io { path: name.into(), error })? {
+        Ok(text) => parse(name, &text, policy),
         Err(not_utf8) => {
-            let mut sink = Sink::default();
+            let mut sink = Sink::new(policy);
             sink.push(not_utf8.diagnostic());
-            Err(Failure::Invalid(Report::new(Source::new(&name, &not_utf8.lossy), sink)))
+            Err(Failure::Invalid(Report::new(Source::new(name, &not_utf8.lossy), sink)))
         }
     }
 }
 
 /// Reads a configuration from a text; the name is for the diagnostics.
-pub fn parse(name: &str, text: &str) -> Result<Loaded, Failure> {
+pub fn parse(name: &str, text: &str, policy: &Policy) -> Result<Loaded, Failure> {
     read::check_size(text.len()).map_err(|error| Failure::Io { path: name.into(), error })?;
     let source = Source::new(name, text);
-    let mut sink = Sink::default();
+    let mut sink = Sink::new(policy);
     let config = match source.text().find('\0') {
         Some(at) => {
             sink.push(

@@ -2,9 +2,10 @@
 
 use proptest::prelude::*;
 
-use super::{Config, Failure, Family, Granularity, Report, Target, parse};
+use super::{Config, Failure, Family, Forwarding, Granularity, Policy, Report, Target, diff, parse, show};
 
-const VALID: [&str; 3] = [
+const VALID: [&str; 4] = [
+    include_str!("../../tests/ui/every-keyword.conf"),
     include_str!("../../tests/ui/guide.conf"),
     include_str!("../../tests/ui/full-nat.conf"),
     include_str!("../../tests/ui/all-of-ipvs.conf"),
@@ -78,6 +79,20 @@ const PIECES: &[&str] = &[
     "\u{feff}",
     "\0",
     "persistent_timeout",
+    "HTTP_GET",
+    "url",
+    "path",
+    "regex",
+    "MISC_CHECK",
+    "misc_path",
+    "FILE_CHECK",
+    "track_file",
+    "SSL",
+    "sorry_server",
+    "quorum",
+    "quorum_up",
+    "vrrp_instance",
+    "'",
     "🦀",
     "\u{1b}[1m",
     "\u{202e}",
@@ -119,7 +134,8 @@ fn check_model(config: &Config) {
         assert_eq!(service.protocol.is_none(), matches!(service.target, Target::Mark(_)));
         assert!(!service.real_servers.is_empty());
         for server in &service.real_servers {
-            assert_eq!(Family::of(server.address), family);
+            let tunnel = matches!(server.forwarding, Forwarding::Tunnel(_));
+            assert!(tunnel || Family::of(server.address) == family);
             assert!(server.lower_threshold <= server.upper_threshold);
         }
         assert!(service.local_addresses.iter().all(|address| Family::of(*address) == family));
@@ -130,10 +146,12 @@ fn check_model(config: &Config) {
 }
 
 fn survive(text: &str) {
-    match parse("f.conf", text) {
+    match parse("f.conf", text, &Policy::default()) {
         Ok(loaded) => {
             check(&loaded.notes);
             check_model(&loaded.config);
+            let again = parse("again", &show(&loaded.config), &Policy::default());
+            assert_eq!(diff(&loaded.config, &again.unwrap().config), "");
             assert_eq!(loaded.notes.errors(), 0);
         }
         Err(Failure::Invalid(report)) => {

@@ -32,9 +32,18 @@ impl NotUtf8 {
 
 /// Reads a file. It is never read beyond the limit, so pipes and devices are safe too.
 pub(super) fn text(path: &Path) -> io::Result<Result<String, NotUtf8>> {
+    all(File::open(path)?)
+}
+
+/// Reads standard input, in the same way.
+pub(super) fn stdin() -> io::Result<Result<String, NotUtf8>> {
+    all(io::stdin().lock())
+}
+
+fn all(from: impl io::Read) -> io::Result<Result<String, NotUtf8>> {
     let mut bytes = Vec::new();
     let limit = u64::try_from(SIZE_LIMIT).unwrap_or(u64::MAX);
-    File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    from.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     check_size(bytes.len())?;
     Ok(String::from_utf8(bytes).map_err(|error| NotUtf8 {
         lossy: String::from_utf8_lossy(error.as_bytes()).into_owned(),
@@ -63,11 +72,11 @@ pub(super) fn advice(error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Failure, load};
+    use super::super::{Failure, Policy, load};
     use super::*;
 
     fn failure(path: &Path) -> String {
-        match load(path).unwrap_err() {
+        match load(path, &Policy::default()).unwrap_err() {
             Failure::Invalid(report) => report.render(false),
             io @ Failure::Io { .. } => io.to_string(),
         }

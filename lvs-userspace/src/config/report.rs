@@ -6,6 +6,8 @@ use annotate_snippets::{
     AnnotationKind, Group, Level, Origin, Renderer, Snippet, normalize_untrusted_str,
 };
 
+use serde_json::{Value, json};
+
 use super::{
     code::Severity,
     diag::{Diagnostic, Label, Sink, Tally},
@@ -67,35 +69,74 @@ impl Report {
                 self.source.name(),
                 position.line,
                 position.column,
-                code.severity().name(),
+                diagnostic.severity.as_str(),
                 code.id(),
             );
-            (code.severity(), line)
+            (diagnostic.severity, line)
         });
         lines.chain(self.rest())
+    }
+
+    /// The same as a JSON document: `diagnostics` with `file`, `line`, `column`, `end_line`, `end_column` (from 1, in
+    /// characters, the end behind the last one), `severity`, `code`, `message`, `help` and `labels`, and the counts.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let spot = |label: &Label| {
+            let start = self.source.position(label.span.start);
+            let end = self.source.position(label.span.end);
+            json!({
+                "file": self.source.name(),
+                "line": start.line,
+                "column": start.column,
+                "end_line": end.line,
+                "end_column": end.column,
+                "text": label.text,
+            })
+        };
+        let diagnostics = self.diagnostics.iter().map(|diagnostic| {
+            let mut entry = spot(&diagnostic.primary);
+            entry["severity"] = diagnostic.severity.as_str().into();
+            entry["code"] = diagnostic.code.id().into();
+            entry["message"] = diagnostic.message.clone().into();
+            entry["help"] = help_text(diagnostic).into();
+            entry["labels"] = diagnostic.others.iter().map(spot).collect();
+            entry
+        });
+        json!({
+            "diagnostics": diagnostics.collect::<Vec<_>>(),
+            "errors": self.tally.errors,
+            "warnings": self.tally.warnings,
+            "notices": self.tally.notices,
+        })
+    }
+
+    /// How many diagnostics of a severity there are.
+    #[must_use]
+    pub const fn count(&self, severity: Severity) -> usize {
+        self.tally.of(severity)
     }
 
     /// What was counted only.
     fn rest(&self) -> impl Iterator<Item = (Severity, String)> {
         Severity::ALL.into_iter().filter_map(|severity| {
-            let of_it = |diagnostic: &&Diagnostic| diagnostic.code.severity() == severity;
+            let of_it = |diagnostic: &&Diagnostic| diagnostic.severity == severity;
             let shown = self.diagnostics.iter().filter(of_it).count();
             let rest = self.tally.of(severity) - shown;
             let name = self.source.name();
             (rest > 0)
-                .then(|| (severity, format!("{name}: {rest} more of severity {}", severity.name())))
+                .then(|| (severity, format!("{name}: {rest} more of severity {}", severity.as_str())))
         })
     }
 
     fn group<'a>(&'a self, diagnostic: &'a Diagnostic, help: Option<&'a str>) -> Group<'a> {
-        let severity = diagnostic.code.severity();
+        let severity = diagnostic.severity;
         let level = match severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
             Severity::Notice => Level::NOTE,
         };
         let title = level
-            .with_name(severity.name())
+            .with_name(severity.as_str())
             .primary_title(diagnostic.message.as_str())
             .id(diagnostic.code.id());
         let mut group = Group::with_title(title);

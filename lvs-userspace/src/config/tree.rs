@@ -20,6 +20,8 @@ const DEPTH_LIMIT: usize = 16;
 pub(crate) struct Directive<'s> {
     pub(crate) keyword: Word<'s>,
     pub(crate) args: Vec<Word<'s>>,
+    /// The arguments as they are written, with quotes and escapes.
+    pub(crate) raw: &'s str,
     pub(crate) block: Option<Block<'s>>,
 }
 
@@ -32,9 +34,20 @@ pub(crate) struct Block<'s> {
 }
 
 impl<'s> Directive<'s> {
-    fn new(words: Vec<Word<'s>>) -> Option<Self> {
+    fn new(words: Vec<Word<'s>>, source: &'s Source) -> Option<Self> {
         let mut words = words.into_iter();
-        Some(Self { keyword: words.next()?, args: words.collect(), block: None })
+        let keyword = words.next()?;
+        let args: Vec<_> = words.collect();
+        let raw = match args.as_slice() {
+            [first, .., last] | [first @ last] => source.slice(first.span.to(last.span)),
+            [] => "",
+        };
+        Some(Self { keyword, args, raw, block: None })
+    }
+
+    /// Whether it is keepalived's business, at the top level.
+    fn is_foreign(&self) -> bool {
+        schema::is_foreign(Place::Top, &self.keyword.text)
     }
 
     /// From the keyword to the last argument.
@@ -62,6 +75,10 @@ struct Suspect {
 impl Frame<'_> {
     fn head(&self) -> Span {
         self.directive.as_ref().map_or(self.open, Directive::head)
+    }
+
+    fn is_foreign(&self) -> bool {
+        self.directive.as_ref().is_some_and(Directive::is_foreign)
     }
 
     fn is(&self, keyword: &str) -> bool {
@@ -113,14 +130,14 @@ impl<'s> Builder<'s, '_> {
                 Token::Word(word) => words.push(word),
                 Token::Open(span) => self.open(std::mem::take(&mut words), span),
                 Token::Close(span) => {
-                    if let Some(directive) = Directive::new(std::mem::take(&mut words)) {
+                    if let Some(directive) = Directive::new(std::mem::take(&mut words), self.source) {
                         self.plain(directive, None);
                     }
                     self.close(span);
                 }
             }
         }
-        if let Some(directive) = Directive::new(words) {
+        if let Some(directive) = Directive::new(words, self.source) {
             self.attachable = true;
             self.plain(directive, ahead);
         }
@@ -130,7 +147,9 @@ impl<'s> Builder<'s, '_> {
     fn plain(&mut self, directive: Directive<'s>, ahead: Option<&Token<'s>>) {
         self.repair_before(&directive);
         let open_follows = matches!(ahead, Some(Token::Open(_)));
-        if !open_follows && let Some(place) = schema::needs_block(&directive.keyword.text) {
+        if !open_follows
+            && !self.in_foreign()
+            && let Some(place) = schema::needs_block(&directive.keyword.text) {
             let head = directive.head();
             let end = Span::new(head.end, head.end);
             self.sink.push(
@@ -169,12 +188,13 @@ impl<'s> Builder<'s, '_> {
 
     fn open(&mut self, words: Vec<Word<'s>>, open: Span) {
         let attachable = std::mem::take(&mut self.attachable);
-        let directive = match Directive::new(words) {
+        let directive = match Directive::new(words, self.source) {
             Some(directive) => {
                 self.repair_before(&directive);
                 Some(directive)
             }
             None if attachable => self.children().pop(),
+            None if self.in_foreign() => None,
             None => {
                 self.sink.push(
                     Diagnostic::new(
@@ -210,6 +230,11 @@ impl<'s> Builder<'s, '_> {
         self.frames.push(Frame { directive, open, children: Vec::new(), suspect: None });
     }
 
+    /// Whether this is inside of a block that is keepalived's business.
+    fn in_foreign(&self) -> bool {
+        self.frames.first().is_some_and(Frame::is_foreign)
+    }
+
     fn close(&mut self, close: Span) {
         self.attachable = false;
         let Some(frame) = self.frames.pop() else {
@@ -238,6 +263,19 @@ impl<'s> Builder<'s, '_> {
     /// A `}` too many. It may be any of those since the last block of the top level began, so what stands between
     /// that block's end and here is taken into it.
     fn close_nothing(&mut self, close: Span) {
+        if let Some(last) = self.root.last()
+            && last.is_foreign()
+        {
+            let line = self.source.line_of(last.keyword.span.start);
+            self.sink.push(
+                Diagnostic::new(Code::ForeignBraces, close, "a `}` too many")
+                    .label("nothing is open here")
+                    .help(format!(
+                        "look at the block of line {line}, which is for keepalived to read"
+                    )),
+            );
+            return;
+        }
         let mut report = Diagnostic::new(Code::UnexpectedClose, close, "a `}` too many")
             .label("nothing is open here");
         if self.sink.is_full(Severity::Error) {
@@ -303,6 +341,10 @@ impl<'s> Builder<'s, '_> {
 
     /// Closes all blocks but the outermost `depth` ones, and reports each: its `}` is missing.
     fn unwind(&mut self, depth: usize, before: Option<&Word<'s>>) {
+        if depth == 0 && self.in_foreign() {
+            self.leave_foreign(before);
+            return;
+        }
         let several = self.frames.len() > depth + 1;
         while self.frames.len() > depth
             && let Some(frame) = self.frames.pop()
@@ -317,6 +359,22 @@ impl<'s> Builder<'s, '_> {
             }
             self.store(frame, None);
         }
+    }
+
+    /// Ends a block that is keepalived's business where something of ours begins, so that it swallows nothing.
+    fn leave_foreign(&mut self, before: Option<&Word<'s>>) {
+        self.frames.truncate(1);
+        let Some(frame) = self.frames.pop() else { return };
+        let mut report =
+            Diagnostic::new(Code::ForeignBraces, frame.head(), "the `}` of this block is missing");
+        report = match before {
+            Some(keyword) => report
+                .also(keyword.span, format!("{} cannot stand inside of it", quoted(&keyword.text)))
+                .help("xlvs reads on from there; keepalived itself would not"),
+            None => report.help("put a `}` where it ends; the file ends before it does"),
+        };
+        self.sink.push(report);
+        self.store(frame, None);
     }
 
     fn missing_close(&mut self, frame: &Frame<'s>, before: Option<&Word<'s>>) {

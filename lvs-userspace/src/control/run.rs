@@ -60,13 +60,14 @@ pub(crate) struct Options {
     pub(crate) expire_nodest_conn: bool,
     pub(crate) expire_quiescent_template: bool,
     pub(crate) trace: Option<Trace>,
+    pub(crate) policy: config::Policy,
 }
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     // Before anything takes time: a signal that nobody listens for ends the process.
     let mut signals = Signals::new().context("cannot listen for signals")?;
-    let loaded = config::load(&options.config).map_err(Failure::configuration)?.balanced();
+    let loaded = config::load(&options.config, &options.policy).map_err(Failure::configuration)?.balanced();
     let since = SystemTime::now();
     tell(&loaded.notes);
     capabilities::check().map_err(Failure::kernel)?;

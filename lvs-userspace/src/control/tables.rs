@@ -286,7 +286,7 @@ mod tests {
     use super::{super::ledger::Ledger, *};
 
     fn tables(text: &str) -> Tables {
-        let config = crate::config::parse("test", text).unwrap().config;
+        let config = crate::config::parse("test", text, &crate::config::Policy::default()).unwrap().config;
         Ledger::first(&config, &Choices::default()).unwrap().ledger.tables
     }
 

@@ -9,7 +9,6 @@ use super::{
 pub(super) static FAMILY: Choice<Family> = Choice {
     what: "address family",
     understood: &[("inet", Family::Ipv4), ("inet6", Family::Ipv6)],
-    not_yet: &[],
     any_case: false,
 };
 

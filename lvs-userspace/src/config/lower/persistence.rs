@@ -55,6 +55,11 @@ impl Draft {
         self.granularity.set(child, value, sink);
     }
 
+    /// Whether there will be any, but for a service of all ports.
+    pub(super) const fn is_set(&self) -> bool {
+        self.timeout.is_set() || self.granularity.is_set()
+    }
+
     /// The family that the granularity is for, and where it stands.
     pub(super) fn family(&self) -> Option<(Family, Span)> {
         Some((self.granularity.get()?.family(), self.granularity.head()?))

@@ -8,7 +8,7 @@ mod targets;
 use std::{fmt::Write as _, net::IpAddr, time::Duration};
 
 use super::super::{
-    Config, Failure, Family, Forwarding, Granularity, Persistence, Protocol, Quorum, RealServer,
+    Config, Failure, Family, Forwarding, Granularity, Persistence, Policy, Protocol, Quorum, RealServer,
     Report, Scheduler, SchedulerFlags, Target, Timeouts, VirtualServer, parse,
 };
 
@@ -27,7 +27,7 @@ fn codes(report: &Report) -> Vec<&'static str> {
 }
 
 fn read(text: &str) -> (Option<Config>, Vec<&'static str>) {
-    match parse("f", text) {
+    match parse("f", text, &Policy::default()) {
         Ok(loaded) => (Some(loaded.config), codes(&loaded.notes)),
         Err(Failure::Invalid(report)) => (None, codes(&report)),
         Err(Failure::Io { .. }) => panic!("nothing is read here"),
@@ -135,25 +135,31 @@ fn values_are_read_as_keepalived_reads_them() {
         ("delay_loop .5", None, 0.5),
         ("delay_loop 20\ndelay_loop 30", None, 30.0),
     ] {
-        let service = first(&with_server(line));
+        let service =
+            first(&service(&format!("{line}\nreal_server 10.1.0.1 80 {{\nTCP_CHECK {{ }}\n}}")));
         let timeout = service.persistence.map(|persistence| persistence.timeout);
         assert_eq!(timeout, persistence.map(Duration::from_secs_f64), "{line}");
+        let schedule = &service.real_servers[0].checkers[0].schedule;
+        assert_eq!(schedule.delay_loop, Duration::from_secs_f64(delay), "{line}");
     }
 }
 
 fn is_error(code: &str) -> bool {
-    !(code.starts_with("XLVS06") || code.starts_with("XLVS07") || code.starts_with("XLVS09"))
+    let warning = |group| code.starts_with(group);
+    !(warning("XLVS06") || warning("XLVS07") || warning("XLVS09") || warning("XLVS1"))
 }
 
 #[test]
 fn each_mistake_gets_its_code_and_no_other() {
     for (line, expected) in [
-        ("wieght 1", "XLVS030"),
-        ("uthreshold 1", "XLVS031"),
-        ("lvs_flush", "XLVS031"),
-        ("sorry_server 1.2.3.4 80", "XLVS032"),
-        ("weight 2", "XLVS032"),
-        ("quorum 2", "XLVS032"),
+        ("sorry_server 1.2.3.4 x", "XLVS043"),
+        ("weight 0", "XLVS044"),
+        ("quorum 0", "XLVS044"),
+        ("retry 0", "XLVS044"),
+        ("smtp_alert ON", "XLVS045"),
+        ("quorum_up '/bin/x", "XLVS049"),
+        ("quorum_up a b c d", "XLVS041"),
+        ("lb_kind TUN type gue", "XLVS049"),
         ("include other.conf", "XLVS034"),
         ("@main delay_loop 1", "XLVS034"),
         ("~SEQ(x, 1, 3) delay_loop $x", "XLVS034"),
@@ -174,7 +180,10 @@ fn each_mistake_gets_its_code_and_no_other() {
         ("delay_loop 1 { }", "XLVS023"),
         ("real_server 1.2.3.4 80 { weight -1\n}", "XLVS044"),
         ("real_server 1.2.3.4 80 { weight 2147483648\n}", "XLVS044"),
-        ("real_server 1.2.3.4 80 { TCP_CHECK { connect_timeout 3\n} }", "XLVS032"),
+        ("real_server 1.2.3.4 80 { TCP_CHECK { connect_timeout 4295\n} }", "XLVS044"),
+        ("real_server 1.2.3.4 80 { TCP_CHECK { connect_port 0\n} }", "XLVS043"),
+        ("real_server 1.2.3.4 80 { MISC_CHECK { misc_path /bin/x y\n} }", "XLVS041"),
+        ("real_server 1.2.3.4 80 { UDP_CHECK { payload 0g\n} }", "XLVS049"),
         ("real_server 1.2.3.4 80 { uthreshold -1\n}", "XLVS044"),
         ("real_server 1.2.3.4 80 { lthreshold 4294967296\n}", "XLVS044"),
         ("real_server 1.2.3.4 80 { uthreshold\n}", "XLVS040"),
@@ -203,14 +212,34 @@ fn each_mistake_gets_its_code_and_no_other() {
 }
 
 #[test]
-fn what_keepalived_knows_is_not_called_unknown() {
+fn what_is_not_known_or_misplaced_is_skipped_with_its_block() {
+    for (line, expected) in [
+        ("wieght 1", "XLVS030"),
+        ("frobnicate { x 1\nlb_algo wlc\n}", "XLVS030"),
+        ("uthreshold 1", "XLVS031"),
+        ("lvs_flush", "XLVS031"),
+        ("syn_proxy", "XLVS036"),
+    ] {
+        let (config, codes) = read(&with_server(line));
+        assert_eq!(codes, [expected], "{line}");
+        assert_eq!(config.unwrap().services[0].scheduler, Scheduler::RoundRobin);
+    }
+}
+
+#[test]
+fn what_cannot_be_balanced_is_read_and_left_out() {
     for (from, to) in [
         ("lb_kind NAT", "lb_kind DR"),
         ("lb_kind NAT", "lb_kind TUN type gue port 6080 csum"),
         ("protocol TCP", "protocol SCTP"),
+        ("real_server 10.1.0.1 80 {", "real_server 10.1.0.1 80 { lvs_method FNAT"),
     ] {
         let text = with_server("").replacen(from, to, 1);
-        assert_eq!(read(&text), (None, vec!["XLVS033"]), "{to}");
+        let (config, codes) = read(&text);
+        assert_eq!(codes, ["XLVS077"], "{to}");
+        assert!(!config.unwrap().services[0].is_balanced(), "{to}");
+        let loaded = parse("f", &text, &Policy::default()).unwrap().balanced();
+        assert!(loaded.config.services.is_empty());
     }
 }
 

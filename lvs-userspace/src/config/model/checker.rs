@@ -5,10 +5,12 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use serde::Serialize;
+
 use super::{HttpCheck, Script};
 
 /// A health check of a real server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Checker {
     /// What is asked.
     pub check: Check,
@@ -23,15 +25,18 @@ pub struct Checker {
 ///
 /// It starts as if the server were up unless `alpha`. The first run fails after one failure; later ones try `retry`
 /// times more, `delay_before_retry` apart, before the server is down.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Schedule {
     /// From one check to the next, at least a microsecond.
+    #[serde(serialize_with = "super::json::seconds")]
     pub delay_loop: Duration,
     /// Further tries before a server that was up is down.
     pub retry: u32,
     /// From one try to the next.
+    #[serde(serialize_with = "super::json::seconds")]
     pub delay_before_retry: Duration,
     /// The first check comes at a random time up to this; zero for at once.
+    #[serde(serialize_with = "super::json::seconds")]
     pub warmup: Duration,
     /// The server counts as down until the first check has succeeded.
     pub alpha: bool,
@@ -55,7 +60,8 @@ impl Schedule {
 }
 
 /// The kinds of checks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Check {
     /// `TCP_CHECK`: a connection can be opened.
     Tcp(Connection),
@@ -97,7 +103,7 @@ impl Check {
 }
 
 /// Whom a checker asks, and how it gets there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Connection {
     /// `connect_ip`, with the real server's address as default.
     pub address: IpAddr,
@@ -110,6 +116,7 @@ pub struct Connection {
     /// `bind_if`: the interface.
     pub bind_interface: Option<String>,
     /// `connect_timeout`: how long an answer may take.
+    #[serde(serialize_with = "super::json::seconds")]
     pub timeout: Duration,
     /// `fwmark`: the firewall mark of the packets sent (`SO_MARK`); 0 for none.
     pub mark: u32,
@@ -121,7 +128,7 @@ impl Connection {
 }
 
 /// `SMTP_CHECK`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SmtpCheck {
     /// What to call oneself in HELO.
     pub helo_name: String,
@@ -135,7 +142,7 @@ impl SmtpCheck {
 }
 
 /// `DNS_CHECK`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DnsCheck {
     /// Whom to ask.
     pub connection: Connection,
@@ -151,7 +158,8 @@ impl DnsCheck {
 }
 
 /// Types of DNS records; the numbers are those of the protocol.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(u16)]
 pub enum DnsType {
     /// An IPv4 address.
@@ -175,20 +183,36 @@ pub enum DnsType {
     Dnskey = 48,
 }
 
+impl DnsType {
+    /// Their names.
+    pub const NAMES: [(&'static str, Self); 9] = [
+        ("A", Self::A),
+        ("NS", Self::Ns),
+        ("CNAME", Self::Cname),
+        ("SOA", Self::Soa),
+        ("MX", Self::Mx),
+        ("TXT", Self::Txt),
+        ("AAAA", Self::Aaaa),
+        ("RRSIG", Self::Rrsig),
+        ("DNSKEY", Self::Dnskey),
+    ];
+}
+
 /// `MISC_CHECK`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MiscCheck {
     /// `misc_path` and `user`.
     pub script: Script,
     /// `misc_timeout`: then it is ended (TERM, two seconds later KILL), and has failed. Whole seconds; the service's
     /// `delay_loop` by default.
+    #[serde(serialize_with = "super::json::seconds")]
     pub timeout: Duration,
     /// `misc_dynamic`: 0 is well, 1 failed, and a greater exit code is the server's new weight plus 2.
     pub dynamic: bool,
 }
 
 /// `UDP_CHECK`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UdpCheck {
     /// Whom to ask.
     pub connection: Connection,
@@ -199,7 +223,7 @@ pub struct UdpCheck {
 }
 
 /// The answer that a UDP check wants.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UdpReply {
     /// What it must begin with; empty for anything.
     pub pattern: Vec<PatternByte>,
@@ -217,7 +241,7 @@ impl UdpReply {
 }
 
 /// One byte of an answer: it fits where it agrees with the value in the bits of the mask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct PatternByte {
     /// The bits wanted; 0 outside the mask.
     pub value: u8,
@@ -226,7 +250,7 @@ pub struct PatternByte {
 }
 
 /// `FILE_CHECK`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FileCheck {
     /// The name of a [`TrackFile`](super::TrackFile), which is there.
     pub track_file: String,

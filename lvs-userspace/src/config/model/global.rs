@@ -2,10 +2,12 @@
 
 use std::{net::IpAddr, path::PathBuf};
 
+use serde::Serialize;
+
 use super::{Script, ScriptUser};
 
 /// What a file says for all services.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Global {
     /// `lvs_flush`: clear all services at the start. Here every start does.
     pub lvs_flush: bool,
@@ -30,7 +32,8 @@ pub struct Global {
 }
 
 /// What to clear at the end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FlushOnStop {
     /// Everything at once.
     All,
@@ -39,7 +42,7 @@ pub enum FlushOnStop {
 }
 
 /// The kernel's connection synchronisation (`ipvsadm --start-daemon`).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SyncDaemon {
     /// The interface.
     pub interface: String,
@@ -58,7 +61,7 @@ pub struct SyncDaemon {
 }
 
 /// A named pipe for changes of state.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NotifyFifo {
     /// Where it is.
     pub path: PathBuf,
@@ -69,7 +72,7 @@ pub struct NotifyFifo {
 }
 
 /// Mail about changes of state.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Mail {
     /// `notification_email`: to whom.
     pub to: Vec<String>,
@@ -90,7 +93,7 @@ pub struct Mail {
 }
 
 /// A file whose number servers and VRRP can follow.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TrackFile {
     /// What checkers call it.
     pub name: String,
@@ -107,7 +110,7 @@ pub struct TrackFile {
 }
 
 /// What to write to a track file at the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct InitialValue {
     /// The number; 0 by default.
     pub value: i32,

@@ -2,10 +2,12 @@
 
 use std::{ops::RangeInclusive, path::PathBuf};
 
+use serde::Serialize;
+
 use super::Connection;
 
 /// A check of pages, by HTTP or HTTPS.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HttpCheck {
     /// Whether it is `SSL_GET`.
     pub tls: bool,
@@ -24,7 +26,8 @@ pub struct HttpCheck {
 }
 
 /// What to write in a request.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum HttpVersion {
     /// `1.0`.
     #[default]
@@ -36,13 +39,15 @@ pub enum HttpVersion {
 }
 
 /// A page.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Url {
     /// Path and query, as they stand in the request.
     pub path: String,
     /// The MD5 sum of the page.
+    #[serde(serialize_with = "super::json::hex")]
     pub digest: Option<[u8; 16]>,
     /// The status codes that are well, at least one range, each from 100 to 599.
+    #[serde(serialize_with = "super::json::ranges")]
     pub status_codes: Vec<RangeInclusive<u16>>,
     /// The `Host:` header: that of the page, else of the checker, the real server, or the service; absent for the
     /// server's address and port.
@@ -59,7 +64,7 @@ impl Url {
 }
 
 /// A regular expression (PCRE) that is looked for in a page.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UrlRegex {
     /// The expression, with keepalived's escapes decoded.
     pub pattern: String,
@@ -76,7 +81,7 @@ pub struct UrlRegex {
 }
 
 /// The `SSL` block: files in PEM that all `SSL_GET` use.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct SslFiles {
     /// The key's password.
     pub password: Option<String>,

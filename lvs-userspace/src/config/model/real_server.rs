@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
+use serde::Serialize;
+
 use super::{Checker, Forwarding, Script};
 
 /// A real server of a service.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RealServer {
     /// The server's own address.
     pub address: IpAddr,
@@ -42,7 +44,7 @@ impl RealServer {
 }
 
 /// What takes the clients of a service that has lost its quorum. It is never checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SorryServer {
     /// Its address, of the service's family.
     pub address: IpAddr,

@@ -1,7 +1,9 @@
 //! Programs that the configuration names: `notify_up`, `notify_down`, `quorum_up`, `quorum_down`, `misc_path`.
 
+use serde::Serialize;
+
 /// A program to run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Script {
     /// The program and its arguments, with the quotes taken off; never empty. No shell is involved.
     pub command: Vec<String>,
@@ -11,7 +13,7 @@ pub struct Script {
 }
 
 /// A user, and perhaps a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ScriptUser {
     /// The user's name.
     pub user: String,
