@@ -11,6 +11,7 @@ use lvs_common::abi::DEFAULT_CONNECTIONS;
 
 use crate::{
     bpf::{Mode, Trace},
+    config::host_name,
     control::Options,
 };
 
@@ -57,6 +58,9 @@ pub(super) struct Run {
     /// The configuration, in keepalived's language.
     #[arg(long, value_name = "FILE", default_value = "/etc/keepalived/keepalived.conf")]
     config: PathBuf,
+    /// What lines `@ID` of the configuration are compared with.
+    #[arg(long, short = 'i', value_name = "ID", default_value_t = host_name())]
+    config_id: String,
     /// An interface to attach to; give every one that faces clients and every one that faces servers.
     #[arg(long = "interface", value_name = "IF", required = true)]
     interfaces: Vec<String>,
@@ -108,6 +112,7 @@ impl From<Run> for Options {
     fn from(run: Run) -> Self {
         let Run {
             config,
+            config_id,
             interfaces,
             mode,
             pin_dir,
@@ -127,6 +132,7 @@ impl From<Run> for Options {
         });
         Self {
             config,
+            config_id,
             interfaces,
             mode,
             pin_dir,

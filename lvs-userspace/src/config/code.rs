@@ -1,7 +1,7 @@
 //! The diagnostics' codes. A code is stable: people search for it, scripts filter by it.
 //!
 //! 0xx files and words, 02x braces, 03x keywords, 04x arguments, 05x and 08x services that cannot work as they are,
-//! 06x and 09x warnings, 07x notices. Some file in `tests/ui/` provokes each. XLVS050 is not used any more.
+//! 06x and 09x warnings, 07x notices. Some file in `tests/ui/` provokes each. XLVS034 and XLVS050 are not used any more.
 
 /// How bad a diagnostic is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,12 +53,36 @@ codes! {
     NotUtf8 = "XLVS001" Error,
     /// A NUL byte: the file is no text.
     Nul = "XLVS002" Error,
+    /// A file that an `include` asks for and that cannot be had.
+    IncludeFailed = "XLVS003" Error,
+    /// A file that is included in itself.
+    IncludesItself = "XLVS004" Error,
+    /// Files, variables or sequences that make more of a configuration than is read.
+    TooMuch = "XLVS005" Error,
+    /// An `include` where keepalived's processes do not read the same.
+    IncludeRefused = "XLVS006" Error,
+    /// An `@ID` without anything behind it.
+    EmptyCondition = "XLVS007" Warning,
     /// A `"` without its partner on the same line.
     UnmatchedQuote = "XLVS010" Error,
     /// A line longer than keepalived reads.
     LineTooLong = "XLVS011" Error,
     /// A character that looks like a blank or like nothing, but is neither for the parser.
     InvisibleCharacter = "XLVS012" Error,
+    /// A `${NAME}` that nothing defines.
+    UndefinedVariable = "XLVS013" Error,
+    /// A variable whose value needs its own value.
+    VariableInItself = "XLVS014" Error,
+    /// A `~SEQ` or `~LST` that is none.
+    BadSequence = "XLVS015" Error,
+    /// A line that is too long once variables are replaced.
+    ExpandedTooLong = "XLVS016" Error,
+    /// A line that looks like a definition and is none.
+    BadDefinition = "XLVS017" Error,
+    /// A predefined variable with the wrong words behind its name.
+    BadParameters = "XLVS018" Error,
+    /// A comment that begins in a variable's value.
+    CommentFromVariable = "XLVS019" Warning,
     /// A block without its `}`.
     MissingClose = "XLVS020" Error,
     /// A `}` without its block.
@@ -77,8 +101,6 @@ codes! {
     KeywordNotYet = "XLVS032" Error,
     /// A value or form that keepalived knows and this version does not.
     ValueNotYet = "XLVS033" Error,
-    /// An include, a definition, a condition or a sequence.
-    PreprocessorNotYet = "XLVS034" Error,
     /// An argument that is not there.
     MissingArgument = "XLVS040" Error,
     /// An argument too many.
@@ -145,6 +167,8 @@ codes! {
     DefaultScheduler = "XLVS073" Notice,
     /// `hashed`, which does nothing in keepalived either.
     Hashed = "XLVS074" Notice,
+    /// A variable of the environment that is not there.
+    NotInEnvironment = "XLVS075" Notice,
     /// A real server's lower threshold is above its upper one.
     Thresholds = "XLVS080" Error,
     /// Packets that two lines mark.
@@ -155,6 +179,10 @@ codes! {
     MarkNeverSet = "XLVS092" Warning,
     /// A mark that no service is for.
     MarkUnused = "XLVS093" Warning,
+    /// A `$NAME` that stays as it is.
+    NotReplaced = "XLVS094" Warning,
+    /// A file that an `include` would like to have and that cannot be had.
+    IncludeSkipped = "XLVS095" Warning,
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! The configuration front end: a file in keepalived's language to a checked `Config`.
 //!
-//! One module per stage. `read` gets the text, `lex` cuts it into words and braces, `tree` makes directives
-//! and blocks of them, `lower` makes the typed model with the help of `schema`. No stage fails: each pushes
+//! One module per stage. `read` gets the text, `evaluate` expands what needs it (included files, variables, conditions,
+//! sequences), `lex` cuts it into words and braces, `tree` makes directives and blocks of them, `lower` makes the typed model with the help of `schema`. No stage fails: each pushes
 //! its diagnostics into one `diag::Sink` and goes on, so that one run shows everything that is wrong. `report`
 //! shows it. Nothing that is not understood is ignored: it is an error, with the line and the reason.
 
 mod addresses;
 mod code;
 mod diag;
+mod evaluate;
 mod lex;
 mod lower;
 mod model;
@@ -16,6 +17,7 @@ mod report;
 mod schema;
 mod source;
 mod suggest;
+mod surroundings;
 mod tree;
 
 #[cfg(test)]
@@ -36,12 +38,9 @@ pub use self::{
         Scheduler, SchedulerFlags, Target, Timeouts, VirtualServer,
     },
     report::Report,
+    surroundings::{Bounds, Machine, Memory, Surroundings, host_name},
 };
-use self::{
-    code::Code,
-    diag::{Diagnostic, Sink},
-    source::{Source, Span},
-};
+use self::{diag::Sink, source::Source};
 
 /// A configuration that can be used.
 #[derive(Debug)]
@@ -68,38 +67,48 @@ pub enum Failure {
     Invalid(Report),
 }
 
-/// Reads a configuration file.
-pub fn load(path: &Path) -> Result<Loaded, Failure> {
-    let name = path.display().to_string();
-    let io = |error| Failure::Io { path: path.to_owned(), error };
-    match read::text(path).map_err(io)? {
-        Ok(text) => parse(&name, &text),
-        Err(not_utf8) => {
-            let mut sink = Sink::default();
-            sink.push(not_utf8.diagnostic());
-            Err(Failure::Invalid(Report::new(Source::new(&name, &not_utf8.lossy), sink)))
-        }
-    }
+/// Reads a configuration file and what it includes; `@ID` lines count for this config-id.
+pub fn load(path: &Path, config_id: &str) -> Result<Loaded, Failure> {
+    let bytes =
+        read::bytes(path).map_err(|error| Failure::Io { path: path.to_owned(), error })?;
+    let (text, problem) = read::decode(bytes);
+    read_text(&path.display().to_string(), &text, problem, &Machine { config_id })
 }
 
-/// Reads a configuration from a text; the name is for the diagnostics.
+/// Reads a configuration from a text; the name is for the diagnostics. Nothing can be included, there is no
+/// environment, and the config-id is empty.
 pub fn parse(name: &str, text: &str) -> Result<Loaded, Failure> {
+    parse_in(name, text, &Memory::default())
+}
+
+/// Reads a configuration from a text, in given surroundings.
+pub fn parse_in(
+    name: &str,
+    text: &str,
+    surroundings: &dyn Surroundings,
+) -> Result<Loaded, Failure> {
     read::check_size(text.len()).map_err(|error| Failure::Io { path: name.into(), error })?;
+    read_text(name, text, read::nul(text), surroundings)
+}
+
+fn read_text(
+    name: &str,
+    text: &str,
+    problem: Option<read::Problem>,
+    surroundings: &dyn Surroundings,
+) -> Result<Loaded, Failure> {
     let source = Source::new(name, text);
     let mut sink = Sink::default();
-    let config = match source.text().find('\0') {
-        Some(at) => {
-            sink.push(
-                Diagnostic::new(
-                    Code::Nul,
-                    Span::new(at, at + 1),
-                    "a NUL byte stands here: this is no text file",
-                )
-                .help("name the configuration itself; a file in UTF-16 must be saved as UTF-8"),
-            );
-            Config::default()
+    let (source, config) = match problem {
+        Some(problem) => {
+            sink.push(problem(0));
+            (source, Config::default())
         }
-        None => lower::lower(&source, &tree::build(&source, &mut sink), &mut sink),
+        None => {
+            let source = evaluate::evaluate(source, surroundings, &mut sink);
+            let config = lower::lower(&source, &tree::build(&source, &mut sink), &mut sink);
+            (source, config)
+        }
     };
     let failed = sink.errors() > 0;
     let notes = Report::new(source, sink);

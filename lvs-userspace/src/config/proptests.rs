@@ -91,7 +91,9 @@ fn check(report: &Report) {
             std::iter::once(&diagnostic.primary).chain(&diagnostic.others).map(|label| label.span);
         for span in spans {
             assert!(span.start <= span.end, "{diagnostic:?}");
-            assert!(source.text().get(span.start..span.end).is_some(), "{diagnostic:?}");
+            assert!(source.get(span).is_some(), "{diagnostic:?}");
+            let place = source.locate(span);
+            assert!(source.raw().get(place.start..place.end).is_some(), "{diagnostic:?}");
         }
     }
     assert_eq!(report.is_empty(), report.render(false).is_empty());

@@ -32,14 +32,46 @@ pub(crate) struct Block<'s> {
 }
 
 impl<'s> Directive<'s> {
-    fn new(words: Vec<Word<'s>>) -> Option<Self> {
-        let mut words = words.into_iter();
-        Some(Self { keyword: words.next()?, args: words.collect(), block: None })
+    /// The next words, and the brace that ends them, if one does.
+    fn take(tokens: &mut impl Iterator<Item = Token<'s>>) -> (Option<Self>, Option<Brace>) {
+        let keyword = match tokens.next() {
+            Some(Token::Word(word)) => word,
+            other => return (None, other.and_then(Brace::of)),
+        };
+        let mut args = Vec::new();
+        loop {
+            match tokens.next() {
+                Some(Token::Word(word)) => {
+                    // Most keywords have one argument, and there are many of them.
+                    args.reserve_exact(if args.is_empty() { 1 } else { args.len() });
+                    args.push(word);
+                }
+                other => {
+                    return (Some(Self { keyword, args, block: None }), other.and_then(Brace::of));
+                }
+            }
+        }
     }
 
     /// From the keyword to the last argument.
     pub(crate) fn head(&self) -> Span {
         self.keyword.span.to(self.args.last().map_or(self.keyword.span, |last| last.span))
+    }
+}
+
+/// What ends words before their line does.
+enum Brace {
+    Open(Span),
+    Close(Span),
+}
+
+impl Brace {
+    fn of(token: Token<'_>) -> Option<Self> {
+        match token {
+            Token::Word(_) => None,
+            Token::Open(span) => Some(Self::Open(span)),
+            Token::Close(span) => Some(Self::Close(span)),
+        }
     }
 }
 
@@ -82,7 +114,8 @@ struct Builder<'s, 'k> {
 /// Reads the whole source.
 pub(crate) fn build<'s>(source: &'s Source, sink: &mut Sink) -> Vec<Directive<'s>> {
     let mut lines = Lines::new(source);
-    let mut ahead = lines.next(sink);
+    let (mut tokens, mut ahead) = (Vec::new(), Vec::new());
+    lines.next(&mut ahead, sink);
     let mut builder = Builder {
         source,
         sink,
@@ -91,9 +124,10 @@ pub(crate) fn build<'s>(source: &'s Source, sink: &mut Sink) -> Vec<Directive<'s
         attachable: false,
         too_deep: false,
     };
-    while let Some(tokens) = ahead {
-        ahead = lines.next(builder.sink);
-        builder.line(tokens, ahead.as_ref().and_then(|tokens| tokens.first()));
+    while !ahead.is_empty() {
+        std::mem::swap(&mut tokens, &mut ahead);
+        lines.next(&mut ahead, builder.sink);
+        builder.line(&mut tokens, ahead.first());
         if builder.too_deep {
             return builder.root;
         }
@@ -103,26 +137,26 @@ pub(crate) fn build<'s>(source: &'s Source, sink: &mut Sink) -> Vec<Directive<'s
 }
 
 impl<'s> Builder<'s, '_> {
-    fn line(&mut self, tokens: Vec<Token<'s>>, ahead: Option<&Token<'s>>) {
-        let mut words = Vec::new();
-        for token in tokens {
-            if self.too_deep {
-                return;
-            }
-            match token {
-                Token::Word(word) => words.push(word),
-                Token::Open(span) => self.open(std::mem::take(&mut words), span),
-                Token::Close(span) => {
-                    if let Some(directive) = Directive::new(std::mem::take(&mut words)) {
+    fn line(&mut self, tokens: &mut Vec<Token<'s>>, ahead: Option<&Token<'s>>) {
+        let mut tokens = tokens.drain(..);
+        while !self.too_deep {
+            let (directive, end) = Directive::take(&mut tokens);
+            match end {
+                Some(Brace::Open(span)) => self.open(directive, span),
+                Some(Brace::Close(span)) => {
+                    if let Some(directive) = directive {
                         self.plain(directive, None);
                     }
                     self.close(span);
                 }
+                None => {
+                    if let Some(directive) = directive {
+                        self.attachable = true;
+                        self.plain(directive, ahead);
+                    }
+                    return;
+                }
             }
-        }
-        if let Some(directive) = Directive::new(words) {
-            self.attachable = true;
-            self.plain(directive, ahead);
         }
     }
 
@@ -167,9 +201,9 @@ impl<'s> Builder<'s, '_> {
         next > own || (next == own && fits)
     }
 
-    fn open(&mut self, words: Vec<Word<'s>>, open: Span) {
+    fn open(&mut self, directive: Option<Directive<'s>>, open: Span) {
         let attachable = std::mem::take(&mut self.attachable);
-        let directive = match Directive::new(words) {
+        let directive = match directive {
             Some(directive) => {
                 self.repair_before(&directive);
                 Some(directive)
@@ -258,7 +292,7 @@ impl<'s> Builder<'s, '_> {
             if let Some((head, block)) =
                 directive.and_then(|last| Some((last.head(), last.block.as_mut()?)))
             {
-                let line = self.source.line_of(head.start);
+                let line = self.source.line_name(head.start);
                 if let Some(earlier) = block.close {
                     report =
                         report.also(earlier, format!("the block of line {line} has ended here"));
@@ -293,6 +327,7 @@ impl<'s> Builder<'s, '_> {
         }
         let start = keyword.span.start;
         if let Some(frame) = self.frames.last_mut()
+            && frame.suspect.is_some()
             && self.source.is_first_on_line(start)
             && self.source.indentation(start) > self.source.indentation(frame.head().start)
         {
@@ -325,7 +360,7 @@ impl<'s> Builder<'s, '_> {
             Diagnostic::new(Code::MissingClose, head, "the `}` of this block is missing")
                 .label("the block begins here");
         if let Some(suspect) = frame.suspect {
-            let meant = self.source.line_of(frame.head().start);
+            let meant = self.source.line_name(frame.head().start);
             report = report
                 .also(
                     suspect.close,
@@ -337,7 +372,7 @@ impl<'s> Builder<'s, '_> {
                 .also(keyword.span, format!("{} cannot stand inside of it", quoted(&keyword.text)))
                 .help(format!(
                     "put a `}}` before line {}",
-                    self.source.line_of(keyword.span.start)
+                    self.source.line_name(keyword.span.start)
                 ));
         } else {
             report = report.help("put a `}` where it ends; the file ends before it does");

@@ -74,7 +74,7 @@ impl Running<'_> {
         if fs::metadata(path).is_ok_and(|is| !is.is_file() && !is.is_dir()) {
             bail!("cannot read {} again: it is not a file", path.display());
         }
-        let loaded = config::load(path).inspect_err(|error| {
+        let loaded = config::load(path, &self.options.config_id).inspect_err(|error| {
             if let config::Failure::Invalid(report) = error {
                 run::tell(report);
             }

@@ -12,10 +12,6 @@ use super::super::{
 /// The keyword of a directive in a block of this kind, if this version acts on it; otherwise the reason is reported.
 pub(super) fn visit(directive: &Directive<'_>, place: Place, sink: &mut Sink) -> Option<Keyword> {
     let word = &directive.keyword;
-    if let Some(feature) = preprocessor(&word.text) {
-        sink.push(preprocessor_not_yet(word, feature));
-        return None;
-    }
     let diagnostic = match schema::meaning(place, &word.text) {
         Meaning::Keyword(keyword) => return Some(keyword),
         Meaning::NotYet => {
@@ -37,12 +33,11 @@ pub(super) fn visit(directive: &Directive<'_>, place: Place, sink: &mut Sink) ->
     None
 }
 
-/// Whether a line may begin with a value; if it is a keyword of another block or the preprocessor's, that is reported.
+/// Whether a line may begin with a value; if it is a keyword of another block, that is reported.
 pub(super) fn allow_value(directive: &Directive<'_>, place: Place, sink: &mut Sink) -> bool {
     let word = &directive.keyword;
-    if preprocessor(&word.text).is_none() && schema::meaning(place, &word.text) == Meaning::Unknown
-    {
-        return !refuse_preprocessor(word, sink);
+    if schema::meaning(place, &word.text) == Meaning::Unknown {
+        return true;
     }
     visit(directive, place, sink);
     false
@@ -77,35 +72,4 @@ pub(super) fn refuse_block(directive: &Directive<'_>, sink: &mut Sink) {
                 .help("delete the `{` and its `}`"),
         );
     }
-}
-
-/// Reports a use of keepalived's preprocessor in an argument.
-pub(super) fn refuse_preprocessor(word: &Word<'_>, sink: &mut Sink) -> bool {
-    let variable = word.text.match_indices('$').any(|(at, _)| {
-        let next = word.text.as_bytes().get(at + 1);
-        next.is_some_and(|c| *c == b'{' || *c == b'_' || c.is_ascii_alphabetic())
-    });
-    if variable {
-        sink.push(preprocessor_not_yet(word, "variables (`$NAME`)"));
-    }
-    variable
-}
-
-fn preprocessor(word: &str) -> Option<&'static str> {
-    match word {
-        "include" | "includer" | "includem" | "includew" | "includeb" | "includea" => {
-            Some("included files")
-        }
-        _ if word.starts_with('$') => Some("variables (`$NAME`)"),
-        _ if word.starts_with('@') => Some("conditional lines (`@ID`)"),
-        _ if word.starts_with("~SEQ") || word.starts_with("~LST") => {
-            Some("line sequences (`~SEQ`, `~LST`)")
-        }
-        _ => None,
-    }
-}
-
-fn preprocessor_not_yet(word: &Word<'_>, feature: &str) -> Diagnostic {
-    Diagnostic::new(Code::PreprocessorNotYet, word.span, not_yet(feature))
-        .help("write the text out in this file")
 }

@@ -25,7 +25,7 @@ const MICROSECONDS: u64 = 1_000_000;
 /// keepalived's `LVS_MAX_TIMEOUT` in seconds: 31 days.
 pub(super) const TIMEOUT_LIMIT: u32 = 31 * 24 * 60 * 60;
 
-/// The arguments, if there are as many as there should be and none needs the preprocessor.
+/// The arguments, if there are as many as there should be.
 pub(super) fn args<'d, 's>(
     directive: &'d Directive<'s>,
     count: RangeInclusive<usize>,
@@ -33,13 +33,6 @@ pub(super) fn args<'d, 's>(
     sink: &mut Sink,
 ) -> Option<&'d [Word<'s>]> {
     let args = directive.args.as_slice();
-    let mut clean = true;
-    for word in args {
-        clean &= !keyword::refuse_preprocessor(word, sink);
-    }
-    if !clean {
-        return None;
-    }
     let name = quoted(&directive.keyword.text);
     if args.len() < *count.start() {
         let end = directive.head().end;
