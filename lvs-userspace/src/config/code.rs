@@ -33,6 +33,31 @@ macro_rules! codes {
         pub(crate) enum Code { $($(#[$doc])* $name,)* }
 
         impl Code {
+            /// A `${NAME}` is left where a value should be.
+            pub(crate) const fn leaves_a_variable(self) -> bool {
+                matches!(
+                    self,
+                    Self::UndefinedVariable
+                        | Self::VariableInItself
+                        | Self::ExpandedTooLong
+                        | Self::BadParameters
+                )
+            }
+
+            /// It is no more than that this word cannot stand here.
+            pub(crate) const fn is_about_a_word(self) -> bool {
+                matches!(
+                    self,
+                    Self::BadAddress
+                        | Self::BadPort
+                        | Self::BadNumber
+                        | Self::BadChoice
+                        | Self::BadRange
+                        | Self::BadGranularity
+                        | Self::BadMark
+                )
+            }
+
             #[cfg(test)]
             pub(crate) const ALL: &[Self] = &[$(Self::$name,)*];
 

@@ -69,8 +69,7 @@ pub enum Failure {
 
 /// Reads a configuration file and what it includes; `@ID` lines count for this config-id.
 pub fn load(path: &Path, config_id: &str) -> Result<Loaded, Failure> {
-    let bytes =
-        read::bytes(path).map_err(|error| Failure::Io { path: path.to_owned(), error })?;
+    let bytes = read::bytes(path).map_err(|error| Failure::Io { path: path.to_owned(), error })?;
     let (text, problem) = read::decode(bytes);
     read_text(&path.display().to_string(), &text, problem, &Machine { config_id })
 }

@@ -33,9 +33,25 @@ pub struct Report {
 
 impl Report {
     pub(crate) fn new(source: Source, sink: Sink) -> Self {
-        let (mut diagnostics, tally) = sink.finish();
+        let (mut diagnostics, mut tally) = sink.finish();
         // By file, and there by line: the order of the text is another one once it is expanded.
-        diagnostics.sort_by_key(|diagnostic| source.locate(diagnostic.primary.span).start);
+        diagnostics.sort_by_key(|diagnostic| {
+            let span = diagnostic.primary.span;
+            (source.locate(span).start, !span.is_of_files())
+        });
+        // That `${NAME}` is no address either need not be said when it is not defined.
+        let place = |diagnostic: &Diagnostic| source.locate(diagnostic.primary.span);
+        let left = diagnostics.iter().filter(|found| found.code.leaves_a_variable()).map(place);
+        let left: Vec<Place> = left.collect();
+        let before = diagnostics.len();
+        diagnostics.retain(|found| {
+            let follows = |left: &Place| {
+                let whole = place(found);
+                whole.start <= left.start && left.end <= whole.end
+            };
+            !found.code.is_about_a_word() || !left.iter().any(follows)
+        });
+        tally.errors -= before - diagnostics.len();
         Self { source: Box::new(source), diagnostics, tally }
     }
 
@@ -133,11 +149,15 @@ impl Report {
     fn excerpts<'a>(&self, diagnostic: &'a Diagnostic) -> Vec<Excerpt<'a>> {
         let primary = (AnnotationKind::Primary, &diagnostic.primary);
         let others = diagnostic.others.iter().map(|label| (AnnotationKind::Context, label));
-        let labels = std::iter::once(primary).chain(others).map(|(kind, label)| {
-            Mark { kind, place: self.source.locate(label.span), text: Cow::Borrowed(&*label.text) }
+        let labels = std::iter::once(primary).chain(others).map(|(kind, label)| Mark {
+            kind,
+            place: self.source.locate(label.span),
+            text: Cow::Borrowed(&*label.text),
         });
-        let ways = self.ways(diagnostic).map(|(place, why)| {
-            Mark { kind: AnnotationKind::Context, place, text: Cow::Owned(why) }
+        let ways = self.ways(diagnostic).map(|(place, why)| Mark {
+            kind: AnnotationKind::Context,
+            place,
+            text: Cow::Owned(why),
         });
         let mut marks: Vec<_> = labels.chain(ways).collect();
         marks.sort_by_key(|mark| mark.place.start);

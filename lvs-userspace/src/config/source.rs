@@ -23,6 +23,11 @@ impl Span {
         Self { start, end }
     }
 
+    /// Whether it is of the files, not of the expanded text.
+    pub(crate) const fn is_of_files(self) -> bool {
+        self.start >= FILES
+    }
+
     /// From the start of this span to the end of `last`.
     pub(crate) const fn to(self, last: Self) -> Self {
         Self { start: self.start, end: last.end }
@@ -402,8 +407,7 @@ mod tests {
     fn expanded_text_knows_its_place() {
         // `a $X b` of line 2 is `a 10 b`.
         let mut source = Source::new("f", "$X=10\na $X b");
-        let way =
-            source.way(Why::Variable { name: "X".into(), serial: 0 }, Place::new(3, 5), None);
+        let way = source.way(Why::Variable { name: "X".into(), serial: 0 }, Place::new(3, 5), None);
         let part = |at, start, stands_for, way| Part { at, start, stands_for, way };
         let parts =
             vec![part(0, 6, None, None), part(2, 8, Some(2), Some(way)), part(4, 10, None, None)];

@@ -67,7 +67,8 @@ pub(crate) struct Options {
 pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     // Before anything takes time: a signal that nobody listens for ends the process.
     let mut signals = Signals::new().context("cannot listen for signals")?;
-    let loaded = config::load(&options.config, &options.config_id).map_err(Failure::configuration)?;
+    let loaded =
+        config::load(&options.config, &options.config_id).map_err(Failure::configuration)?;
     let since = SystemTime::now();
     tell(&loaded.notes);
     capabilities::check().map_err(Failure::kernel)?;

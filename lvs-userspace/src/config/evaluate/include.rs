@@ -122,9 +122,9 @@ pub(super) fn find(pattern: &str, folder: &Path, surroundings: &dyn Surroundings
             matches.files.extend(there.then_some(path));
             lacks
         };
-        matches.missing = matches.missing.or(lacks.map(|(path, check)| {
-            (path, if several { Checks::BRACES } else { check })
-        }));
+        matches.missing = matches
+            .missing
+            .or(lacks.map(|(path, check)| (path, if several { Checks::BRACES } else { check })));
     }
     matches
 }

@@ -83,11 +83,7 @@ impl Line {
             && end < self.len()
         {
             let skipped = if part.stands_for.is_none() { end - part.at as usize } else { 0 };
-            parts.push(Part {
-                at: begin as u32,
-                start: part.start + skipped as u32,
-                ..*part
-            });
+            parts.push(Part { at: begin as u32, start: part.start + skipped as u32, ..*part });
         }
         let rest = self.parts.get(behind..).unwrap_or_default();
         let moved = rest.iter().filter(|part| (part.at as usize) < self.text.len());
@@ -168,7 +164,8 @@ impl Line {
         let before = self.text.as_bytes().iter().enumerate();
         before.into_iter().find_map(|(at, c)| {
             quoted ^= *c == b'"';
-            let escaped = at.checked_sub(1).and_then(|at| self.text.as_bytes().get(at)) == Some(&b'\\');
+            let escaped =
+                at.checked_sub(1).and_then(|at| self.text.as_bytes().get(at)) == Some(&b'\\');
             (at >= from && !quoted && !escaped && matches!(c, b'#' | b'!')).then_some(at)
         })
     }
@@ -221,7 +218,10 @@ mod tests {
             let mut text = line(raw);
             let comment = text.decomment();
             assert_eq!(text.text(), left, "{raw}");
-            assert_eq!(comment.is_some(), raw.contains(['c', 'x']) || raw.ends_with(" b") || raw == "# a");
+            assert_eq!(
+                comment.is_some(),
+                raw.contains(['c', 'x']) || raw.ends_with(" b") || raw == "# a"
+            );
         }
         let mut text = line(r" x\#y");
         text.decomment();

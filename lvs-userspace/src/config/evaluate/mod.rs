@@ -289,7 +289,11 @@ impl Evaluator<'_> {
             if self.text.len() > before {
                 self.text.push(' ');
             }
-            self.emit(line.slice(0, cut));
+            let piece = line.slice(0, cut);
+            if let Some(words) = piece.text().strip_prefix("include_check") {
+                self.checks = self.checks.set(words);
+            }
+            self.emit(piece);
             line.remove(0, cut);
             line.trim_start();
             includes = false;
@@ -487,7 +491,9 @@ impl Evaluator<'_> {
     fn is_inside(&self, serial: u32, way: Option<WayId>) -> bool {
         let is = |why: &Why| match why {
             Why::Included => false,
-            Why::Variable { serial: other, .. } | Why::Body { serial: other, .. } => *other == serial,
+            Why::Variable { serial: other, .. } | Why::Body { serial: other, .. } => {
+                *other == serial
+            }
         };
         let outer = self.source.ways(way).enumerate();
         outer.into_iter().any(|(depth, way)| depth >= NESTED || is(&way.why))
@@ -518,10 +524,6 @@ impl Evaluator<'_> {
 
     /// Does what an `include` says; whether the line was one. Only some can be, or keepalived reads the file twice.
     fn include(&mut self, line: &Line, may: bool) -> bool {
-        if let Some(words) = line.text().strip_prefix("include_check") {
-            self.checks = self.checks.set(words);
-            return false;
-        }
         let Some(Statement { checks, pattern, at }) = Statement::read(line.text()) else {
             return self.include_without_pattern(line);
         };
@@ -567,10 +569,8 @@ impl Evaluator<'_> {
         self.check_size(place);
         match problem {
             Some(problem) => self.sink.push(problem(file.start)),
-            None => self.push(
-                Feed::File { path, rest: file, way: Some(way), checks: self.checks },
-                place,
-            ),
+            None => self
+                .push(Feed::File { path, rest: file, way: Some(way), checks: self.checks }, place),
         }
     }
 
@@ -638,3 +638,6 @@ fn cut(text: &str) -> usize {
     }
     text.len()
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,7 +44,10 @@ impl Evaluator<'_> {
         }
         let message = match bound {
             Bound::Bytes => {
-                format!("the configuration becomes larger than {} MiB here", self.bounds.bytes >> 20)
+                format!(
+                    "the configuration becomes larger than {} MiB here",
+                    self.bounds.bytes >> 20
+                )
             }
             Bound::Steps => format!(
                 "the configuration takes more than {} steps to expand; this is where it stops",
@@ -86,8 +89,8 @@ impl Evaluator<'_> {
             "`~LST(NAME, VALUE, VALUE) LINE`, or `~LST({NAME, NAME}, {VALUE, VALUE}) LINE`"
         };
         let message = format!("not a sequence: {reason}");
-        let report = Diagnostic::new(Code::BadSequence, place.span(), message)
-            .help(format!("write {form}"));
+        let report =
+            Diagnostic::new(Code::BadSequence, place.span(), message).help(format!("write {form}"));
         self.report(report, place, line.way(0));
     }
 
@@ -99,8 +102,10 @@ impl Evaluator<'_> {
     }
 
     pub(super) fn not_in_environment(&mut self, place: Place, name: &str) {
-        let message =
-            format!("the environment has no variable {}, so that nothing stands here", quoted(name));
+        let message = format!(
+            "the environment has no variable {}, so that nothing stands here",
+            quoted(name)
+        );
         let report = Diagnostic::new(Code::NotInEnvironment, place.span(), message)
             .help("a service has an environment of its own; with systemd, see `Environment=`");
         self.report(report, place, None);
@@ -108,8 +113,9 @@ impl Evaluator<'_> {
 
     pub(super) fn inside_itself(&mut self, place: Place, line: &Line, at: usize, name: &str) {
         let message = format!("the value of `${name}` holds `${name}` again, and so without end");
-        let report = Diagnostic::new(Code::VariableInItself, place.span(), message)
-            .help("values are put in when a name is used, not when it is defined; use a further name");
+        let report = Diagnostic::new(Code::VariableInItself, place.span(), message).help(
+            "values are put in when a name is used, not when it is defined; use a further name",
+        );
         self.report(report, place, line.way(at));
     }
 
@@ -231,7 +237,8 @@ impl Evaluator<'_> {
             return;
         }
         let shown = text.get(at..end).unwrap_or_default();
-        let near = suggest::nearest(name, self.variables.names()).map(|near| format!("did you mean `${{{near}}}`?"));
+        let near = suggest::nearest(name, self.variables.names())
+            .map(|near| format!("did you mean `${{{near}}}`?"));
         let (code, message) = match (known, braces) {
             (true, _) => (Code::NotReplaced, format!("{} stays as it is here", quoted(shown))),
             (false, true) => {
@@ -248,7 +255,9 @@ impl Evaluator<'_> {
             }
             (true, _) => format!("without braces a blank must follow; write `${{{name}}}`"),
             (false, Some(near)) => near,
-            (false, None) => format!("define it above, `${}=VALUE`", if name.is_empty() { "NAME" } else { name }),
+            (false, None) => {
+                format!("define it above, `${}=VALUE`", if name.is_empty() { "NAME" } else { name })
+            }
         };
         let report = Diagnostic::new(code, place.span(), message).help(help);
         self.report(report, place, line.way(at));

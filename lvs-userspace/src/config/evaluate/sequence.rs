@@ -16,8 +16,18 @@ pub(super) struct Sequence {
 
 #[derive(Debug)]
 enum Values {
-    Numbers { name: String, next: Option<i64>, step: i64, last: i64, hexadecimal: bool, place: Place },
-    Lists { names: Vec<String>, rows: std::vec::IntoIter<Vec<(String, Place)>> },
+    Numbers {
+        name: String,
+        next: Option<i64>,
+        step: i64,
+        last: i64,
+        hexadecimal: bool,
+        place: Place,
+    },
+    Lists {
+        names: Vec<String>,
+        rows: std::vec::IntoIter<Vec<(String, Place)>>,
+    },
 }
 
 /// The line begins with one of them.
@@ -33,8 +43,7 @@ impl Sequence {
                 let number = (*next)?;
                 let further = number.checked_add(*step);
                 *next = further.filter(|next| if *step > 0 { next <= last } else { next >= last });
-                let text =
-                    if *hexadecimal { format!("{number:x}") } else { number.to_string() };
+                let text = if *hexadecimal { format!("{number:x}") } else { number.to_string() };
                 Some(vec![(name.clone(), Value::Text(text, *place))])
             }
             Values::Lists { names, rows } => {
@@ -237,7 +246,10 @@ mod tests {
             ("~SEQ(i,1,3,2) x", "1"),
             ("~SEQ(i,0x0b,010) x", "11 10 9 8"),
             ("~SEQx(i,0x0e,0x11) x", "e f 10 11"),
-            ("~SEQ(i,9223372036854775806,9223372036854775807)x", "9223372036854775806 9223372036854775807"),
+            (
+                "~SEQ(i,9223372036854775806,9223372036854775807)x",
+                "9223372036854775806 9223372036854775807",
+            ),
         ] {
             let expected = numbers.split(' ').map(|number| format!("i={number}")).collect();
             assert_eq!(read(text), Ok((expected, "x".to_owned())), "{text}");
@@ -261,10 +273,31 @@ mod tests {
     #[test]
     fn what_keepalived_refuses_is_refused() {
         for text in [
-            "~SEQ", "~SEQy(i,1,3)", "~SEQ(i)", "~SEQ(i,", "~SEQ(i,1", "~SEQ(1,3)", "~SEQ({i},1,3)",
-            "~SEQ(i,1,0,3)", "~SEQ(i,1,-1,3)", "~SEQ(i,3,1,1)", "~SEQx(i,-1,3)", "~SEQ(i,a)", "~SEQ(i,)",
-            "~SEQ(i,1,2,3,4)", "~SEQ(i,0x)", "~SEQ(i,--1)", "~LST", "~LST(i)", "~LST(i,a b)", "~LST(i,a",
-            "~LST({i,j},{a,b,c})", "~LST(i,{a,b})", "~LST({i,a)", "~LST(,a)", "~LST(é,a)",
+            "~SEQ",
+            "~SEQy(i,1,3)",
+            "~SEQ(i)",
+            "~SEQ(i,",
+            "~SEQ(i,1",
+            "~SEQ(1,3)",
+            "~SEQ({i},1,3)",
+            "~SEQ(i,1,0,3)",
+            "~SEQ(i,1,-1,3)",
+            "~SEQ(i,3,1,1)",
+            "~SEQx(i,-1,3)",
+            "~SEQ(i,a)",
+            "~SEQ(i,)",
+            "~SEQ(i,1,2,3,4)",
+            "~SEQ(i,0x)",
+            "~SEQ(i,--1)",
+            "~LST",
+            "~LST(i)",
+            "~LST(i,a b)",
+            "~LST(i,a",
+            "~LST({i,j},{a,b,c})",
+            "~LST(i,{a,b})",
+            "~LST({i,a)",
+            "~LST(,a)",
+            "~LST(é,a)",
         ] {
             assert!(read(text).is_err(), "{text}");
         }

@@ -147,7 +147,8 @@ impl<'t> Header<'t> {
             return Some(Self::Definition(name, text.len() - value.len()));
         }
         let trimmed = before.trim_end_matches(BLANKS);
-        if trimmed.is_empty() || trimmed.contains(BLANKS) || trimmed.contains(['{', '}', '$', '"']) {
+        if trimmed.is_empty() || trimmed.contains(BLANKS) || trimmed.contains(['{', '}', '$', '"'])
+        {
             return None;
         }
         Some(Self::Wrong(if trimmed.len() < before.len() && name(trimmed) == Some(trimmed) {
@@ -178,7 +179,10 @@ impl Variables {
     /// Defines a name, perhaps again.
     pub(super) fn define(&mut self, name: &str, value: Value) {
         self.count += 1;
-        let name = self.by_name.get_key_value(name).map_or_else(|| name.into(), |(name, _)| Arc::clone(name));
+        let name = self
+            .by_name
+            .get_key_value(name)
+            .map_or_else(|| name.into(), |(name, _)| Arc::clone(name));
         let definition = Definition { name: Arc::clone(&name), serial: self.count, value };
         self.by_name.insert(name, Rc::new(definition));
     }
