@@ -2,7 +2,12 @@
 
 use proptest::prelude::*;
 
-use super::{Config, Failure, Family, Granularity, Report, Target, parse};
+use std::{fs, path::Path};
+
+use super::{Bounds, Config, Failure, Family, Granularity, Memory, Report, Target, parse_in};
+
+/// Bounds that are soon reached.
+const BOUNDS: Bounds = Bounds { bytes: 100_000, steps: 1_000, files: 20, depth: 8 };
 
 const VALID: [&str; 3] = [
     include_str!("../../tests/ui/guide.conf"),
@@ -70,9 +75,24 @@ const PIECES: &[&str] = &[
     "\\#",
     "${",
     "$X",
-    "@a",
-    "~SEQ(",
-    "include",
+    "${X}",
+    "\n$X=",
+    "$X=\\\n",
+    "\\\n",
+    "\n@a ",
+    "\n@^a ",
+    "~SEQ(X,1,2)",
+    "~SEQ(X,",
+    "~LST({X,Y},{1,2},{",
+    "${_HASH}",
+    "${_RANDOM 1 2}",
+    ",",
+    ")",
+    "\ninclude a\n",
+    "\nincludea {a,b}*\n",
+    "include_check",
+    "=== a\n",
+    "=== b\n",
     "é",
     "\u{a0}",
     "\u{feff}",
@@ -132,7 +152,8 @@ fn check_model(config: &Config) {
 }
 
 fn survive(text: &str) {
-    match parse("f.conf", text) {
+    let (text, memory) = Memory::split(text, "a", BOUNDS);
+    match parse_in("f.conf", &text, &memory) {
         Ok(loaded) => {
             check(&loaded.notes);
             check_model(&loaded.config);
@@ -144,6 +165,14 @@ fn survive(text: &str) {
         }
         Err(Failure::Io { .. }) => panic!("nothing is read here"),
     }
+}
+
+#[test]
+fn the_corpus_of_the_fuzzer_is_survived() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/corpus/config");
+    let inputs =
+        fs::read_dir(folder).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
+    assert!(inputs.map(|input| survive(&String::from_utf8_lossy(&input))).count() >= 10);
 }
 
 proptest! {

@@ -133,6 +133,21 @@ pub struct Memory {
     pub bounds: Bounds,
 }
 
+impl Memory {
+    /// Takes a text apart: a configuration, and behind it files that it can include, each behind `=== PATH` and a line
+    /// feed. This is how the fuzzer's inputs are written.
+    #[must_use]
+    pub fn split(text: &str, config_id: &str, bounds: Bounds) -> (String, Self) {
+        let mut parts = text.split("=== ");
+        let main = parts.next().unwrap_or_default().to_owned();
+        let file = |part: &str| {
+            let (path, content) = part.split_once('\n').unwrap_or((part, ""));
+            (path.into(), content.as_bytes().to_vec())
+        };
+        (main, Self { config_id: config_id.to_owned(), files: parts.map(file).collect(), bounds })
+    }
+}
+
 impl Surroundings for Memory {
     fn config_id(&self) -> &str {
         &self.config_id

@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 fuzz_target!(|data: &[u8]| {
     let text = String::from_utf8_lossy(data);
-    let (text, memory) = files(&text);
+    let (text, memory) = Memory::split(&text, "main", BOUNDS);
     let begin = Instant::now();
     match parse_in("f.conf", &text, &memory) {
         Ok(loaded) => {
@@ -40,19 +40,6 @@ fuzz_target!(|data: &[u8]| {
     let taken = begin.elapsed();
     assert!(taken < PATIENCE, "it took {taken:?}");
 });
-
-/// The configuration and what it can include.
-fn files(text: &str) -> (String, Memory) {
-    let mut memory =
-        Memory { config_id: "main".to_owned(), bounds: BOUNDS, ..Memory::default() };
-    let mut parts = text.split("=== ");
-    let main = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let (path, content) = part.split_once('\n').unwrap_or((part, ""));
-        memory.files.insert(path.into(), content.as_bytes().to_vec());
-    }
-    (main, memory)
-}
 
 /// Shows a report in every way.
 fn check(report: &Report) {
