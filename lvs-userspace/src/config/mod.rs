@@ -98,16 +98,13 @@ fn read_text(
 ) -> Result<Loaded, Failure> {
     let source = Source::new(name, text);
     let mut sink = Sink::default();
-    let (source, config) = match problem {
-        Some(problem) => {
-            sink.push(problem(0));
-            (source, Config::default())
-        }
-        None => {
-            let source = evaluate::evaluate(source, surroundings, &mut sink);
-            let config = lower::lower(&source, &tree::build(&source, &mut sink), &mut sink);
-            (source, config)
-        }
+    let (source, config) = if let Some(problem) = problem {
+        sink.push(problem(0));
+        (source, Config::default())
+    } else {
+        let source = evaluate::evaluate(source, surroundings, &mut sink);
+        let config = lower::lower(&source, &tree::build(&source, &mut sink), &mut sink);
+        (source, config)
     };
     let failed = sink.errors() > 0;
     let notes = Report::new(source, sink);

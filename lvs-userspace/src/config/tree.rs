@@ -36,7 +36,7 @@ impl<'s> Directive<'s> {
     fn take(tokens: &mut impl Iterator<Item = Token<'s>>) -> (Option<Self>, Option<Brace>) {
         let keyword = match tokens.next() {
             Some(Token::Word(word)) => word,
-            other => return (None, other.and_then(Brace::of)),
+            other => return (None, other.as_ref().and_then(Brace::of)),
         };
         let mut args = Vec::new();
         loop {
@@ -47,7 +47,10 @@ impl<'s> Directive<'s> {
                     args.push(word);
                 }
                 other => {
-                    return (Some(Self { keyword, args, block: None }), other.and_then(Brace::of));
+                    return (
+                        Some(Self { keyword, args, block: None }),
+                        other.as_ref().and_then(Brace::of),
+                    );
                 }
             }
         }
@@ -66,11 +69,11 @@ enum Brace {
 }
 
 impl Brace {
-    fn of(token: Token<'_>) -> Option<Self> {
+    const fn of(token: &Token<'_>) -> Option<Self> {
         match token {
             Token::Word(_) => None,
-            Token::Open(span) => Some(Self::Open(span)),
-            Token::Close(span) => Some(Self::Close(span)),
+            Token::Open(span) => Some(Self::Open(*span)),
+            Token::Close(span) => Some(Self::Close(*span)),
         }
     }
 }

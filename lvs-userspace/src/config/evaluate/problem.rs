@@ -18,6 +18,7 @@ use super::{
 };
 
 /// What there can be too much of.
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Bound {
     Bytes,
     Steps,

@@ -141,14 +141,15 @@ impl<'t> Cursor<'t> {
     }
 
     fn lists(&mut self, line: &Line) -> Result<Values, &'static str> {
-        let (names, _) = self.row(line)?;
+        let names = self.row(line)?;
         let names: Vec<String> = names.into_iter().map(|(name, _)| name).collect();
         if !names.iter().all(|name| is_name(name)) {
             return Err("a variable's name must come first, or names in braces");
         }
         let mut rows = Vec::new();
         while self.takes(',') {
-            let (mut row, at) = self.row(line)?;
+            let at = self.at;
+            let mut row = self.row(line)?;
             if row.len() > names.len() {
                 return Err("there are more values than names");
             }
@@ -165,10 +166,9 @@ impl<'t> Cursor<'t> {
         Ok(Values::Lists { names, rows: rows.into_iter() })
     }
 
-    /// A word, or some in braces; and where it begins.
-    fn row(&mut self, line: &Line) -> Result<(Vec<(String, Place)>, usize), &'static str> {
+    /// A word, or some in braces.
+    fn row(&mut self, line: &Line) -> Result<Vec<(String, Place)>, &'static str> {
         self.blanks();
-        let begin = self.at;
         let mut words = Vec::new();
         let braces = self.takes('{');
         loop {
@@ -185,7 +185,7 @@ impl<'t> Cursor<'t> {
                 return Err("a `,` or `}` is missing between the braces");
             }
         }
-        Ok((words, begin))
+        Ok(words)
     }
 }
 
