@@ -44,7 +44,10 @@ fn err(output: &Output) -> String {
 #[test]
 fn check_ends_with_0_or_3() {
     let good = xlvs(&["check", "-"], GOOD);
-    assert_eq!((code(&good), out(&good)), (0, "-: good: 1 virtual server with 1 real server\n".into()));
+    assert_eq!(
+        (code(&good), out(&good)),
+        (0, "-: good: 1 virtual server with 1 real server\n".into())
+    );
     let bad = xlvs(&["check", "-"], &GOOD.replace("80 {", "808080 {"));
     assert_eq!(code(&bad), 3);
     assert!(out(&bad).contains("error[XLVS043]"), "{}", out(&bad));
@@ -80,7 +83,10 @@ fn check_has_lines_for_editors_and_json_for_programs() {
     let document: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(document["errors"], 1);
     let first = &document["diagnostics"][0];
-    assert_eq!((&first["line"], &first["column"], &first["end_column"]), (&6.into(), &16.into(), &17.into()));
+    assert_eq!(
+        (&first["line"], &first["column"], &first["end_column"]),
+        (&6.into(), &16.into(), &17.into())
+    );
     assert_eq!((&first["code"], &first["severity"]), (&"XLVS044".into(), &"error".into()));
 }
 

@@ -14,7 +14,7 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ui/");
 
 /// What is reported about a file, under its bare name, so that it does not depend on where the clone is.
 fn report(path: &Path) -> String {
-    let text = match load(path, &Policy::default()) {
+    let text = match load(path, "main", &Policy::default()) {
         Ok(loaded) => loaded.notes.render(false),
         Err(Failure::Invalid(report)) => report.render(false) + &format!("\n{report}\n"),
         Err(io @ Failure::Io { .. }) => io.to_string(),
@@ -51,7 +51,7 @@ fn diagnostics_look_as_committed() {
 #[test]
 fn colour_is_only_used_when_asked_for() {
     for case in cases().unwrap() {
-        let shown = |colour| match load(&case, &Policy::default()) {
+        let shown = |colour| match load(&case, "main", &Policy::default()) {
             Ok(loaded) => loaded.notes.render(colour),
             Err(Failure::Invalid(report)) => report.render(colour),
             Err(Failure::Io { .. }) => String::new(),

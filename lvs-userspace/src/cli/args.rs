@@ -11,7 +11,7 @@ use lvs_common::abi::DEFAULT_CONNECTIONS;
 
 use crate::{
     bpf::{Mode, Trace},
-    config::{NotAllowed, Policy},
+    config::{NotAllowed, Policy, host_name},
     control::Options,
 };
 
@@ -60,9 +60,12 @@ pub(super) enum Command {
     Config(Config),
 }
 
-/// What to make of warnings.
+/// How a configuration is read, and what to make of warnings.
 #[derive(Debug, clap::Args)]
-pub(super) struct Warnings {
+pub(super) struct Reading {
+    /// What lines `@ID` of the configuration are compared with.
+    #[arg(long, short = 'i', value_name = "ID", default_value_t = host_name())]
+    pub(super) config_id: String,
     /// Make warnings errors.
     #[arg(long)]
     strict: bool,
@@ -76,11 +79,13 @@ fn allowed(code: &str) -> Result<String, NotAllowed> {
     Policy::default().allow(code).map(|_| code.to_owned())
 }
 
-impl From<Warnings> for Policy {
-    fn from(Warnings { strict, allowed }: Warnings) -> Self {
-        let policy = Self::default().strict(strict);
+impl Reading {
+    pub(super) fn policy(&self) -> Policy {
+        let policy = Policy::default().strict(self.strict);
         // Each has been tried before.
-        allowed.iter().fold(policy, |policy, code| policy.clone().allow(code).unwrap_or(policy))
+        self.allowed
+            .iter()
+            .fold(policy, |policy, code| policy.clone().allow(code).unwrap_or(policy))
     }
 }
 
@@ -104,7 +109,7 @@ pub(super) struct Check {
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(super) format: Format,
     #[command(flatten)]
-    pub(super) warnings: Warnings,
+    pub(super) reading: Reading,
 }
 
 #[derive(Debug, Subcommand)]
@@ -121,7 +126,7 @@ pub(super) enum Config {
         #[arg(long)]
         json: bool,
         #[command(flatten)]
-        warnings: Warnings,
+        reading: Reading,
     },
     /// Show what a reload from one configuration to another would change, service by service.
     ///
@@ -135,7 +140,7 @@ pub(super) enum Config {
         #[arg(value_name = "NEW")]
         new: PathBuf,
         #[command(flatten)]
-        warnings: Warnings,
+        reading: Reading,
     },
     /// Say what a keyword means, what it takes, and where it may stand.
     ///
@@ -187,7 +192,7 @@ pub(super) struct Run {
     #[arg(long, value_name = "ADDRESS[:PORT]", requires = "trace", value_parser = service)]
     trace_service: Option<(IpAddr, Option<u16>)>,
     #[command(flatten)]
-    warnings: Warnings,
+    reading: Reading,
 }
 
 /// A service by its address, with or without port.
@@ -217,7 +222,7 @@ impl From<Run> for Options {
             trace,
             trace_client,
             trace_service,
-            warnings,
+            reading,
         } = run;
         let trace = trace.then(|| Trace {
             client: trace_client,
@@ -235,7 +240,8 @@ impl From<Run> for Options {
             expire_nodest_conn,
             expire_quiescent_template,
             trace,
-            policy: warnings.into(),
+            policy: reading.policy(),
+            config_id: reading.config_id,
         }
     }
 }

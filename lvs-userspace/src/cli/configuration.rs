@@ -9,22 +9,26 @@ use std::{
 use anyhow::{Context as _, anyhow};
 
 use super::{
-    args::{Check, Config, Format},
+    args::{Check, Config, Format, Reading},
     log,
 };
 use crate::{
-    config::{self, Loaded, Policy, Report, Severity},
+    config::{self, Loaded, Report, Severity},
     exit::{DIFFERENT, Failure, Reason},
 };
 
 /// Reads a file, or standard input for `-`.
-fn load(file: &Path, policy: &Policy) -> Result<Loaded, config::Failure> {
-    if file.as_os_str() == "-" { config::load_stdin(policy) } else { config::load(file, policy) }
+fn load(file: &Path, reading: &Reading) -> Result<Loaded, config::Failure> {
+    let (id, policy) = (&reading.config_id, reading.policy());
+    match file.to_str() {
+        Some("-") => config::load_stdin(id, &policy),
+        _ => config::load(file, id, &policy),
+    }
 }
 
 /// Says what is wrong with a file.
-pub(super) fn check(Check { file, format, warnings }: Check) -> Result<ExitCode, Failure> {
-    let (report, usable) = match load(&file, &warnings.into()) {
+pub(super) fn check(Check { file, format, reading }: Check) -> Result<ExitCode, Failure> {
+    let (report, usable) = match load(&file, &reading) {
         Ok(loaded) => {
             let config = loaded.config;
             let servers: usize = config.services.iter().map(|s| s.real_servers.len()).sum();
@@ -66,7 +70,11 @@ fn summary(report: &Report, usable: Option<(usize, usize)>) -> String {
                 count(services, "virtual server"),
                 count(servers, "real server")
             );
-            if found.is_empty() { format!("good: {what}") } else { format!("can be used: {what}; {found}") }
+            if found.is_empty() {
+                format!("good: {what}")
+            } else {
+                format!("can be used: {what}; {found}")
+            }
         }
     }
 }
@@ -74,8 +82,8 @@ fn summary(report: &Report, usable: Option<(usize, usize)>) -> String {
 /// Shows, compares or explains.
 pub(super) fn config(command: Config) -> Result<ExitCode, Failure> {
     match command {
-        Config::Show { file, json, warnings } => {
-            let config = usable(&file, &warnings.into())?;
+        Config::Show { file, json, reading } => {
+            let config = usable(&file, &reading)?;
             let text = if json {
                 let text = serde_json::to_string_pretty(&config);
                 text.context("cannot write the configuration as JSON")? + "\n"
@@ -85,9 +93,8 @@ pub(super) fn config(command: Config) -> Result<ExitCode, Failure> {
             print(&text)?;
             Ok(ExitCode::SUCCESS)
         }
-        Config::Diff { old, new, warnings } => {
-            let policy: Policy = warnings.into();
-            let changes = config::diff(&usable(&old, &policy)?, &usable(&new, &policy)?);
+        Config::Diff { old, new, reading } => {
+            let changes = config::diff(&usable(&old, &reading)?, &usable(&new, &reading)?);
             print(&changes)?;
             Ok(if changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
         }
@@ -104,8 +111,8 @@ pub(super) fn config(command: Config) -> Result<ExitCode, Failure> {
 }
 
 /// A configuration that can be used; what there is to say about it goes to standard error.
-fn usable(file: &Path, policy: &Policy) -> Result<config::Config, Failure> {
-    let loaded = load(file, policy).map_err(|error| match error {
+fn usable(file: &Path, reading: &Reading) -> Result<config::Config, Failure> {
+    let loaded = load(file, reading).map_err(|error| match error {
         invalid @ config::Failure::Invalid(_) => Failure::configuration(invalid),
         error @ config::Failure::Io { .. } => anyhow::Error::new(error).into(),
     })?;

@@ -1,7 +1,7 @@
 //! The diagnostics' codes. A code is stable: people search for it, scripts filter by it.
 //!
 //! 0xx files and words, 02x braces, 03x keywords, 04x arguments, 05x and 08x services that cannot work as they are,
-//! 06x, 09x and 1xx warnings, 07x notices. Some file in `tests/ui/` provokes each. XLVS032, 050 and 070 are not used any
+//! 06x, 09x and 1xx warnings, 07x notices. Some file in `tests/ui/` provokes each. XLVS032, 034, 050 and 070 are not used any
 //! more.
 
 /// How bad a diagnostic is.
@@ -36,6 +36,31 @@ macro_rules! codes {
         pub(crate) enum Code { $($(#[$doc])* $name,)* }
 
         impl Code {
+            /// A `${NAME}` is left where a value should be.
+            pub(crate) const fn leaves_a_variable(self) -> bool {
+                matches!(
+                    self,
+                    Self::UndefinedVariable
+                        | Self::VariableInItself
+                        | Self::ExpandedTooLong
+                        | Self::BadParameters
+                )
+            }
+
+            /// It is no more than that this word cannot stand here.
+            pub(crate) const fn is_about_a_word(self) -> bool {
+                matches!(
+                    self,
+                    Self::BadAddress
+                        | Self::BadPort
+                        | Self::BadNumber
+                        | Self::BadChoice
+                        | Self::BadRange
+                        | Self::BadGranularity
+                        | Self::BadMark
+                )
+            }
+
             pub(crate) const ALL: &[Self] = &[$(Self::$name,)*];
 
             /// The code as users see it.
@@ -55,12 +80,36 @@ codes! {
     NotUtf8 = "XLVS001" Error,
     /// A NUL byte: the file is no text.
     Nul = "XLVS002" Error,
+    /// A file that an `include` asks for and that cannot be had.
+    IncludeFailed = "XLVS003" Error,
+    /// A file that is included in itself.
+    IncludesItself = "XLVS004" Error,
+    /// Files, variables or sequences that make more of a configuration than is read.
+    TooMuch = "XLVS005" Error,
+    /// An `include` where keepalived's processes do not read the same.
+    IncludeRefused = "XLVS006" Error,
+    /// An `@ID` without anything behind it.
+    EmptyCondition = "XLVS007" Warning,
     /// A `"` without its partner on the same line.
     UnmatchedQuote = "XLVS010" Error,
     /// A line longer than keepalived reads.
     LineTooLong = "XLVS011" Error,
     /// A character that looks like a blank or like nothing, but is neither for the parser.
     InvisibleCharacter = "XLVS012" Error,
+    /// A `${NAME}` that nothing defines.
+    UndefinedVariable = "XLVS013" Error,
+    /// A variable whose value needs its own value.
+    VariableInItself = "XLVS014" Error,
+    /// A `~SEQ` or `~LST` that is none.
+    BadSequence = "XLVS015" Error,
+    /// A line that is too long once variables are replaced.
+    ExpandedTooLong = "XLVS016" Error,
+    /// A line that looks like a definition and is none.
+    BadDefinition = "XLVS017" Error,
+    /// A predefined variable with the wrong words behind its name.
+    BadParameters = "XLVS018" Error,
+    /// A comment that begins in a variable's value.
+    CommentFromVariable = "XLVS019" Warning,
     /// A block without its `}`.
     MissingClose = "XLVS020" Error,
     /// A `}` without its block.
@@ -77,8 +126,6 @@ codes! {
     MisplacedKeyword = "XLVS031" Warning,
     /// A value or form that keepalived knows and this version does not.
     ValueNotYet = "XLVS033" Error,
-    /// An include, a definition, a condition or a sequence.
-    PreprocessorNotYet = "XLVS034" Error,
     /// A keyword of DPVS's dialect.
     DpvsKeyword = "XLVS036" Warning,
     /// An argument that is not there.
@@ -147,6 +194,8 @@ codes! {
     DefaultScheduler = "XLVS073" Notice,
     /// `hashed`, which does nothing in keepalived either.
     Hashed = "XLVS074" Notice,
+    /// A variable of the environment that is not there.
+    NotInEnvironment = "XLVS075" Notice,
     /// What is checked and shown, but without effect.
     NotActedOn = "XLVS076" Notice,
     /// A service that the data path cannot balance is left out.
@@ -169,6 +218,10 @@ codes! {
     MarkNeverSet = "XLVS092" Warning,
     /// A mark that no service is for.
     MarkUnused = "XLVS093" Warning,
+    /// A `$NAME` that stays as it is.
+    NotReplaced = "XLVS094" Warning,
+    /// A file that an `include` would like to have and that cannot be had.
+    IncludeSkipped = "XLVS095" Warning,
     /// A quorum that all real servers together do not reach.
     QuorumTooHigh = "XLVS096" Warning,
     /// A hysteresis that is not less than the quorum.

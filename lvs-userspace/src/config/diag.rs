@@ -144,7 +144,8 @@ impl Sink {
 
     /// Takes a word for a notice that lists such words: [`Code::NotActedOn`] or [`Code::Foreign`].
     pub(crate) fn list(&mut self, code: Code, word: &str, span: Span) {
-        let list = self.lists.entry(code).or_insert_with(|| List { first: span, words: Vec::new() });
+        let list =
+            self.lists.entry(code).or_insert_with(|| List { first: span, words: Vec::new() });
         if span.start < list.first.start {
             list.first = span;
         }

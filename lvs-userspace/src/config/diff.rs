@@ -13,7 +13,8 @@ use super::model::{Config, Family, Protocol, RealServer, Target, VirtualServer};
 pub fn diff(old: &Config, new: &Config) -> String {
     let mut out = String::new();
     let key = |service: &VirtualServer| (service.target, service.family, service.protocol);
-    let before: HashMap<_, _> = old.services.iter().map(|service| (key(service), service)).collect();
+    let before: HashMap<_, _> =
+        old.services.iter().map(|service| (key(service), service)).collect();
     let after: HashMap<_, _> = new.services.iter().map(|service| (key(service), service)).collect();
     for service in &old.services {
         if !after.contains_key(&key(service)) {
@@ -202,7 +203,10 @@ virtual_server 10.0.0.2 53 { protocol UDP
         let new = "global_defs { lvs_timeouts tcp 60 }\n".to_owned()
             + &OLD
                 .replace("10.0.0.2", "10.0.0.3")
-                .replace("lb_algo rr\n  lb_kind NAT\n  real_server 10.1.0.1 80 { weight 1 }", "lb_algo wrr\n  lb_kind NAT\n  real_server 10.1.0.9 80 { weight 7 }")
+                .replace(
+                    "lb_algo rr\n  lb_kind NAT\n  real_server 10.1.0.1 80 { weight 1 }",
+                    "lb_algo wrr\n  lb_kind NAT\n  real_server 10.1.0.9 80 { weight 7 }",
+                )
                 .replace("retry 2", "retry 3");
         let shown = diff(&config(OLD), &config(&new));
         assert_eq!(

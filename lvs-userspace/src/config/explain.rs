@@ -17,6 +17,16 @@ pub fn explain(keyword: &str) -> Result<String, Option<&'static str>> {
             None => found.push((entry, vec![place])),
         }
     }
+    if schema::foreign().contains(&keyword) {
+        return Ok(format!(
+            "{keyword}\n  Not for xlvs: it is skipped with its block, for keepalived to go on with.\n"
+        ));
+    }
+    if schema::dpvs().contains(&keyword) {
+        return Ok(format!(
+            "{keyword}\n  DPVS's: xlvs has nothing like it, and skips it with a warning.\n"
+        ));
+    }
     if found.is_empty() {
         let all = Place::ALL.into_iter().flat_map(schema::entries).map(|entry| entry.name);
         return Err(suggest::nearest(keyword, all));
@@ -43,7 +53,8 @@ fn text(entry: &Entry, places: &[Place]) -> String {
     add("range", &entry.form.range().unwrap_or_default());
     add("default", entry.default);
     add("effect", effect(entry.effect));
-    add("today", schema::newer_spelling(entry.name).map_or("", |_| "an old spelling"));
+    let today = schema::newer_spelling(entry.name).map(|new| format!("`{new}`"));
+    add("today", &today.unwrap_or_default());
     format!("{}\n  {}.\n{out}", entry.form.usage(entry.name).trim_end_matches(" {"), entry.about)
 }
 

@@ -1,14 +1,16 @@
 //! The configuration front end: a file in keepalived's language to a checked `Config`.
 //!
-//! One module per stage. `read` gets the text, `lex` cuts it into words and braces, `tree` makes directives
-//! and blocks of them, `lower` makes the typed model with the help of `schema`. No stage fails: each pushes
-//! its diagnostics into one `diag::Sink` and goes on, so that one run shows everything that is wrong. `report`
-//! shows it. Nothing that is not understood is ignored: it is an error, with the line and the reason.
+//! One module per stage. `read` gets the text, `evaluate` expands what needs it (included files, variables, conditions,
+//! sequences), `lex` cuts it into words and braces, `tree` makes directives and blocks of them, `lower` makes the typed
+//! model with the help of `schema`. No stage fails: each pushes its diagnostics into one `diag::Sink` and goes on, so that
+//! one run shows everything that is wrong. `report` shows it. Nothing that is not understood is ignored without a word.
+//! `show` writes a model as text again, `diff` compares two, `explain` tells what `schema` knows.
 
 mod addresses;
 mod code;
 mod diag;
 mod diff;
+mod evaluate;
 mod explain;
 mod lex;
 mod lower;
@@ -21,6 +23,7 @@ mod schema;
 mod show;
 mod source;
 mod suggest;
+mod surroundings;
 mod tree;
 
 #[cfg(test)]
@@ -49,12 +52,9 @@ pub use self::{
     policy::{NotAllowed, Policy},
     report::Report,
     show::show,
+    surroundings::{Bounds, Machine, Memory, Surroundings, host_name},
 };
-use self::{
-    code::Code,
-    diag::{Diagnostic, Sink},
-    source::{Source, Span},
-};
+use self::{diag::Sink, source::Source};
 
 /// A configuration that can be used.
 #[derive(Debug)]
@@ -90,50 +90,60 @@ pub enum Failure {
     Invalid(Report),
 }
 
-/// Reads a configuration file.
-pub fn load(path: &Path, policy: &Policy) -> Result<Loaded, Failure> {
-    let name = path.display().to_string();
-    finish(&name, read::text(path), policy)
+/// Reads a configuration file and what it includes; `@ID` lines count for this config-id.
+pub fn load(path: &Path, config_id: &str, policy: &Policy) -> Result<Loaded, Failure> {
+    finish(&path.display().to_string(), read::bytes(path), config_id, policy)
 }
 
-/// Reads a configuration from standard input.
-pub fn load_stdin(policy: &Policy) -> Result<Loaded, Failure> {
-    finish("<stdin>", read::stdin(), policy)
+/// Reads a configuration from standard input. What it includes is looked for in the current folder.
+pub fn load_stdin(config_id: &str, policy: &Policy) -> Result<Loaded, Failure> {
+    finish("<stdin>", read::stdin(), config_id, policy)
 }
 
 fn finish(
     name: &str,
-    text: io::Result<Result<String, read::NotUtf8>>,
+    bytes: io::Result<Vec<u8>>,
+    config_id: &str,
     policy: &Policy,
 ) -> Result<Loaded, Failure> {
-    match text.map_err(|error| Failure::Io { path: name.into(), error })? {
-        Ok(text) => parse(name, &text, policy),
-        Err(not_utf8) => {
-            let mut sink = Sink::new(policy);
-            sink.push(not_utf8.diagnostic());
-            Err(Failure::Invalid(Report::new(Source::new(name, &not_utf8.lossy), sink)))
-        }
-    }
+    let bytes = bytes.map_err(|error| Failure::Io { path: name.into(), error })?;
+    let (text, problem) = read::decode(bytes);
+    read_text(name, &text, problem, &Machine { config_id }, policy)
 }
 
-/// Reads a configuration from a text; the name is for the diagnostics.
+/// Reads a configuration from a text; the name is for the diagnostics. Nothing can be included, there is no
+/// environment, and the config-id is empty.
 pub fn parse(name: &str, text: &str, policy: &Policy) -> Result<Loaded, Failure> {
+    parse_in(name, text, &Memory::default(), policy)
+}
+
+/// Reads a configuration from a text, in given surroundings.
+pub fn parse_in(
+    name: &str,
+    text: &str,
+    surroundings: &dyn Surroundings,
+    policy: &Policy,
+) -> Result<Loaded, Failure> {
     read::check_size(text.len()).map_err(|error| Failure::Io { path: name.into(), error })?;
+    read_text(name, text, read::nul(text), surroundings, policy)
+}
+
+fn read_text(
+    name: &str,
+    text: &str,
+    problem: Option<read::Problem>,
+    surroundings: &dyn Surroundings,
+    policy: &Policy,
+) -> Result<Loaded, Failure> {
     let source = Source::new(name, text);
     let mut sink = Sink::new(policy);
-    let config = match source.text().find('\0') {
-        Some(at) => {
-            sink.push(
-                Diagnostic::new(
-                    Code::Nul,
-                    Span::new(at, at + 1),
-                    "a NUL byte stands here: this is no text file",
-                )
-                .help("name the configuration itself; a file in UTF-16 must be saved as UTF-8"),
-            );
-            Config::default()
-        }
-        None => lower::lower(&source, &tree::build(&source, &mut sink), &mut sink),
+    let (source, config) = if let Some(problem) = problem {
+        sink.push(problem(0));
+        (source, Config::default())
+    } else {
+        let source = evaluate::evaluate(source, surroundings, &mut sink);
+        let config = lower::lower(&source, &tree::build(&source, &mut sink), &mut sink);
+        (source, config)
     };
     let failed = sink.errors() > 0;
     let notes = Report::new(source, sink);

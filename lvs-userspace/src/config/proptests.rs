@@ -2,7 +2,15 @@
 
 use proptest::prelude::*;
 
-use super::{Config, Failure, Family, Forwarding, Granularity, Policy, Report, Target, diff, parse, show};
+use std::{fs, path::Path};
+
+use super::{
+    Bounds, Config, Failure, Family, Forwarding, Granularity, Memory, Policy, Report, Target, diff,
+    parse, parse_in, show,
+};
+
+/// Bounds that are soon reached.
+const BOUNDS: Bounds = Bounds { bytes: 100_000, steps: 1_000, files: 20, depth: 8 };
 
 const VALID: [&str; 4] = [
     include_str!("../../tests/ui/every-keyword.conf"),
@@ -71,9 +79,24 @@ const PIECES: &[&str] = &[
     "\\#",
     "${",
     "$X",
-    "@a",
-    "~SEQ(",
-    "include",
+    "${X}",
+    "\n$X=",
+    "$X=\\\n",
+    "\\\n",
+    "\n@a ",
+    "\n@^a ",
+    "~SEQ(X,1,2)",
+    "~SEQ(X,",
+    "~LST({X,Y},{1,2},{",
+    "${_HASH}",
+    "${_RANDOM 1 2}",
+    ",",
+    ")",
+    "\ninclude a\n",
+    "\nincludea {a,b}*\n",
+    "include_check",
+    "=== a\n",
+    "=== b\n",
     "é",
     "\u{a0}",
     "\u{feff}",
@@ -106,7 +129,9 @@ fn check(report: &Report) {
             std::iter::once(&diagnostic.primary).chain(&diagnostic.others).map(|label| label.span);
         for span in spans {
             assert!(span.start <= span.end, "{diagnostic:?}");
-            assert!(source.text().get(span.start..span.end).is_some(), "{diagnostic:?}");
+            assert!(source.get(span).is_some(), "{diagnostic:?}");
+            let place = source.locate(span);
+            assert!(source.raw().get(place.start..place.end).is_some(), "{diagnostic:?}");
         }
     }
     assert_eq!(report.is_empty(), report.render(false).is_empty());
@@ -146,7 +171,8 @@ fn check_model(config: &Config) {
 }
 
 fn survive(text: &str) {
-    match parse("f.conf", text, &Policy::default()) {
+    let (text, memory) = Memory::split(text, "a", BOUNDS);
+    match parse_in("f.conf", &text, &memory, &Policy::default()) {
         Ok(loaded) => {
             check(&loaded.notes);
             check_model(&loaded.config);
@@ -160,6 +186,14 @@ fn survive(text: &str) {
         }
         Err(Failure::Io { .. }) => panic!("nothing is read here"),
     }
+}
+
+#[test]
+fn the_corpus_of_the_fuzzer_is_survived() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/corpus/config");
+    let inputs =
+        fs::read_dir(folder).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
+    assert!(inputs.map(|input| survive(&String::from_utf8_lossy(&input))).count() >= 10);
 }
 
 proptest! {

@@ -17,7 +17,7 @@ pub(super) fn escaped(word: &str) -> String {
             '"' => text.push_str("\\042"),
             // Not to be taken for a variable's name.
             '$' => text.push_str("\\044"),
-            c if c.is_ascii_control() => text.push_str(&format!("\\{:03o}", u32::from(c))),
+            c if c.is_ascii_control() => octal(c, &mut text),
             c => text.push(c),
         }
     }
@@ -40,10 +40,16 @@ fn argument(word: &str) -> String {
     for c in word.chars() {
         match c {
             '\\' | '\'' => text.extend(['\\', c]),
-            c if c.is_ascii_control() => text.push_str(&format!("\\{:03o}", u32::from(c))),
+            c if c.is_ascii_control() => octal(c, &mut text),
             c => text.push(c),
         }
     }
     text.push('\'');
     text
+}
+
+/// Three digits, so that none behind it is taken for another one.
+fn octal(c: char, text: &mut String) {
+    text.push('\\');
+    text.extend([6, 3, 0].map(|shift| char::from(b'0' + (c as u8 >> shift & 7))));
 }

@@ -34,15 +34,30 @@ pub(crate) struct Block<'s> {
 }
 
 impl<'s> Directive<'s> {
-    fn new(words: Vec<Word<'s>>, source: &'s Source) -> Option<Self> {
-        let mut words = words.into_iter();
-        let keyword = words.next()?;
-        let args: Vec<_> = words.collect();
-        let raw = match args.as_slice() {
-            [first, .., last] | [first @ last] => source.slice(first.span.to(last.span)),
-            [] => "",
+    /// The next words, and the brace that ends them, if one does.
+    fn take(
+        tokens: &mut impl Iterator<Item = Token<'s>>,
+        text: &'s str,
+    ) -> (Option<Self>, Option<Brace>) {
+        let keyword = match tokens.next() {
+            Some(Token::Word(word)) => word,
+            other => return (None, other.as_ref().and_then(Brace::of)),
         };
-        Some(Self { keyword, args, raw, block: None })
+        let mut args = Vec::new();
+        loop {
+            match tokens.next() {
+                Some(Token::Word(word)) => {
+                    // Most keywords have one argument, and there are many of them.
+                    args.reserve_exact(if args.is_empty() { 1 } else { args.len() });
+                    args.push(word);
+                }
+                other => {
+                    let raw = raw(&args, text);
+                    let directive = Self { keyword, args, raw, block: None };
+                    return (Some(directive), other.as_ref().and_then(Brace::of));
+                }
+            }
+        }
     }
 
     /// Whether it is keepalived's business, at the top level.
@@ -53,6 +68,32 @@ impl<'s> Directive<'s> {
     /// From the keyword to the last argument.
     pub(crate) fn head(&self) -> Span {
         self.keyword.span.to(self.args.last().map_or(self.keyword.span, |last| last.span))
+    }
+}
+
+/// The text that words were made of.
+fn raw<'s>(words: &[Word<'_>], text: &'s str) -> &'s str {
+    match words {
+        [first, .., last] | [first @ last] => {
+            text.get(first.span.start..last.span.end).unwrap_or_default()
+        }
+        [] => "",
+    }
+}
+
+/// What ends words before their line does.
+enum Brace {
+    Open(Span),
+    Close(Span),
+}
+
+impl Brace {
+    const fn of(token: &Token<'_>) -> Option<Self> {
+        match token {
+            Token::Word(_) => None,
+            Token::Open(span) => Some(Self::Open(*span)),
+            Token::Close(span) => Some(Self::Close(*span)),
+        }
     }
 }
 
@@ -99,7 +140,8 @@ struct Builder<'s, 'k> {
 /// Reads the whole source.
 pub(crate) fn build<'s>(source: &'s Source, sink: &mut Sink) -> Vec<Directive<'s>> {
     let mut lines = Lines::new(source);
-    let mut ahead = lines.next(sink);
+    let (mut tokens, mut ahead) = (Vec::new(), Vec::new());
+    lines.next(&mut ahead, sink);
     let mut builder = Builder {
         source,
         sink,
@@ -108,9 +150,10 @@ pub(crate) fn build<'s>(source: &'s Source, sink: &mut Sink) -> Vec<Directive<'s
         attachable: false,
         too_deep: false,
     };
-    while let Some(tokens) = ahead {
-        ahead = lines.next(builder.sink);
-        builder.line(tokens, ahead.as_ref().and_then(|tokens| tokens.first()));
+    while !ahead.is_empty() {
+        std::mem::swap(&mut tokens, &mut ahead);
+        lines.next(&mut ahead, builder.sink);
+        builder.line(&mut tokens, ahead.first());
         if builder.too_deep {
             return builder.root;
         }
@@ -120,26 +163,26 @@ pub(crate) fn build<'s>(source: &'s Source, sink: &mut Sink) -> Vec<Directive<'s
 }
 
 impl<'s> Builder<'s, '_> {
-    fn line(&mut self, tokens: Vec<Token<'s>>, ahead: Option<&Token<'s>>) {
-        let mut words = Vec::new();
-        for token in tokens {
-            if self.too_deep {
-                return;
-            }
-            match token {
-                Token::Word(word) => words.push(word),
-                Token::Open(span) => self.open(std::mem::take(&mut words), span),
-                Token::Close(span) => {
-                    if let Some(directive) = Directive::new(std::mem::take(&mut words), self.source) {
+    fn line(&mut self, tokens: &mut Vec<Token<'s>>, ahead: Option<&Token<'s>>) {
+        let mut tokens = tokens.drain(..);
+        while !self.too_deep {
+            let (directive, end) = Directive::take(&mut tokens, self.source.text());
+            match end {
+                Some(Brace::Open(span)) => self.open(directive, span),
+                Some(Brace::Close(span)) => {
+                    if let Some(directive) = directive {
                         self.plain(directive, None);
                     }
                     self.close(span);
                 }
+                None => {
+                    if let Some(directive) = directive {
+                        self.attachable = true;
+                        self.plain(directive, ahead);
+                    }
+                    return;
+                }
             }
-        }
-        if let Some(directive) = Directive::new(words, self.source) {
-            self.attachable = true;
-            self.plain(directive, ahead);
         }
     }
 
@@ -149,7 +192,8 @@ impl<'s> Builder<'s, '_> {
         let open_follows = matches!(ahead, Some(Token::Open(_)));
         if !open_follows
             && !self.in_foreign()
-            && let Some(place) = schema::needs_block(&directive.keyword.text) {
+            && let Some(place) = schema::needs_block(&directive.keyword.text)
+        {
             let head = directive.head();
             let end = Span::new(head.end, head.end);
             self.sink.push(
@@ -186,9 +230,9 @@ impl<'s> Builder<'s, '_> {
         next > own || (next == own && fits)
     }
 
-    fn open(&mut self, words: Vec<Word<'s>>, open: Span) {
+    fn open(&mut self, directive: Option<Directive<'s>>, open: Span) {
         let attachable = std::mem::take(&mut self.attachable);
-        let directive = match Directive::new(words, self.source) {
+        let directive = match directive {
             Some(directive) => {
                 self.repair_before(&directive);
                 Some(directive)
@@ -266,7 +310,7 @@ impl<'s> Builder<'s, '_> {
         if let Some(last) = self.root.last()
             && last.is_foreign()
         {
-            let line = self.source.line_of(last.keyword.span.start);
+            let line = self.source.line_name(last.keyword.span.start);
             self.sink.push(
                 Diagnostic::new(Code::ForeignBraces, close, "a `}` too many")
                     .label("nothing is open here")
@@ -296,7 +340,7 @@ impl<'s> Builder<'s, '_> {
             if let Some((head, block)) =
                 directive.and_then(|last| Some((last.head(), last.block.as_mut()?)))
             {
-                let line = self.source.line_of(head.start);
+                let line = self.source.line_name(head.start);
                 if let Some(earlier) = block.close {
                     report =
                         report.also(earlier, format!("the block of line {line} has ended here"));
@@ -331,6 +375,7 @@ impl<'s> Builder<'s, '_> {
         }
         let start = keyword.span.start;
         if let Some(frame) = self.frames.last_mut()
+            && frame.suspect.is_some()
             && self.source.is_first_on_line(start)
             && self.source.indentation(start) > self.source.indentation(frame.head().start)
         {
@@ -383,7 +428,7 @@ impl<'s> Builder<'s, '_> {
             Diagnostic::new(Code::MissingClose, head, "the `}` of this block is missing")
                 .label("the block begins here");
         if let Some(suspect) = frame.suspect {
-            let meant = self.source.line_of(frame.head().start);
+            let meant = self.source.line_name(frame.head().start);
             report = report
                 .also(
                     suspect.close,
@@ -395,7 +440,7 @@ impl<'s> Builder<'s, '_> {
                 .also(keyword.span, format!("{} cannot stand inside of it", quoted(&keyword.text)))
                 .help(format!(
                     "put a `}}` before line {}",
-                    self.source.line_of(keyword.span.start)
+                    self.source.line_name(keyword.span.start)
                 ));
         } else {
             report = report.help("put a `}` where it ends; the file ends before it does");

@@ -74,7 +74,7 @@ impl Running<'_> {
         if fs::metadata(path).is_ok_and(|is| !is.is_file() && !is.is_dir()) {
             bail!("cannot read {} again: it is not a file", path.display());
         }
-        let loaded = config::load(path, &self.options.policy)
+        let loaded = config::load(path, &self.options.config_id, &self.options.policy)
             .inspect_err(|error| {
                 if let config::Failure::Invalid(report) = error {
                     run::tell(report);

@@ -219,10 +219,9 @@ pub(super) fn persistence(service: &VirtualServer) -> u32 {
 /// [`Service::forwarding`].
 pub(super) const fn forwarding(service: &VirtualServer) -> u8 {
     match service.forwarding {
-        Forwarding::Nat => forwarding::NAT,
         Forwarding::FullNat => forwarding::FULL_NAT,
-        // Such a service is left out before: `Config::balanced`.
-        Forwarding::DirectRouting | Forwarding::Tunnel(_) => forwarding::NAT,
+        // Services of the last two are left out before: `Loaded::balanced`.
+        Forwarding::Nat | Forwarding::DirectRouting | Forwarding::Tunnel(_) => forwarding::NAT,
     }
 }
 
@@ -286,7 +285,8 @@ mod tests {
     use super::{super::ledger::Ledger, *};
 
     fn tables(text: &str) -> Tables {
-        let config = crate::config::parse("test", text, &crate::config::Policy::default()).unwrap().config;
+        let config =
+            crate::config::parse("test", text, &crate::config::Policy::default()).unwrap().config;
         Ledger::first(&config, &Choices::default()).unwrap().ledger.tables
     }
 

@@ -65,7 +65,9 @@ fn may_move(service: &VirtualServer, line: Span) -> Diagnostic {
         Target::Address { port: FTP, .. } => {
             "FTP's second connection may go to another server: this service has no persistence"
         }
-        _ => "a client's connections to these ports may go to different servers: they are one service, without persistence",
+        _ => {
+            "a client's connections to these ports may go to different servers: they are one service, without persistence"
+        }
     };
     Diagnostic::new(Code::ClientsMayMove, line, message)
         .help("add `persistence_timeout 360`, or take `lb_algo sh`; if it does not matter, `--allow XLVS100`")

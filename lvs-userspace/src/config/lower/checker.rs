@@ -117,6 +117,11 @@ pub(super) fn left_out(block: &Block<'_, '_>, lacks: &str, help: &str) -> Diagno
 }
 
 fn schedule(check: &Check, values: &Values, inherited: &Inherited<'_>) -> Schedule {
+    let alpha = values.truth(K::Alpha).unwrap_or(inherited.alpha);
+    if matches!(check, Check::Bfd(_) | Check::File(_)) {
+        // They ask nobody; a file is known at once.
+        return Schedule { alpha: alpha && matches!(check, Check::Bfd(_)), ..Schedule::default() };
+    }
     let retry = match check {
         Check::Dns(_) => Schedule::RETRY_DNS,
         Check::Misc(_) => Schedule::RETRY_MISC,
@@ -140,7 +145,7 @@ fn schedule(check: &Check, values: &Values, inherited: &Inherited<'_>) -> Schedu
             .or(inherited.delay_before_retry)
             .unwrap_or(delay_before_retry),
         warmup: values.time(K::Warmup).or(inherited.warmup).unwrap_or(delay_loop),
-        alpha: values.truth(K::Alpha).unwrap_or(inherited.alpha) && !matches!(check, Check::File(_)),
+        alpha,
         log_all_failures: values.truth(K::LogAllFailures).unwrap_or(inherited.log_all_failures),
     }
 }
@@ -279,7 +284,8 @@ fn udp(block: &Block<'_, '_>, inherited: &Inherited<'_>, sink: &mut Sink) -> Udp
                     .help("write how the answer begins, or delete the line"),
             );
         } else if min_length > max_length {
-            let message = format!("no answer has at least {min_length} and at most {max_length} bytes");
+            let message =
+                format!("no answer has at least {min_length} and at most {max_length} bytes");
             sink.push(
                 Diagnostic::new(Code::WithoutEffect, head, message)
                     .help("exchange the two; as it is the check always fails"),
@@ -298,16 +304,21 @@ fn udp(block: &Block<'_, '_>, inherited: &Inherited<'_>, sink: &mut Sink) -> Udp
 fn hex(words: &[String], wild: bool) -> Option<Vec<PatternByte>> {
     let digits = words.iter().flat_map(|word| word.as_bytes().chunks(2));
     let bytes = digits.map(|digits| {
-        digits.iter().try_fold(PatternByte { value: 0, mask: 0 }, |byte, digit| {
-            let any = wild && matches!(digit, b'x' | b'X');
-            let value = if any { 0 } else { char::from(*digit).to_digit(16)? };
-            Some(PatternByte {
-                value: (byte.value << 4) | value as u8,
-                mask: (byte.mask << 4) | if any { 0 } else { 0x0f },
+        digits
+            .iter()
+            .try_fold(PatternByte { value: 0, mask: 0 }, |byte, digit| {
+                let any = wild && matches!(digit, b'x' | b'X');
+                let value = if any { 0 } else { char::from(*digit).to_digit(16)? };
+                Some(PatternByte {
+                    value: (byte.value << 4) | value as u8,
+                    mask: (byte.mask << 4) | if any { 0 } else { 0x0f },
+                })
             })
-        })
-        // A lone digit stands for the lower half; the upper one is 0.
-        .map(|byte| PatternByte { mask: if digits.len() == 1 { byte.mask | 0xf0 } else { byte.mask }, ..byte })
+            // A lone digit stands for the lower half; the upper one is 0.
+            .map(|byte| PatternByte {
+                mask: if digits.len() == 1 { byte.mask | 0xf0 } else { byte.mask },
+                ..byte
+            })
     });
     bytes.collect::<Option<Vec<_>>>().filter(|bytes| !bytes.is_empty())
 }
@@ -348,7 +359,8 @@ fn file(block: &Block<'_, '_>, inherited: &Inherited<'_>, sink: &mut Sink) -> Op
 
 fn of_nothing(block: &Block<'_, '_>, name: &str, what: &str) -> Diagnostic {
     let check = quoted(&block.directive.keyword.text);
-    let message = format!("{check} is about {}, which is not there, so it is left out", quoted(name));
+    let message =
+        format!("{check} is about {}, which is not there, so it is left out", quoted(name));
     Diagnostic::new(Code::CheckOfNothing, block.directive.head(), message)
         .help(format!("add {}", quoted(&format!("{what} {name} {{"))))
 }

@@ -69,7 +69,9 @@ fn tunnel(child: &Directive<'_>, words: &[Word<'_>], sink: &mut Sink) -> Option<
                     tunnel.kind = TunnelKind::Gue(value::port_not_zero(number, sink)?);
                     rest = behind;
                 }
-                _ => return refuse(word, "needs `ipip`, `gre`, or `gue port PORT` behind it", sink),
+                _ => {
+                    return refuse(word, "needs `ipip`, `gre`, or `gue port PORT` behind it", sink);
+                }
             },
             "nocsum" => tunnel.checksum = TunnelChecksum::None,
             "csum" => tunnel.checksum = TunnelChecksum::Full,
@@ -82,15 +84,14 @@ fn tunnel(child: &Directive<'_>, words: &[Word<'_>], sink: &mut Sink) -> Option<
         (TunnelKind::Gre, TunnelChecksum::Remote) => "GRE has `csum` only",
         _ => return Some(tunnel),
     };
-    let message = format!("the checksum that {} asks for does not exist", quoted(&child.keyword.text));
+    let message =
+        format!("the checksum that {} asks for does not exist", quoted(&child.keyword.text));
     sink.push(Diagnostic::new(Code::BadText, child.head(), message).help(wrong));
     None
 }
 
 fn refuse(word: &Word<'_>, why: &str, sink: &mut Sink) -> Option<Tunnel> {
     let message = format!("{} {why}", quoted(&word.text));
-    sink.push(
-        Diagnostic::new(Code::BadText, word.span, message).help(format!("write `{TUNNEL}`")),
-    );
+    sink.push(Diagnostic::new(Code::BadText, word.span, message).help(format!("write `{TUNNEL}`")));
     None
 }

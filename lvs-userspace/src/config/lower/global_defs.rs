@@ -4,7 +4,9 @@ use super::{
     super::{
         code::Code,
         diag::{Diagnostic, Sink, quoted},
-        model::{FlushOnStop, Global, Mail, NotifyFifo, ScriptUser, SyncDaemon, Timeouts, TrackFile},
+        model::{
+            FlushOnStop, Global, Mail, NotifyFifo, ScriptUser, SyncDaemon, Timeouts, TrackFile,
+        },
         schema::{Keyword as K, Place},
         tree::Directive,
     },
@@ -16,8 +18,7 @@ use super::{
 
 const TIMEOUTS: &str = "lvs_timeouts [tcp SECONDS] [tcpfin SECONDS] [udp SECONDS]";
 
-const SYNC_DAEMON: &str =
-    "lvs_sync_daemon INTERFACE [[inst] VRRP] [id ID] [maxlen LENGTH] [port PORT] [ttl TTL] [group ADDRESS]";
+const SYNC_DAEMON: &str = "lvs_sync_daemon INTERFACE [[inst] VRRP] [id ID] [maxlen LENGTH] [port PORT] [ttl TTL] [group ADDRESS]";
 
 #[derive(Clone, Copy)]
 enum Timeout {
@@ -75,7 +76,10 @@ impl Draft {
                     let words = child.args.iter().map(|word| word.text.clone().into_owned());
                     self.others.push((entry.name, words.collect()));
                 }
-                _ => self.values.read(entry, child, sink),
+                _ => {
+                    check_words(entry.keyword, child, sink);
+                    self.values.read(entry, child, sink);
+                }
             }
         }
     }
@@ -135,6 +139,19 @@ impl Draft {
             others,
         };
         (timeouts, global)
+    }
+}
+
+/// Checks what the tables leave open.
+fn check_words(keyword: K, child: &Directive<'_>, sink: &mut Sink) {
+    match (keyword, child.args.as_slice()) {
+        (K::LvsFlushOnStop, [word]) => {
+            value::word_of(child, word, &["VS"], sink);
+        }
+        (K::MailServer, [_, port]) => {
+            value::port_not_zero(port, sink);
+        }
+        _ => {}
     }
 }
 

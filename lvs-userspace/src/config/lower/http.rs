@@ -97,7 +97,13 @@ fn url(page: &Values, host: Option<&String>, compliant: Option<bool>, sink: &mut
         let digest = md5(&text);
         if digest.is_none() {
             let message = format!("{} is no MD5 sum", quoted(&text));
-            report(page, K::Digest, message, "write 32 hexadecimal digits; `genhash` of keepalived works them out", sink);
+            report(
+                page,
+                K::Digest,
+                message,
+                "write 32 hexadecimal digits; `genhash` of keepalived works them out",
+                sink,
+            );
         }
         digest
     });
@@ -121,7 +127,8 @@ fn report(page: &Values, keyword: K, message: impl Into<String>, help: &str, sin
 fn md5(text: &str) -> Option<[u8; 16]> {
     let digits: Option<Vec<u32>> = text.chars().map(|digit| digit.to_digit(16)).collect();
     let pairs = digits.filter(|digits| digits.len() == 32)?;
-    let bytes = pairs.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | *digit as u8));
+    let bytes =
+        pairs.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | *digit as u8));
     bytes.collect::<Vec<u8>>().try_into().ok()
 }
 
@@ -134,13 +141,13 @@ fn status_codes(page: &Values, sink: &mut Sink) -> Vec<RangeInclusive<u16>> {
         let pair = code(first).zip(code(last)).filter(|(first, last)| {
             (100..=599).contains(first) && (100..=599).contains(last) && first <= last
         });
-        match pair {
-            Some((first, last)) => ranges.push(first..=last),
-            None => {
-                let message = format!("{} is neither a status code nor a range of them", quoted(word));
-                report(page, K::StatusCode, message, "write numbers and ranges from 100 to 599: `200 301-302`", sink);
-            }
+        if let Some((first, last)) = pair {
+            ranges.push(first..=last);
+            continue;
         }
+        let message = format!("{} is neither a status code nor a range of them", quoted(word));
+        let help = "write numbers and ranges from 100 to 599: `200 301-302`";
+        report(page, K::StatusCode, message, help, sink);
     }
     if ranges.is_empty() {
         return vec![Url::STATUS_CODES];
@@ -182,23 +189,20 @@ fn regex(page: &Values, sink: &mut Sink) -> Option<UrlRegex> {
             _ => None,
         };
         if pair.is_none() {
-            let message = "`regex_stack` takes two sizes in bytes, the second not less than the first";
+            let message =
+                "`regex_stack` takes two sizes in bytes, the second not less than the first";
             report(page, K::RegexStack, message, "write `regex_stack 32768 524288`", sink);
         }
         pair
     });
-    let others = [
-        K::RegexOptions,
-        K::RegexNoMatch,
-        K::RegexMinOffset,
-        K::RegexMaxOffset,
-        K::RegexStack,
-    ];
+    let others =
+        [K::RegexOptions, K::RegexNoMatch, K::RegexMinOffset, K::RegexMaxOffset, K::RegexStack];
     let Some(pattern) = page.text(K::Regex) else {
         if page.head(K::Regex).is_none()
             && let Some(head) = page.first_of(&others)
         {
-            let message = "this is about a regular expression, and there is no `regex` in this `url`";
+            let message =
+                "this is about a regular expression, and there is no `regex` in this `url`";
             sink.push(
                 Diagnostic::new(Code::WithoutEffect, head, message)
                     .help("add `regex \"EXPRESSION\"`, or delete the line"),

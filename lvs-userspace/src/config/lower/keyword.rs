@@ -4,7 +4,7 @@ use super::super::{
     code::{Code, Severity},
     diag::{Diagnostic, Sink, quoted},
     lex::Word,
-    schema::{self, Effect, Entry, Meaning, Place},
+    schema::{self, Effect, Entry, Keyword, Meaning, Place},
     suggest,
     tree::Directive,
 };
@@ -17,13 +17,14 @@ pub(super) fn visit(
     sink: &mut Sink,
 ) -> Option<&'static Entry> {
     let word = &directive.keyword;
-    if let Some(feature) = preprocessor(&word.text) {
-        sink.push(preprocessor_not_yet(word, feature));
-        return None;
-    }
     let diagnostic = match schema::meaning(place, &word.text) {
         Meaning::Here(entry) => {
-            if entry.effect != Effect::Acted && entry.keyword != schema::Keyword::Hashed {
+            // What stands in a checker's block goes without saying.
+            let outer = matches!(
+                place,
+                Place::Top | Place::VirtualServer | Place::RealServer | Place::GlobalDefs
+            );
+            if outer && entry.effect != Effect::Acted && entry.keyword != Keyword::Hashed {
                 sink.list(Code::NotActedOn, entry.name, word.span);
             }
             if let Some(new) = schema::newer_spelling(entry.name) {
@@ -65,13 +66,11 @@ pub(super) fn visit(
     None
 }
 
-/// Whether a line may begin with a value; if it is a keyword of another block or the preprocessor's, that is reported.
+/// Whether a line may begin with a value; if it is a keyword of another block, that is reported.
 pub(super) fn allow_value(directive: &Directive<'_>, place: Place, sink: &mut Sink) -> bool {
     let word = &directive.keyword;
-    if preprocessor(&word.text).is_none()
-        && matches!(schema::meaning(place, &word.text), Meaning::Unknown)
-    {
-        return !refuse_preprocessor(word, sink);
+    if matches!(schema::meaning(place, &word.text), Meaning::Unknown) {
+        return true;
     }
     visit(directive, place, sink);
     false
@@ -93,11 +92,6 @@ fn unknown(word: &Word<'_>, place: Place, sink: &Sink) -> Diagnostic {
     })
 }
 
-/// Says that keepalived has more.
-pub(super) fn not_yet(form: &str) -> String {
-    format!("keepalived knows {form}, this version of xlvs does not yet")
-}
-
 /// Reports a block on a keyword that takes none.
 pub(super) fn refuse_block(directive: &Directive<'_>, sink: &mut Sink) {
     if let Some(block) = &directive.block {
@@ -107,35 +101,4 @@ pub(super) fn refuse_block(directive: &Directive<'_>, sink: &mut Sink) {
                 .help("delete the `{` and its `}`"),
         );
     }
-}
-
-/// Reports a use of keepalived's preprocessor in an argument.
-pub(super) fn refuse_preprocessor(word: &Word<'_>, sink: &mut Sink) -> bool {
-    let variable = word.text.match_indices('$').any(|(at, _)| {
-        let next = word.text.as_bytes().get(at + 1);
-        next.is_some_and(|c| *c == b'{' || *c == b'_' || c.is_ascii_alphabetic())
-    });
-    if variable {
-        sink.push(preprocessor_not_yet(word, "variables (`$NAME`)"));
-    }
-    variable
-}
-
-fn preprocessor(word: &str) -> Option<&'static str> {
-    match word {
-        "include" | "includer" | "includem" | "includew" | "includeb" | "includea" => {
-            Some("included files")
-        }
-        _ if word.starts_with('$') => Some("variables (`$NAME`)"),
-        _ if word.starts_with('@') => Some("conditional lines (`@ID`)"),
-        _ if word.starts_with("~SEQ") || word.starts_with("~LST") => {
-            Some("line sequences (`~SEQ`, `~LST`)")
-        }
-        _ => None,
-    }
-}
-
-fn preprocessor_not_yet(word: &Word<'_>, feature: &str) -> Diagnostic {
-    Diagnostic::new(Code::PreprocessorNotYet, word.span, not_yet(feature))
-        .help("write the text out in this file")
 }

@@ -27,6 +27,7 @@ use super::{
 const REAL_SERVERS: usize = 1_000;
 
 /// What real servers have from their service.
+#[expect(clippy::struct_excessive_bools, reason = "lines of a configuration that are there or not")]
 pub(super) struct Defaults<'a> {
     /// That of the service's address; 0 without one.
     pub(super) port: u16,
@@ -68,7 +69,9 @@ impl Defaults<'_> {
             return if port == 0 { right } else { port };
         }
         if port != right {
-            let message = format!("{forwarding} does not change ports, so the {what}'s is not {port} but {why}");
+            let message = format!(
+                "{forwarding} does not change ports, so the {what}'s is not {port} but {why}"
+            );
             sink.push(
                 Diagnostic::new(Code::PortReset, head, message)
                     .help("as in keepalived; leave the port out, or use NAT"),

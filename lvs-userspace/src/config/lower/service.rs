@@ -14,8 +14,9 @@ use super::{
         source::Span,
         tree::Directive,
     },
-    Context, forwarding,
+    Context,
     family::{Decided, FAMILY},
+    forwarding,
     global_defs::Shared,
     keyword,
     local_address::{self, Addresses},
@@ -258,7 +259,8 @@ impl Draft {
             line,
         };
         if !service.real_servers.is_empty() {
-            check_balanced(&service, self.forwarding.head().unwrap_or(head), sink);
+            let places = [self.forwarding.head(), self.protocol.head(), Some(head)];
+            check_balanced(&service, places, sink);
         }
         Some(service)
     }
@@ -402,8 +404,7 @@ fn quorum(values: &Values, servers: &[RealServer], sink: &mut Sink) -> Quorum {
     if quorum.hysteresis >= quorum.weight {
         let less = quorum.weight.saturating_sub(1);
         if let Some(head) = values.head(Keyword::Hysteresis) {
-            let message =
-                format!("the hysteresis must be less than the quorum, so it is {less}");
+            let message = format!("the hysteresis must be less than the quorum, so it is {less}");
             sink.push(
                 Diagnostic::new(Code::HysteresisTooHigh, head, message)
                     .help("as in keepalived; write less, or a greater `quorum`"),
@@ -439,8 +440,14 @@ fn sorry_server(
     ] {
         let Some(line) = values.head(keyword) else { continue };
         if head.is_none_or(|head| line.start < head.start) {
-            let message = format!("`{name}` counts below `sorry_server` only; it is ignored, as in keepalived");
-            let help = if head.is_some() { "move it below that line" } else { "delete it, or add `sorry_server`" };
+            let message = format!(
+                "`{name}` counts below `sorry_server` only; it is ignored, as in keepalived"
+            );
+            let help = if head.is_some() {
+                "move it below that line"
+            } else {
+                "delete it, or add `sorry_server`"
+            };
             context.sink.push(Diagnostic::new(Code::AboveSorryServer, line, message).help(help));
         }
     }
@@ -469,21 +476,26 @@ fn sorry_server(
     Some(SorryServer { address, port, forwarding, inhibit, line: context.line(head) })
 }
 
-/// Says that the data path cannot balance a service yet.
-fn check_balanced(service: &VirtualServer, head: Span, sink: &mut Sink) {
+/// Says that the data path cannot balance a service yet, at its method, its protocol, or its head.
+fn check_balanced(
+    service: &VirtualServer,
+    [method, protocol, head]: [Option<Span>; 3],
+    sink: &mut Sink,
+) {
     if service.is_balanced() {
         return;
     }
     let mixed = service.real_servers.iter().any(|server| server.forwarding != service.forwarding);
-    let why = match service.forwarding {
+    let (place, why) = match service.forwarding {
         Forwarding::DirectRouting | Forwarding::Tunnel(_) => {
-            format!("{} is not balanced by this version of xlvs", service.forwarding)
+            (method, format!("{} is not balanced by this version of xlvs", service.forwarding))
         }
-        _ if mixed => "its real servers have different forwarding methods".to_owned(),
-        _ => "SCTP is not balanced by this version of xlvs".to_owned(),
+        _ if mixed => (head, "its real servers have different forwarding methods".to_owned()),
+        _ => (protocol, "SCTP is not balanced by this version of xlvs".to_owned()),
     };
+    let Some(place) = place.or(head) else { return };
     sink.push(
-        Diagnostic::new(Code::NotBalanced, head, format!("this service is left out: {why}"))
+        Diagnostic::new(Code::NotBalanced, place, format!("this service is left out: {why}"))
             .help("its packets go to the host itself, as if the service were not there"),
     );
 }

@@ -15,13 +15,12 @@ pub(super) fn words(text: &str) -> Option<Vec<String>> {
                 word.get_or_insert_default().push(escaped);
             }
             (_, Some(end)) if byte == end => quote = None,
-            (_, Some(_)) => word.get_or_insert_default().push(byte),
             (b'"' | b'\'', None) => {
                 quote = Some(byte);
                 word.get_or_insert_default();
             }
             (b' ' | b'\t' | b'\r' | b'\n' | b'\x0b' | b'\x0c', None) => all.extend(word.take()),
-            (_, None) => word.get_or_insert_default().push(byte),
+            _ => word.get_or_insert_default().push(byte),
         }
     }
     all.extend(word);

@@ -61,7 +61,12 @@ impl Subject {
                 let mut targets = Targets::default();
                 targets.push(Member::Addresses(AddressRange::one(address), port), head);
                 let name = address.to_string();
-                Some(Self { name, targets: Rc::new(targets), address: Some((address, port)), group: None })
+                Some(Self {
+                    name,
+                    targets: Rc::new(targets),
+                    address: Some((address, port)),
+                    group: None,
+                })
             }
         }
     }

@@ -50,7 +50,8 @@ impl TrackFiles {
         let initial = values.words(K::InitFile).and_then(|words| initial(words, &values, sink));
         let head = directive.head();
         let Some(path) = values.text(K::TrackedPath) else {
-            let message = format!("the track file {} has no `file`, so it is left out", quoted(&name.text));
+            let message =
+                format!("the track file {} has no `file`, so it is left out", quoted(&name.text));
             sink.push(
                 Diagnostic::new(Code::CheckIncomplete, head, message)
                     .help("add `file \"/path/of/it\"`"),
@@ -59,7 +60,10 @@ impl TrackFiles {
         };
         let first = self.all.iter().zip(&self.heads).find(|(known, _)| known.name == name.text);
         if let Some((_, first)) = first {
-            let message = format!("the track file {} is there already; this one is left out", quoted(&name.text));
+            let message = format!(
+                "the track file {} is there already; this one is left out",
+                quoted(&name.text)
+            );
             sink.push(
                 Diagnostic::new(Code::DuplicateTrackFile, head, message)
                     .also(*first, "first here")
@@ -87,10 +91,9 @@ fn initial(words: &[String], values: &Values, sink: &mut Sink) -> Option<Initial
         && let Some(head) = values.head(K::InitFile)
     {
         let message = "this is no value for a file to begin with";
-        sink.push(
-            Diagnostic::new(Code::BadText, head, message)
-                .help("write `init_file`, `init_file NUMBER`, or one of them with `overwrite` behind it"),
-        );
+        sink.push(Diagnostic::new(Code::BadText, head, message).help(
+            "write `init_file`, `init_file NUMBER`, or one of them with `overwrite` behind it",
+        ));
     }
     initial.map(|(value, overwrite)| InitialValue { value, overwrite })
 }

@@ -6,17 +6,14 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    super::{
-        code::Code,
-        diag::{Diagnostic, Sink, quoted},
-        lex::Word,
-        model::Family,
-        source::Span,
-        suggest,
-        tree::Directive,
-    },
-    keyword,
+use super::super::{
+    code::Code,
+    diag::{Diagnostic, Sink, quoted},
+    lex::Word,
+    model::Family,
+    source::Span,
+    suggest,
+    tree::Directive,
 };
 
 /// keepalived counts microseconds in 64 bits.
@@ -25,7 +22,7 @@ const MICROSECONDS: u64 = 1_000_000;
 /// keepalived's `LVS_MAX_TIMEOUT` in seconds: 31 days.
 pub(super) const TIMEOUT_LIMIT: u32 = 31 * 24 * 60 * 60;
 
-/// The arguments, if there are as many as there should be and none needs the preprocessor.
+/// The arguments, if there are as many as there should be.
 pub(super) fn args<'d, 's>(
     directive: &'d Directive<'s>,
     count: RangeInclusive<usize>,
@@ -33,13 +30,6 @@ pub(super) fn args<'d, 's>(
     sink: &mut Sink,
 ) -> Option<&'d [Word<'s>]> {
     let args = directive.args.as_slice();
-    let mut clean = true;
-    for word in args {
-        clean &= !keyword::refuse_preprocessor(word, sink);
-    }
-    if !clean {
-        return None;
-    }
     let name = quoted(&directive.keyword.text);
     if args.len() < *count.start() {
         let end = directive.head().end;
@@ -259,11 +249,8 @@ pub(super) fn word_of(
     let is = |name: &str| name == word.text || (any_case && name.eq_ignore_ascii_case(&word.text));
     let found = words.iter().copied().find(|name| is(name));
     if found.is_none() {
-        let message = format!(
-            "{} does not take {}",
-            quoted(&directive.keyword.text),
-            quoted(&word.text)
-        );
+        let message =
+            format!("{} does not take {}", quoted(&directive.keyword.text), quoted(&word.text));
         let help = match suggest::nearest(&word.text, words.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("it takes `{}`", words.join("`, `")),

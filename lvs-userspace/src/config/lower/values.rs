@@ -180,9 +180,7 @@ fn given(entry: &Entry, child: &Directive<'_>, sink: &mut Sink) -> Option<Given>
     let first = args.first();
     match entry.form {
         Form::Bare => Some(Given::Truth(true)),
-        Form::Flag => {
-            first.map_or(Some(true), |word| truth(child, word, sink)).map(Given::Truth)
-        }
+        Form::Flag => first.map_or(Some(true), |word| truth(child, word, sink)).map(Given::Truth),
         Form::Timer(least, most) => {
             value::timer_within(child, first?, least..=most, sink).map(Given::Time)
         }
@@ -270,17 +268,14 @@ fn too_many(child: &Directive<'_>, usage: &str) -> Diagnostic {
 }
 
 /// The program and its arguments, of the text that stands for both.
-pub(super) fn command(
-    child: &Directive<'_>,
-    text: &str,
-    sink: &mut Sink,
-) -> Option<Vec<String>> {
+pub(super) fn command(child: &Directive<'_>, text: &str, sink: &mut Sink) -> Option<Vec<String>> {
     let command = shell::words(text).filter(|words| words.first().is_some_and(|w| !w.is_empty()));
     if command.is_none() {
         let message = format!("{} names no program", quoted(&child.keyword.text));
         sink.push(
-            Diagnostic::new(Code::BadText, child.head(), message)
-                .help("write its path and arguments together in quotes: `\"/path/program argument\"`"),
+            Diagnostic::new(Code::BadText, child.head(), message).help(
+                "write its path and arguments together in quotes: `\"/path/program argument\"`",
+            ),
         );
     }
     command
@@ -290,7 +285,8 @@ pub(super) fn command(
 pub(super) fn relex(child: &Directive<'_>, sink: &mut Sink) -> Option<Vec<String>> {
     let words = shell::words(child.raw);
     if words.is_none() {
-        let message = format!("a quote or a `\\` does not end behind {}", quoted(&child.keyword.text));
+        let message =
+            format!("a quote or a `\\` does not end behind {}", quoted(&child.keyword.text));
         sink.push(Diagnostic::new(Code::BadText, child.head(), message).help(
             "here `'` quotes as well as `\"`, and `\\` stands before a character that is to be taken as it is",
         ));
@@ -308,7 +304,10 @@ fn list(child: &Directive<'_>, of: &str, sink: &mut Sink) -> Option<Vec<String>>
     for line in &block.children {
         if schema::needs_block(&line.keyword.text).is_some() {
             let message = format!("{} is no {of}", quoted(&line.keyword.text));
-            sink.push(Diagnostic::new(Code::BadText, line.head(), message).help("is a `}` missing above?"));
+            sink.push(
+                Diagnostic::new(Code::BadText, line.head(), message)
+                    .help("is a `}` missing above?"),
+            );
             continue;
         }
         keyword::refuse_block(line, sink);

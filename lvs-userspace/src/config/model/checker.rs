@@ -49,14 +49,27 @@ impl Schedule {
     pub const DELAY_LOOP: Duration = Duration::from_secs(60);
     /// `retry` by default.
     pub const RETRY: u32 = 1;
-    /// `retry` of DNS_CHECK by default: `DNS_DEFAULT_RETRY`.
+    /// `retry` of `DNS_CHECK` by default: `DNS_DEFAULT_RETRY`.
     pub const RETRY_DNS: u32 = 3;
-    /// `retry` of MISC_CHECK by default.
+    /// `retry` of `MISC_CHECK` by default.
     pub const RETRY_MISC: u32 = 0;
-    /// `delay_before_retry` by default; that of DNS_CHECK is its `delay_loop`.
+    /// `delay_before_retry` by default; that of `DNS_CHECK` is its `delay_loop`.
     pub const DELAY_BEFORE_RETRY: Duration = Duration::from_secs(1);
-    /// `delay_before_retry` of HTTP_GET and SSL_GET by default.
+    /// `delay_before_retry` of `HTTP_GET` and `SSL_GET` by default.
     pub const DELAY_BEFORE_RETRY_HTTP: Duration = Duration::from_secs(3);
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self {
+            delay_loop: Self::DELAY_LOOP,
+            retry: Self::RETRY,
+            delay_before_retry: Self::DELAY_BEFORE_RETRY,
+            warmup: Self::DELAY_LOOP,
+            alpha: false,
+            log_all_failures: false,
+        }
+    }
 }
 
 /// The kinds of checks.

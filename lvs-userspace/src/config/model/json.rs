@@ -20,10 +20,9 @@ pub(super) fn ranges<S: Serializer>(
 }
 
 /// In hexadecimal digits.
+#[expect(clippy::ref_option, reason = "serde gives the field as it is")]
 pub(super) fn hex<S: Serializer>(bytes: &Option<[u8; 16]>, out: S) -> Result<S::Ok, S::Error> {
-    bytes
-        .map(|bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
-        .serialize(out)
+    bytes.map(|bytes| format!("{:032x}", u128::from_be_bytes(bytes))).serialize(out)
 }
 
 macro_rules! as_shown {

@@ -4,12 +4,11 @@ use std::{fmt, net::IpAddr};
 
 use serde::Serialize;
 
-use super::{
-    Forwarding, Persistence, RealServer, Scheduler, SchedulerFlags, Script, SorryServer,
-};
+use super::{Forwarding, Persistence, RealServer, Scheduler, SchedulerFlags, Script, SorryServer};
 
 /// A virtual service. A `virtual_server` for a group becomes one for each of the group's addresses and marks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "lines of a configuration that are there or not")]
 pub struct VirtualServer {
     /// What clients' packets are recognised by.
     pub target: Target,

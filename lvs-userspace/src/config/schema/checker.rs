@@ -2,10 +2,7 @@
 
 use super::{
     Entry, Keyword as K, Place,
-    entry::{
-        Effect::NotYet,
-        Form, INT, LONG, SHORT, UINT,
-    },
+    entry::{Effect::NotYet, Form, INT, LONG, SHORT, UINT},
     table,
 };
 

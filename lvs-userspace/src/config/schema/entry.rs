@@ -92,13 +92,12 @@ impl Form {
     /// What stands behind the keyword, in words.
     pub(crate) fn argument(self) -> String {
         match self {
-            Self::Bare => String::new(),
+            Self::Bare | Self::List(_) => String::new(),
             Self::Flag => "[on|off]".to_owned(),
             Self::Timer(..) => "SECONDS".to_owned(),
             Self::Number(.., unit) => unit.to_uppercase(),
             Self::OptionalNumber(.., unit) => format!("[{}]", unit.to_uppercase()),
             Self::Choice(words) => words.join("|"),
-            Self::Text(name) => name.to_owned(),
             Self::OptionalText(name) => format!("[{name}]"),
             Self::Address => "ADDRESS".to_owned(),
             Self::Port => "PORT".to_owned(),
@@ -106,9 +105,11 @@ impl Form {
             Self::Script => "\"PROGRAM ARGUMENTS\" [USER [GROUP]]".to_owned(),
             Self::Command => "\"PROGRAM ARGUMENTS\"".to_owned(),
             Self::User => "USER [GROUP]".to_owned(),
-            Self::Quoted(name) => name.to_owned(),
-            Self::Own(usage) | Self::Words(usage, ..) | Self::Block(usage, _) => usage.to_owned(),
-            Self::List(_) => String::new(),
+            Self::Text(usage)
+            | Self::Quoted(usage)
+            | Self::Own(usage)
+            | Self::Words(usage, ..)
+            | Self::Block(usage, _) => usage.to_owned(),
         }
     }
 
@@ -116,7 +117,10 @@ impl Form {
     pub(crate) fn kind(self) -> String {
         match self {
             Self::Bare => "no argument".to_owned(),
-            Self::Flag => "truth value (`on`, `off`, `true`, `false`, `yes`, `no`); alone it means `on`".to_owned(),
+            Self::Flag => {
+                "truth value (`on`, `off`, `true`, `false`, `yes`, `no`); alone it means `on`"
+                    .to_owned()
+            }
             Self::Timer(..) => "time in seconds, to the microsecond, such as `1.5`".to_owned(),
             Self::Number(_, _, "seconds") => "whole seconds".to_owned(),
             Self::OptionalNumber(_, _, "seconds") => "whole seconds, or nothing".to_owned(),

@@ -128,9 +128,7 @@ impl Place {
             Self::TrackFile => &[top::TRACK_FILE],
             Self::TcpCheck | Self::PingCheck => &[checker::CONNECTION, checker::SCHEDULE],
             Self::HttpGet => &[checker::HTTP, checker::CONNECTION, checker::SCHEDULE],
-            Self::SslGet => {
-                &[checker::HTTP, checker::TLS, checker::CONNECTION, checker::SCHEDULE]
-            }
+            Self::SslGet => &[checker::HTTP, checker::TLS, checker::CONNECTION, checker::SCHEDULE],
             Self::Url => &[checker::URL],
             Self::SmtpCheck => &[checker::SMTP, checker::CONNECTION, checker::SCHEDULE],
             Self::SmtpHost => &[checker::CONNECTION],
@@ -409,10 +407,7 @@ mod tests {
         };
         assert_eq!(here(Place::RealServer, "weight"), Some(Keyword::Weight));
         assert_eq!(here(Place::FileCheck, "weight"), Some(Keyword::FileWeight));
-        assert!(matches!(
-            meaning(Place::Top, "weight"),
-            Meaning::Elsewhere(Place::VirtualServer)
-        ));
+        assert!(matches!(meaning(Place::Top, "weight"), Meaning::Elsewhere(Place::VirtualServer)));
         assert!(matches!(
             meaning(Place::RealServer, "protocol"),
             Meaning::Elsewhere(Place::VirtualServer)
@@ -437,7 +432,11 @@ mod tests {
         for place in Place::ALL {
             for entry in entries(place) {
                 let Form::Block(_, inner) = entry.form else { continue };
-                assert!(needs_block(entry.name).is_none_or(|needed| needed == inner), "{}", entry.name);
+                assert!(
+                    needs_block(entry.name).is_none_or(|needed| needed == inner),
+                    "{}",
+                    entry.name
+                );
             }
         }
     }

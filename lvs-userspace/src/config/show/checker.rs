@@ -106,8 +106,7 @@ fn http(check: &HttpCheck, server: (IpAddr, u16), out: &mut Text) {
 fn url(url: &Url, out: &mut Text) {
     out.word("path", Some(&url.path));
     if let Some(digest) = url.digest {
-        let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        out.line(&format!("digest {digits}"));
+        out.line(&format!("digest {:032x}", u128::from_be_bytes(digest)));
     }
     let codes = url.status_codes.iter().map(|codes| match (codes.start(), codes.end()) {
         (first, last) if first == last => first.to_string(),
@@ -153,7 +152,7 @@ fn udp(check: &UdpCheck, server: (IpAddr, u16), out: &mut Text) {
         out.line(&format!("payload {}", bytes.collect::<Vec<_>>().join(" ")));
     }
     if let Some(reply) = &check.reply {
-        let bytes = reply.pattern.iter().map(pattern).collect::<Vec<_>>().join(" ");
+        let bytes = reply.pattern.iter().copied().map(pattern).collect::<Vec<_>>().join(" ");
         out.line(format!("require_reply {bytes}").trim_end());
         out.line(&format!("min_reply_length {}", reply.min_length));
         out.line(&format!("max_reply_length {}", reply.max_length));
@@ -161,7 +160,7 @@ fn udp(check: &UdpCheck, server: (IpAddr, u16), out: &mut Text) {
     connection(&check.connection, server, out);
 }
 
-fn pattern(byte: &PatternByte) -> String {
+fn pattern(byte: PatternByte) -> String {
     let half = |shift: u8| match byte.mask >> shift & 0x0f {
         0 => 'X',
         _ => char::from_digit(u32::from(byte.value >> shift & 0x0f), 16).unwrap_or('0'),

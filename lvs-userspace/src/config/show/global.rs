@@ -106,7 +106,7 @@ fn sync_daemon(daemon: &SyncDaemon) -> String {
     ];
     for (name, value) in options {
         if let Some(value) = value {
-            line += &format!(" {name} {value}");
+            line.extend([" ", name, " ", &value]);
         }
     }
     line
@@ -123,8 +123,16 @@ fn fifo(keyword: &str, fifo: Option<&NotifyFifo>, out: &mut Text) {
 }
 
 fn mail(mail: &Mail, out: &mut Text) {
-    let Mail { to, from, server, helo_name, timeout, router_id, no_checker_emails, no_email_faults } =
-        mail;
+    let Mail {
+        to,
+        from,
+        server,
+        helo_name,
+        timeout,
+        router_id,
+        no_checker_emails,
+        no_email_faults,
+    } = mail;
     if !to.is_empty() {
         out.block("notification_email", |out| {
             for address in to {
@@ -147,9 +155,7 @@ fn mail(mail: &Mail, out: &mut Text) {
 
 fn ssl(ssl: &SslFiles, out: &mut Text) {
     out.word("password", ssl.password.as_deref());
-    for (keyword, path) in
-        [("ca", &ssl.ca), ("certificate", &ssl.certificate), ("key", &ssl.key)]
-    {
+    for (keyword, path) in [("ca", &ssl.ca), ("certificate", &ssl.certificate), ("key", &ssl.key)] {
         if let Some(path) = path {
             out.word(keyword, Some(&path.to_string_lossy()));
         }

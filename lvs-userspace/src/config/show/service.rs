@@ -19,7 +19,10 @@ pub(super) fn write(services: &[VirtualServer], out: &mut Text) {
     let mut rest = services;
     while let Some(first) = rest.first() {
         let same = rest.iter().take_while(|next| {
-            first.group.is_some() && (&next.group, next.line) == (&first.group, first.line)
+            // In two files they may have the same line, but then not the same protocol.
+            let same_block = (&next.group, next.line) == (&first.group, first.line);
+            let marked = next.protocol.is_none() || first.protocol.is_none();
+            first.group.is_some() && same_block && (marked || next.protocol == first.protocol)
         });
         let (block, others) = rest.split_at(same.count().max(1));
         if let Some(group) = &first.group
@@ -31,7 +34,8 @@ pub(super) fn write(services: &[VirtualServer], out: &mut Text) {
                 }
             });
         }
-        service(first, block, out);
+        let number = services.len() - rest.len() + 1;
+        service(first, block, number, out);
         rest = others;
     }
 }
@@ -44,9 +48,10 @@ fn member(target: &Target) -> String {
     }
 }
 
-fn service(service: &VirtualServer, block: &[VirtualServer], out: &mut Text) {
+/// Writes one block; its number is for the name of its local addresses.
+fn service(service: &VirtualServer, block: &[VirtualServer], number: usize, out: &mut Text) {
     if !service.local_addresses.is_empty() {
-        out.block(&format!("local_address_group locals-{}", service.line), |out| {
+        out.block(&format!("local_address_group locals-{number}"), |out| {
             for address in &service.local_addresses {
                 out.line(&address.to_string());
             }
@@ -71,7 +76,7 @@ fn service(service: &VirtualServer, block: &[VirtualServer], out: &mut Text) {
         flags(service, out);
         out.line(&format!("lb_kind {}", method(service.forwarding)));
         if !service.local_addresses.is_empty() {
-            out.line(&format!("laddr_group_name locals-{}", service.line));
+            out.line(&format!("laddr_group_name locals-{number}"));
         }
         out.flag("ops", block.iter().any(|service| service.one_packet));
         persistence(service, out);

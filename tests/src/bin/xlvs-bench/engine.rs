@@ -22,7 +22,9 @@ const INGRESS: u32 = 1;
 
 /// Why a case cannot be measured with the engine as it is.
 pub(crate) fn objection(case: Case) -> Option<String> {
-    config::parse("bench", &case.config(), &config::Policy::default()).err().map(|_| "not in the configuration yet".to_owned())
+    config::parse("bench", &case.config(), &config::Policy::default())
+        .err()
+        .map(|_| "not in the configuration yet".to_owned())
 }
 
 /// The engine, loaded and configured.
