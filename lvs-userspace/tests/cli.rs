@@ -1,5 +1,7 @@
 //! `xlvs check` and `xlvs config`, as a user calls them.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot run its command has failed")]
+
 use std::{
     io::Write as _,
     process::{Command, Output, Stdio},
