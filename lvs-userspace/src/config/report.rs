@@ -50,7 +50,8 @@ impl Report {
                 let whole = place(found);
                 whole.start <= left.start && left.end <= whole.end
             };
-            !found.code.is_about_a_word() || !left.iter().any(follows)
+            let error = found.code.severity() == Severity::Error;
+            !error || !found.code.is_about_a_word() || !left.iter().any(follows)
         });
         tally.errors -= before - diagnostics.len();
         Self { source: Box::new(source), diagnostics, tally }

@@ -93,17 +93,17 @@ fn field(name: &str) -> Result<u64> {
 /// Writes the section, and into `missed` which targets are missed.
 pub(crate) fn section(figures: &Figures, text: &mut String, missed: &mut Vec<String>) {
     let Figures { bytes, lines, seconds, memory } = figures;
-    let (megabytes, peak) = (*bytes as f64 / 1e6, *memory as f64 / 1e6);
+    let (megabytes, peak) = (bytes / 1_000_000, memory / 1_000_000);
     let _ = writeln!(
         text,
         "### Configuration\n\nA file of {SERVICES} services with {SERVERS} real servers each, {lines} lines, \
-         {megabytes:.1} MB, read and checked: {seconds:.2} s (target: 1 s), {peak:.0} MB of memory at most beside the \
+         {megabytes} MB, read and checked: {seconds:.2} s (target: 1 s), {peak} MB of memory at most beside the \
          text (target: 300 MB).\n"
     );
     if *seconds > TIME.as_secs_f64() {
         missed.push(format!("the configuration takes {seconds:.2} s"));
     }
     if *memory > MEMORY {
-        missed.push(format!("the configuration takes {peak:.0} MB"));
+        missed.push(format!("the configuration takes {peak} MB"));
     }
 }
