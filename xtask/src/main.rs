@@ -10,6 +10,7 @@ mod linker;
 mod nextest;
 mod oracle;
 mod packages;
+mod samples;
 mod shell;
 mod test;
 mod toolchain;

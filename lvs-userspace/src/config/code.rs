@@ -248,6 +248,10 @@ codes! {
     ForeignBraces = "XLVS108" Warning,
     /// A value that has no effect beside another one.
     WithoutEffect = "XLVS109" Warning,
+    /// A 0 where keepalived takes none, and goes on without it.
+    ZeroIgnored = "XLVS110" Warning,
+    /// A real server of the other family than its service, which keepalived leaves out.
+    ServerOfOtherFamily = "XLVS111" Warning,
 }
 
 #[cfg(test)]

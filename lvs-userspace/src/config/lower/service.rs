@@ -98,7 +98,8 @@ pub(super) fn lower(
             let subject = subject.as_ref();
             draft.finish(directive, subject, decided, (&blocks.locals, &defaults), context)
         })
-        .filter(|_| written > 0);
+        // As in keepalived, a service without real servers is none.
+        .filter(|service| !service.real_servers.is_empty());
     Read { subject, family: decided.map(|decided| decided.family), protocol, written, service }
 }
 
@@ -215,8 +216,7 @@ impl Draft {
         let (subject, decided) = subject.zip(decided)?;
         let persistence = self.persistence.finish(decided.family, all_ports, sink);
         let real_servers = self.real_servers.finish(decided.family, |address, span| {
-            let what = format!("the real server {address}");
-            sink.push(decided.refuse(subject, span, &what));
+            sink.push(decided.leave_out(subject, span, address));
         });
         let (target, _) = subject.targets.iter().next()?;
         let (scheduler, flags) = schedule?;
@@ -258,10 +258,8 @@ impl Draft {
             real_servers,
             line,
         };
-        if !service.real_servers.is_empty() {
-            let places = [self.forwarding.head(), self.protocol.head(), Some(head)];
-            check_balanced(&service, places, sink);
-        }
+        let places = [self.forwarding.head(), self.protocol.head(), Some(head)];
+        check_balanced(&service, places, sink);
         Some(service)
     }
 

@@ -181,6 +181,26 @@ pub(super) fn number(
     good
 }
 
+/// Whether it is the 0 that keepalived ignores; then that is said, with what holds instead.
+pub(super) fn is_ignored_zero(
+    directive: &Directive<'_>,
+    word: &Word<'_>,
+    instead: &str,
+    sink: &mut Sink,
+) -> bool {
+    let zero = digits(&word.text) == Some(0);
+    if zero {
+        let message = format!(
+            "{} does not take 0; the line is ignored, as in keepalived, so {instead}",
+            quoted(&directive.keyword.text)
+        );
+        sink.push(
+            Diagnostic::new(Code::ZeroIgnored, word.span, message).help("leave the line out"),
+        );
+    }
+    zero
+}
+
 /// A whole number within a range, with a sign if the range has such numbers.
 pub(super) fn integer(
     directive: &Directive<'_>,

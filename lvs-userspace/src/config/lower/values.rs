@@ -185,6 +185,10 @@ fn given(entry: &Entry, child: &Directive<'_>, sink: &mut Sink) -> Option<Given>
             value::timer_within(child, first?, least..=most, sink).map(Given::Time)
         }
         Form::Number(least, most, _) | Form::OptionalNumber(least, most, _) => {
+            let quorum = entry.keyword == Keyword::Quorum;
+            if quorum && value::is_ignored_zero(child, first?, "the quorum is 1", sink) {
+                return None;
+            }
             value::integer(child, first?, least..=most, sink).map(Given::Number)
         }
         Form::Choice(words) => {
