@@ -1,6 +1,7 @@
 //! The command line of `xlvs`.
 
 mod args;
+mod configuration;
 mod log;
 
 use std::{
@@ -17,16 +18,19 @@ use crate::{
 };
 
 /// Runs the command that the arguments name; the exit code is 0 when it is done, 1 when it failed, 2 on
-/// wrong usage, 3 on an invalid configuration, 4 when kernel or permissions lack something.
+/// wrong usage, 3 on an invalid configuration, 4 when kernel or permissions lack something, 5 when two configurations
+/// that were compared differ.
 #[must_use]
 pub fn main() -> ExitCode {
     let args = args::Args::parse();
     log::start(args.log_level);
     let result = match args.command {
-        args::Command::Run(run) => execute(run.into()),
+        args::Command::Run(run) => execute(run.into()).map(|()| ExitCode::SUCCESS),
+        args::Command::Check(check) => configuration::check(check),
+        args::Command::Config(command) => configuration::config(command),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             report(&failure);
             failure.exit_code()

@@ -74,11 +74,13 @@ impl Running<'_> {
         if fs::metadata(path).is_ok_and(|is| !is.is_file() && !is.is_dir()) {
             bail!("cannot read {} again: it is not a file", path.display());
         }
-        let loaded = config::load(path).inspect_err(|error| {
-            if let config::Failure::Invalid(report) = error {
-                run::tell(report);
-            }
-        })?;
+        let loaded = config::load(path, &self.options.config_id, &self.options.policy)
+            .inspect_err(|error| {
+                if let config::Failure::Invalid(report) = error {
+                    run::tell(report);
+                }
+            })?
+            .balanced();
         run::tell(&loaded.notes);
         self.advise(&loaded.config).await;
         let choices = run::choices(&loaded.config, self.options)?;

@@ -51,6 +51,7 @@ const HALF_OPEN_SLOTS: u64 = 16 + 40;
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) config: PathBuf,
+    pub(crate) config_id: String,
     pub(crate) interfaces: Vec<String>,
     pub(crate) mode: Mode,
     pub(crate) pin_dir: PathBuf,
@@ -60,13 +61,16 @@ pub(crate) struct Options {
     pub(crate) expire_nodest_conn: bool,
     pub(crate) expire_quiescent_template: bool,
     pub(crate) trace: Option<Trace>,
+    pub(crate) policy: config::Policy,
 }
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     // Before anything takes time: a signal that nobody listens for ends the process.
     let mut signals = Signals::new().context("cannot listen for signals")?;
-    let loaded = config::load(&options.config).map_err(Failure::configuration)?;
+    let loaded = config::load(&options.config, &options.config_id, &options.policy)
+        .map_err(Failure::configuration)?
+        .balanced();
     let since = SystemTime::now();
     tell(&loaded.notes);
     capabilities::check().map_err(Failure::kernel)?;

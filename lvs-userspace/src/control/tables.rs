@@ -219,8 +219,9 @@ pub(super) fn persistence(service: &VirtualServer) -> u32 {
 /// [`Service::forwarding`].
 pub(super) const fn forwarding(service: &VirtualServer) -> u8 {
     match service.forwarding {
-        Forwarding::Nat => forwarding::NAT,
         Forwarding::FullNat => forwarding::FULL_NAT,
+        // Services of the last two are left out before: `Loaded::balanced`.
+        Forwarding::Nat | Forwarding::DirectRouting | Forwarding::Tunnel(_) => forwarding::NAT,
     }
 }
 
@@ -232,11 +233,15 @@ pub(super) fn flags(service: &VirtualServer) -> u8 {
         | flag(service.flags.port, service_flags::SOURCE_PORT)
 }
 
+/// IANA's number.
+const PROTOCOL_SCTP: u8 = 132;
+
 /// The protocol's number.
 const fn number(protocol: Protocol) -> u8 {
     match protocol {
         Protocol::Tcp => wire::PROTOCOL_TCP,
         Protocol::Udp => wire::PROTOCOL_UDP,
+        Protocol::Sctp => PROTOCOL_SCTP,
     }
 }
 
@@ -280,7 +285,8 @@ mod tests {
     use super::{super::ledger::Ledger, *};
 
     fn tables(text: &str) -> Tables {
-        let config = crate::config::parse("test", text).unwrap().config;
+        let config =
+            crate::config::parse("test", text, &crate::config::Policy::default()).unwrap().config;
         Ledger::first(&config, &Choices::default()).unwrap().ledger.tables
     }
 

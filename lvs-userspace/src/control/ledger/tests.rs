@@ -9,7 +9,7 @@ use lvs_common::abi::{Service, scheduler, server_flags};
 use super::*;
 
 fn config(text: &str) -> Config {
-    crate::config::parse("test", text).unwrap().config
+    crate::config::parse("test", text, &crate::config::Policy::default()).unwrap().config
 }
 
 /// A service of a scheduler, with servers as address's last byte and weight.

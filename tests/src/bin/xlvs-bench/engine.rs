@@ -22,7 +22,9 @@ const INGRESS: u32 = 1;
 
 /// Why a case cannot be measured with the engine as it is.
 pub(crate) fn objection(case: Case) -> Option<String> {
-    config::parse("bench", &case.config()).err().map(|_| "not in the configuration yet".to_owned())
+    config::parse("bench", &case.config(), &config::Policy::default())
+        .err()
+        .map(|_| "not in the configuration yet".to_owned())
 }
 
 /// The engine, loaded and configured.
@@ -39,7 +41,7 @@ impl Engine {
 
     /// The same with another configuration that has the case's service.
     pub(crate) fn load_with(case: Case, config: &str) -> Result<Self> {
-        let parsed = config::parse("bench", config)
+        let parsed = config::parse("bench", config, &config::Policy::default())
             .map_err(|_| anyhow!("the configuration for {case} has errors"))?;
         let choices = Choices {
             connections: DEFAULT_CONNECTIONS,
