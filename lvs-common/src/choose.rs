@@ -2,15 +2,12 @@
 //! packets.
 
 use crate::{
-    abi::{
-        Counter, Direction, Flow, Head, NO_SLOT, NextHop, flow_flags, forwarding, service_flags,
-    },
+    abi::{Counter, Direction, Flow, Head, NO_SLOT, flow_flags, forwarding, service_flags},
     checksum::Sum,
     connection::ticks,
-    env::{Decision, Draft, Env, Tables},
-    fault,
+    env::{Draft, Env, Tables},
     ip::Ip,
-    open::Stop,
+    open::{self, Stop},
     persistence::{self, Choice},
     pipeline::Verdict,
     scheduler::{self, Request},
@@ -21,13 +18,7 @@ use crate::{
 pub fn choose<A: Ip, E: Env + Tables<A>>(env: &E) -> Verdict {
     Tables::<A>::draft(env, |draft| match decide(env, draft) {
         Ok(()) => Verdict::Next(A::PLAN),
-        Err(counter) => {
-            env.trace(&draft.key, Decision::Stopped(counter));
-            match Stop::from(counter) {
-                Stop::Count(counter) => counter.into(),
-                Stop::Fault(fault) => fault::report::<A, E>(env, fault),
-            }
-        }
+        Err(counter) => open::stopped(env, &draft.key, Stop::from(counter)),
     })
     .unwrap_or(Verdict::Drop(Counter::Internal))
 }
@@ -86,13 +77,14 @@ fn to_server<A: Ip, E: Env>(
         destination_port: port,
         address_difference: addresses.fold(),
         port_difference: ports.fold(),
-        hop: NextHop::NONE,
+        // What the next part finds out.
+        hop: flow.hop,
+        hop_checked: flow.hop_checked,
+        mtu: flow.mtu,
         seen: ticks(now),
-        hop_checked: 0,
         timeout: env.timeout(state),
         server: id as u16,
         half_open: NO_SLOT,
-        mtu: 0,
         head: Head { state, direction: Direction::ToServer as u8, flags, template },
     };
     Ok(())
