@@ -2,7 +2,7 @@
 //! packets.
 
 use crate::{
-    abi::{Counter, Direction, Flow, Head, NO_SLOT, flow_flags, forwarding, service_flags},
+    abi::{Counter, Direction, Head, NO_SLOT, flow_flags, forwarding, service_flags},
     checksum::Sum,
     connection::ticks,
     env::{Draft, Env, Tables},
@@ -70,22 +70,17 @@ fn to_server<A: Ip, E: Env>(
     let port = if server.port == 0 { tuple.destination_port } else { server.port };
     let addresses = tuple.destination.replaced_by(address, Sum::default());
     let ports = Sum::default().replace(tuple.destination_port.to_be(), port.to_be());
-    *flow = Flow {
-        source: tuple.source,
-        destination: address,
-        source_port: tuple.source_port,
-        destination_port: port,
-        address_difference: addresses.fold(),
-        port_difference: ports.fold(),
-        // What the next part finds out.
-        hop: flow.hop,
-        hop_checked: flow.hop_checked,
-        mtu: flow.mtu,
-        seen: ticks(now),
-        timeout: env.timeout(state),
-        server: id as u16,
-        half_open: NO_SLOT,
-        head: Head { state, direction: Direction::ToServer as u8, flags, template },
-    };
+    // Field by field: what the next part finds out stays as it is, and a whole one would be built on the stack.
+    flow.source = tuple.source;
+    flow.destination = address;
+    flow.source_port = tuple.source_port;
+    flow.destination_port = port;
+    flow.address_difference = addresses.fold();
+    flow.port_difference = ports.fold();
+    flow.seen = ticks(now);
+    flow.timeout = env.timeout(state);
+    flow.server = id as u16;
+    flow.half_open = NO_SLOT;
+    flow.head = Head { state, direction: Direction::ToServer as u8, flags, template };
     Ok(())
 }
