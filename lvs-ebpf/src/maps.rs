@@ -15,6 +15,7 @@ use lvs_common::abi::{
     ServiceKey, Settings, Stage, Statistics, Template, TemplateKey, Tuple, V4, V6, half_open_slots,
 };
 use lvs_common::env::Draft;
+use lvs_common::recent::{self, Recent};
 
 const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
 /// Two entries per connection; the controller sets the number before it loads the object.
@@ -91,6 +92,14 @@ pub(crate) static DRAFT4: PerCpuArray<Draft<V4>, 1> = PerCpuArray::new();
 /// The same for IPv6.
 #[btf_map]
 pub(crate) static DRAFT6: PerCpuArray<Draft<V6>, 1> = PerCpuArray::new();
+
+/// The ways to real servers that a CPU has found a moment ago.
+#[btf_map]
+pub(crate) static RECENT4: PerCpuArray<Recent<V4>, { recent::PLACES }> = PerCpuArray::new();
+
+/// The same for IPv6.
+#[btf_map]
+pub(crate) static RECENT6: PerCpuArray<Recent<V6>, { recent::PLACES }> = PerCpuArray::new();
 
 /// How many slots of `HALF_OPEN4` and `HALF_OPEN6` have been given.
 #[btf_map]
