@@ -24,6 +24,10 @@ pub fn main() -> ExitCode {
     log::start(args.log_level);
     let result = match args.command {
         args::Command::Run(run) => execute(run.into()),
+        args::Command::Reload(place) => control::reload(&place.into()).map(say),
+        args::Command::Stop(args::Stop { keep_dataplane, directories }) => {
+            control::stop(&directories.into(), keep_dataplane).map(say)
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -40,6 +44,11 @@ fn execute(options: Options) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::from(anyhow::Error::new(error)))?;
     runtime.block_on(control::run(options))
+}
+
+/// Tells the user what was done. That stdout cannot be written to changes nothing of the exit code.
+fn say(line: String) {
+    let _nobody_listens = io::stdout().write_all((line + "\n").as_bytes());
 }
 
 /// Tells the user what went wrong. A configuration is shown with its lines, everything else in one. That stderr
