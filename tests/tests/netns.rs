@@ -22,6 +22,8 @@ mod modes;
 mod moves;
 #[path = "netns/neighbours.rs"]
 mod neighbours;
+#[path = "netns/operation.rs"]
+mod operation;
 #[path = "netns/oracle.rs"]
 mod oracle;
 #[path = "netns/other_traffic.rs"]
@@ -42,6 +44,8 @@ mod shapes;
 mod shutdown;
 #[path = "netns/support.rs"]
 mod support;
+#[path = "netns/survival.rs"]
+mod survival;
 #[path = "netns/throughput.rs"]
 mod throughput;
 #[path = "netns/transfers.rs"]

@@ -74,8 +74,7 @@ impl Ledger {
             services.insert(key, known);
         }
         let states: BTreeSet<u32> = values().map(|value| value.state).collect();
-        let live = services.values().filter(|known| known.is_live());
-        let live: BTreeSet<u32> = live.map(|known| known.state).collect();
+        let live: BTreeSet<u32> = services.values().filter_map(|known| known.state).collect();
         torn.states = states.difference(&live).copied().collect();
         torn.scattered = scattered(&tables, values(), elements, second);
         let mut locals = HashMap::new();
@@ -143,12 +142,9 @@ fn known(
     let scheduler = u8::try_from(number).ok().and_then(lists::scheduler);
     let scheduler = scheduler.unwrap_or(Scheduler::WeightedLeastConnections);
     let lists = entry.map_or_else(Lists::default, |entry| of(tables, entry));
-    let state = entry.map_or(0, |entry| entry.state);
-    let state_now = tables.states.get(state as usize);
-    let position = match (entry, state_now) {
-        (Some(_), Some(state)) => Position::of(state),
-        _ => Position::default(),
-    };
+    let state = entry.map(|entry| entry.state);
+    let state_now = state.and_then(|state| tables.states.get(state as usize));
+    let position = state_now.map_or_else(Position::default, Position::of);
     let settled = match entry {
         None => members.is_empty(),
         Some(_) => entries == 1 && fits(tables, &lists, &Layout::of(scheduler, &members)),

@@ -72,7 +72,8 @@ struct Torn {
 #[derive(Clone, Debug)]
 struct Known {
     id: u32,
-    state: u32,
+    /// Its place in `SCHEDULERS`; `None` without lists.
+    state: Option<u32>,
     scheduler: Scheduler,
     granularity: u32,
     /// Its servers, the newest first.
@@ -208,7 +209,7 @@ impl Ledger {
 
     /// Places of `SCHEDULERS` in which turns are counted.
     pub fn states(&self) -> impl Iterator<Item = u32> + '_ {
-        self.services.values().filter(|known| known.is_live()).map(|known| known.state)
+        self.services.values().filter_map(|known| known.state)
     }
 
     /// Servers that were removed long enough ago to lose their places.
@@ -262,7 +263,7 @@ impl Known {
 
     /// Where its walk is now, over the lists in these tables.
     fn position_now(&self, tables: &Tables, seen: &Seen) -> Position {
-        let Some(SchedulerState { turn, restart, .. }) = seen.states.get(&self.state).copied()
+        let Some(SchedulerState { turn, restart, .. }) = self.state.and_then(|state| seen.states.get(&state)).copied()
         else {
             return self.position;
         };

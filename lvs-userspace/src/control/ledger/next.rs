@@ -77,7 +77,7 @@ impl<'l> Next<'l> {
             members.chain(known.gone(seen).map(|gone| gone.id)).map(u32::from)
         };
         let servers: BTreeSet<u32> = known().flat_map(ids).collect();
-        let states = known().filter(|known| known.is_live()).map(|known| known.state);
+        let states = known().filter_map(|known| known.state);
         let states = states.chain(old.torn.states.iter().copied()).collect();
         let rooms = match &old.torn.scattered {
             None => places(old).map(|places| Room::half(places, second)),
@@ -147,7 +147,7 @@ impl<'l> Next<'l> {
                 }
                 position.turn = turn(service.scheduler, &position, &members);
                 (position.step, _) = Limit::of(&members);
-                let state = self.place_state(position)?;
+                let state = Some(self.place_state(position)?);
                 let lists = self.place(&Layout::of(service.scheduler, &members))?;
                 let scheduler = service.scheduler;
                 let settled = true;
@@ -162,7 +162,7 @@ impl<'l> Next<'l> {
         let value = Service {
             turns,
             id,
-            state: known.state,
+            state: known.state.unwrap_or_default(),
             first_member,
             members,
             persistence: tables::persistence(service),
@@ -416,6 +416,7 @@ impl<'l> Next<'l> {
             let known = Known {
                 gone: known.gone(self.seen).chain(removed).collect(),
                 members: Vec::new(),
+                state: None,
                 lists: Lists::default(),
                 position: Position::default(),
                 settled: true,
