@@ -4,6 +4,8 @@
 
 #[path = "netns/datagrams.rs"]
 mod datagrams;
+#[path = "netns/expiry.rs"]
+mod expiry;
 #[path = "netns/floods.rs"]
 mod floods;
 #[path = "netns/harness.rs"]
