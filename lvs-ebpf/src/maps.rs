@@ -10,9 +10,10 @@ use aya_ebpf::{
 use lvs_common::abi::{
     Clock, Counter, DEFAULT_CONNECTIONS, DEFAULT_MEMBERS, Destination, DestinationKey,
     FILTER_WORDS, Flow, Fragment, FragmentKey, Identity, Interface, LOCAL_PLACES, LedgerHead, Load,
-    MAX_DESTINATIONS, MAX_FRAGMENTS, MAX_IDENTITIES, MAX_INTERFACES, MAX_KEYS, MAX_NEIGHBOURS, MAX_PORTS, MAX_RUNS, MAX_SERVERS,
-    MAX_STATES, MAX_TEMPLATES, MEMBERS_EACH, Neighbour, Place, Run, SchedulerState, Server, Service,
-    ServiceKey, Settings, Stage, Statistics, Template, TemplateKey, Tuple, V4, V6, half_open_slots,
+    MAX_DESTINATIONS, MAX_FRAGMENTS, MAX_IDENTITIES, MAX_INTERFACES, MAX_KEYS, MAX_NEIGHBOURS,
+    MAX_PORTS, MAX_RUNS, MAX_SERVERS, MAX_STATES, MAX_TEMPLATES, MEMBERS_EACH, Neighbour, Place,
+    Run, SchedulerState, Server, Service, ServiceKey, Settings, Stage, Statistics, Template,
+    TemplateKey, Tuple, V4, V6, half_open_slots,
 };
 use lvs_common::env::Draft;
 

@@ -27,8 +27,8 @@ pub use interface::{Interface, Neighbour, interface_flags, neighbour_state};
 pub use ledger::{Identity, LedgerHead, Place};
 pub use server::{Load, Server, Statistics, server_flags};
 pub use service::{
-    Destination, DestinationKey, NO_SERVER, REPLICAS, Run, SchedulerState, Service, ServiceKey, forwarding,
-    scheduler, service_flags,
+    Destination, DestinationKey, NO_SERVER, REPLICAS, Run, SchedulerState, Service, ServiceKey,
+    forwarding, scheduler, service_flags,
 };
 pub use settings::{Clock, Settings, settings_flags};
 pub use stage::Stage;
@@ -117,8 +117,8 @@ mod pod {
     }
     use super::{
         Clock, Destination, DestinationKey, Flow, Fragment, FragmentKey, Identity, Interface,
-        LedgerHead, Load, Neighbour, Place, Run, SchedulerState, Server, Service, ServiceKey, Settings, Statistics,
-        Template, TemplateKey, Tuple, V4, V6,
+        LedgerHead, Load, Neighbour, Place, Run, SchedulerState, Server, Service, ServiceKey,
+        Settings, Statistics, Template, TemplateKey, Tuple, V4, V6,
     };
     pod!(
         Clock,

@@ -88,12 +88,16 @@ impl Attachment {
         });
         let mode = if mode == Mode::Auto { in_place.unwrap_or(mode) } else { mode };
         let attachment = Self::in_some_mode(programs, interfaces, mode, pins, &attached)?;
+        if pins.found() && attachment.mode != Mode::Tc {
+            remove_filters();
+        }
         for link in pins.attached()? {
             let of = |interface: &Interface| link.path == attachment.pin(&interface.name);
             if !interfaces.iter().any(of) {
                 debug!("removed the link {}", link.path.display());
-                remove_link(&link.path)
-                    .unwrap_or_else(|error| warn!("cannot remove {}: {error}", link.path.display()));
+                remove_link(&link.path).unwrap_or_else(|error| {
+                    warn!("cannot remove {}: {error}", link.path.display())
+                });
             }
         }
         Ok(attachment)
@@ -333,11 +337,7 @@ fn against_native(interfaces: &[Interface]) -> Option<String> {
     ))
 }
 
-fn attach_xdp(
-    programs: &mut Programs,
-    interface: &Interface,
-    mode: Mode,
-) -> Result<FdLink, Error> {
+fn attach_xdp(programs: &mut Programs, interface: &Interface, mode: Mode) -> Result<FdLink, Error> {
     let xdp_mode = if mode == Mode::Native { XdpMode::Driver } else { XdpMode::Skb };
     let program = programs.xdp()?;
     let id = program

@@ -77,8 +77,9 @@ pub(super) fn check(
     for name in maps::NAMES {
         let wanted = object.maps.get(name).ok_or_else(|| Error::no_map(name))?;
         let refuse = |reason: String| Error::Layout { path: directory.to_owned(), reason };
-        let info = MapInfo::from_pin(directory.join(name))
-            .map_err(|error| refuse(format!("the map {name} cannot be opened: {}", chain(&error))))?;
+        let info = MapInfo::from_pin(directory.join(name)).map_err(|error| {
+            refuse(format!("the map {name} cannot be opened: {}", chain(&error)))
+        })?;
         let kind = info.map_type().map_err(|error| refuse(chain(&error)))? as u32;
         let entries = entries.iter().find(|(map, _)| *map == name);
         let entries = entries.map_or(Some(wanted.max_entries()), |(_, entries)| *entries);
@@ -90,7 +91,9 @@ pub(super) fn check(
         ] {
             if wanted.is_some_and(|wanted| wanted != is) {
                 let wanted = wanted.unwrap_or_default();
-                return Err(refuse(format!("the map {name} has another {what} ({is}, not {wanted})")));
+                return Err(refuse(format!(
+                    "the map {name} has another {what} ({is}, not {wanted})"
+                )));
             }
         }
         if let Some(wanted) = entries.filter(|wanted| *wanted != info.max_entries()) {

@@ -6,8 +6,8 @@ use aya::{
 };
 use lvs_common::abi::{
     Destination, DestinationKey, FILTER_WORDS, Flow, Identity, Interface, LedgerHead, Load,
-    MEMBERS_EACH, Neighbour, Place, Run, SchedulerState, Server, Service, ServiceKey, Settings, Statistics, Template, TemplateKey,
-    Tuple, V4, V6,
+    MEMBERS_EACH, Neighbour, Place, Run, SchedulerState, Server, Service, ServiceKey, Settings,
+    Statistics, Template, TemplateKey, Tuple, V4, V6,
 };
 
 use super::{Error, Table};

@@ -13,8 +13,8 @@ mod table;
 
 pub use attach::{Attachment, Mode};
 pub use dataplane::{Collectable, Collector, Dataplane, LoadOptions, Programs, Trace};
-pub(crate) use foreign::refuse_occupied;
 pub use error::Error;
+pub(crate) use foreign::refuse_occupied;
 pub use maps::{Configured, FamilyMaps, InterfaceMap, Maps, NeighbourMap, Watched};
 pub use pins::Pins;
 pub(crate) use sys::send_signal;

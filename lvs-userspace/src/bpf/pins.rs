@@ -94,7 +94,10 @@ impl Pins {
         let generation = pins.generations()?.into_iter().max().unwrap_or_default() + 1;
         pins.generation = generation;
         let directory = pins.programs();
-        DirBuilder::new().mode(0o700).create(&directory).map_err(|error| failed(&directory, &error))?;
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&directory)
+            .map_err(|error| failed(&directory, &error))?;
         Ok(pins)
     }
 
@@ -458,7 +461,9 @@ fn refuse_unless_empty(directory: &Path) -> Result<(), Error> {
 /// The names in a directory; none if it is not there.
 fn names(directory: &Path) -> Result<Vec<String>, Error> {
     match fs::read_dir(directory) {
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
             Ok(Vec::new())
         }
         Err(error) => Err(failed(directory, &error)),
@@ -471,9 +476,8 @@ fn names(directory: &Path) -> Result<Vec<String>, Error> {
 
 /// The directories of versions in a pin directory.
 fn versions(pin_dir: &Path) -> Result<Vec<String>, Error> {
-    let version = |name: &String| {
-        name.strip_prefix('v').is_some_and(|number| number.parse::<u32>().is_ok())
-    };
+    let version =
+        |name: &String| name.strip_prefix('v').is_some_and(|number| number.parse::<u32>().is_ok());
     Ok(names(pin_dir)?.into_iter().filter(version).collect())
 }
 

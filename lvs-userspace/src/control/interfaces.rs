@@ -130,9 +130,7 @@ impl Follower<'_> {
             let mut after = Vec::new();
             for wanted in &before {
                 let now = match &wanted.attached {
-                    Some(interface) => {
-                        self.look_again(wanted, interface, map, changed).await?
-                    }
+                    Some(interface) => self.look_again(wanted, interface, map, changed).await?,
                     None => self.look_for(wanted, &before, map, programs).await?,
                 };
                 after.push(now);
@@ -194,7 +192,11 @@ impl Follower<'_> {
             Ok(None) => return Ok(Wanted { refused: None, ..wanted.clone() }),
             Err(error) => return Ok(refused(wanted, &format!("{error:#}"))),
         };
-        if others.iter().filter_map(|other| other.attached.as_ref()).any(|other| other.index == found.index) {
+        if others
+            .iter()
+            .filter_map(|other| other.attached.as_ref())
+            .any(|other| other.index == found.index)
+        {
             return Ok(wanted.clone());
         }
         note(map, &found, &self.addresses)?;

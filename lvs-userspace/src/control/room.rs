@@ -131,7 +131,10 @@ mod tests {
         assert_eq!(room.take(3), Some(range(16, 3)));
         assert_eq!(room.take(3), Some(range(4, 3)));
         assert_eq!(room.take(2), Some(range(0, 2)));
-        assert_eq!([room.take(2), room.take(1), room.take(1)], [None, Some(range(19, 1)), Some(range(7, 1))]);
+        assert_eq!(
+            [room.take(2), room.take(1), room.take(1)],
+            [None, Some(range(19, 1)), Some(range(7, 1))]
+        );
         assert!(Range::half(20, true).holds(range(10, 10)));
         assert!(!Range::half(20, true).holds(range(9, 2)));
     }

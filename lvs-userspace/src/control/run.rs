@@ -1,12 +1,6 @@
 //! `xlvs run`: from the configuration file to packets, and back to nothing at the end.
 
-use std::{
-    cell::RefCell,
-    collections::BTreeSet,
-    net::IpAddr,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{cell::RefCell, collections::BTreeSet, net::IpAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use aya_log::EbpfLogger;

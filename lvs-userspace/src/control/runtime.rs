@@ -82,7 +82,8 @@ pub(super) fn holder(directory: &Path) -> anyhow::Result<Option<Pid>> {
     }
     let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let pid = text.trim().parse().ok().filter(|pid: &i32| *pid > 0);
-    let pid = pid.with_context(|| format!("{} holds no process id yet; try again", path.display()))?;
+    let pid =
+        pid.with_context(|| format!("{} holds no process id yet; try again", path.display()))?;
     Ok(Some(Pid::from_raw(pid)))
 }
 

@@ -115,7 +115,8 @@ pub fn steps(change: &Change, old: &Tables) -> Vec<Step> {
     steps.extend(places(|place| place.held != 0 && place.removed != 0));
     steps.extend(servers(false));
     steps.extend(places(|place| place.held == 0));
-    let gone = sorted(&old.identities).into_iter().filter(|(id, _)| !new.identities.contains_key(id));
+    let gone =
+        sorted(&old.identities).into_iter().filter(|(id, _)| !new.identities.contains_key(id));
     steps.extend(gone.map(|(id, _)| Step::Identity(id, None)));
     if between != new.settings {
         steps.push(Step::Settings(new.settings));

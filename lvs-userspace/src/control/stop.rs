@@ -7,11 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
-use nix::{
-    errno::Errno,
-    sys::signal::Signal,
-    unistd::Pid,
-};
+use nix::{errno::Errno, sys::signal::Signal, unistd::Pid};
 
 use super::{
     run::keep_signal,

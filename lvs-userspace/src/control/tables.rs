@@ -7,9 +7,9 @@ use std::{
 
 use lvs_common::{
     abi::{
-        Address, FILTER_WORDS, Identity, LedgerHead, MEMBERS_EACH, Mark, Place, Run, SchedulerState, Server, Service,
-        ServiceKey, Settings, V4, V6, forwarding, half_open_slots, server_flags, service_flags,
-        settings_flags,
+        Address, FILTER_WORDS, Identity, LedgerHead, MEMBERS_EACH, Mark, Place, Run,
+        SchedulerState, Server, Service, ServiceKey, Settings, V4, V6, forwarding, half_open_slots,
+        server_flags, service_flags, settings_flags,
     },
     connection,
     tcp::TcpState,

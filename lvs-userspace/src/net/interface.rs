@@ -150,9 +150,8 @@ impl Interface {
                     _ => None,
                 })
                 .collect(),
-            xdp_in_stack: xdp(message).any(|attribute| {
-                matches!(attribute, LinkXdp::Attached(XdpAttached::SocketBuffer))
-            }),
+            xdp_in_stack: xdp(message)
+                .any(|attribute| matches!(attribute, LinkXdp::Attached(XdpAttached::SocketBuffer))),
             kind: kind(message),
         })
     }

@@ -7,8 +7,8 @@ mod ports;
 mod route;
 
 pub(crate) use address::Addresses;
-pub(crate) use interface::vlan_parents;
 pub use interface::Interface;
+pub(crate) use interface::vlan_parents;
 pub(crate) use interface::{Events, connect};
 pub(crate) use neighbour::resolve;
 pub(crate) use ports::for_full_nat as ports_for_full_nat;

@@ -96,7 +96,10 @@ fn reload_says_how_it_went() -> Result<()> {
 
     std::fs::write(&setup.config, text.replace("weight 1", "weigth 1"))?;
     let (code, said) = order(&bed, &setup, &["reload"])?;
-    ensure!(code == Some(3) && said.contains("weigth") && said.contains("goes on"), "{code:?}: {said}");
+    ensure!(
+        code == Some(3) && said.contains("weigth") && said.contains("goes on"),
+        "{code:?}: {said}"
+    );
     let since = status()?["out_of_date"]["since"].as_u64().context("since when?")?;
     let reason = status()?["out_of_date"]["reason"].to_string();
     ensure!(since > 0 && reason.contains("weigth"), "{}", status()?);
@@ -159,7 +162,10 @@ fn another_version_is_refused() -> Result<()> {
     let old = setup.pin_dir.join("v3");
     std::fs::rename(setup.pin_dir.join("v4"), &old)?;
     let (code, said) = start_refused(&bed, &setup)?;
-    ensure!(code == Some(1) && said.contains("v3") && said.contains("xlvs stop"), "{code:?}: {said}");
+    ensure!(
+        code == Some(1) && said.contains("v3") && said.contains("xlvs stop"),
+        "{code:?}: {said}"
+    );
     bed.ask_many(2, 1)?;
     let (code, said) = order(&bed, &setup, &["stop"])?;
     ensure!(code == Some(0), "{code:?}: {said}");

@@ -173,7 +173,8 @@ fn file(own: &str, step: u64) -> String {
 fn clients_stay_with_their_servers_and_turns_go_on() -> Result<()> {
     skip_unless_possible!();
     let bed = Bed::new()?;
-    let text = config::EXAMPLE.to_owned() + &config::without_persistence().replace("10000", "10001");
+    let text =
+        config::EXAMPLE.to_owned() + &config::without_persistence().replace("10000", "10001");
     drop(bed.start(&text, None)?);
     let other = std::net::SocketAddrV4::new(*VIRTUAL.ip(), 10001);
     let (mut clients, mut turns) = (Vec::new(), Vec::new());

@@ -66,9 +66,8 @@ impl Ledger {
                 torn.destinations.insert(*id);
             }
             // Of two in the middle of a change, the one that lies where the lists are moving.
-            let of_half = |entry: &&Service| {
-                Range::half(elements, second).holds(of(&tables, entry).elements)
-            };
+            let of_half =
+                |entry: &&Service| Range::half(elements, second).holds(of(&tables, entry).elements);
             let entry = of_service.iter().find(of_half).or_else(|| of_service.first());
             let known = known(&tables, *id, identity, servers, entry, of_service.len());
             services.insert(key, known);
@@ -209,7 +208,11 @@ fn together(used: &[Vec<Range>; 3], elements: u32, second: bool) -> bool {
 fn second(tables: &Tables, values: impl Iterator<Item = Service>, elements: u32) -> bool {
     let moving = tables.head.half != 0;
     let used = used(tables, values);
-    if together(&used, elements, moving) { moving } else { moving != together(&used, elements, !moving) }
+    if together(&used, elements, moving) {
+        moving
+    } else {
+        moving != together(&used, elements, !moving)
+    }
 }
 
 fn scattered(

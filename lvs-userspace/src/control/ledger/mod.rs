@@ -263,7 +263,8 @@ impl Known {
 
     /// Where its walk is now, over the lists in these tables.
     fn position_now(&self, tables: &Tables, seen: &Seen) -> Position {
-        let Some(SchedulerState { turn, restart, .. }) = self.state.and_then(|state| seen.states.get(&state)).copied()
+        let Some(SchedulerState { turn, restart, .. }) =
+            self.state.and_then(|state| seen.states.get(&state)).copied()
         else {
             return self.position;
         };

@@ -9,7 +9,11 @@ use aya::programs::ProgramFd;
 use lvs_common::abi::{self, DEFAULT_CONNECTIONS, Flow, Interface, Load, V4, V6};
 use lvs_userspace::bpf::{Dataplane, LoadOptions, Table};
 use lvs_userspace::config;
-use lvs_userspace::control::{ledger::Ledger, tables::{Choices, Tables}, write};
+use lvs_userspace::control::{
+    ledger::Ledger,
+    tables::{Choices, Tables},
+    write,
+};
 
 use crate::case::{Case, Family, Hook, PORT};
 use crate::frame::{OWN_MAC, Tuple};

@@ -13,12 +13,23 @@ fn essence(ledger: &Ledger) -> String {
         .services
         .iter()
         .map(|(key, known)| {
-            let Known { id, state, scheduler, granularity, members, gone, lists, position, settled } =
-                known;
+            let Known {
+                id,
+                state,
+                scheduler,
+                granularity,
+                members,
+                gone,
+                lists,
+                position,
+                settled,
+            } = known;
             let mut gone = gone.clone();
             gone.sort_unstable_by_key(|gone| gone.id);
             let live = known.is_live().then_some((state, lists, position));
-            format!("{key:?} {id} {scheduler:?} {granularity} {members:?} {gone:?} {live:?} {settled}")
+            format!(
+                "{key:?} {id} {scheduler:?} {granularity} {members:?} {gone:?} {live:?} {settled}"
+            )
         })
         .collect();
     services.sort_unstable();
@@ -104,7 +115,10 @@ fn chosen(tables: &Tables, key: &ServiceKey<V4>) -> Option<(u8, BTreeSet<[u8; 16
         let runs = runs.take(service.members as usize);
         ids = runs.flat_map(|run| list(tables, run.first_member, run.members)).collect();
     }
-    Some((service.scheduler, ids.iter().map(|id| tables.servers[usize::from(*id)].address).collect()))
+    Some((
+        service.scheduler,
+        ids.iter().map(|id| tables.servers[usize::from(*id)].address).collect(),
+    ))
 }
 
 fn text(file: &[Draft]) -> String {
@@ -112,12 +126,16 @@ fn text(file: &[Draft]) -> String {
         let service = service(*port, ["rr", "wrr", "sh", "lblc", "mh"][*algo], servers);
         if *port == 1 {
             // A mark's service, with more than one key.
-            let marked = service.replace("10.0.0.1 1 {", "fwmark 9 {").replace("protocol TCP\n", "");
+            let marked =
+                service.replace("10.0.0.1 1 {", "fwmark 9 {").replace("protocol TCP\n", "");
             format!("fwmark_match 9 {{\n10.0.0.9 80-83 TCP\n}}\n{marked}")
         } else if *port == 2 {
             let local = "lb_kind FNAT\nladdr_group_name l";
             let address = servers.len();
-            format!("local_address_group l {{\n10.9.0.1-2{address}\n}}\n{}", service.replace("lb_kind NAT", local))
+            format!(
+                "local_address_group l {{\n10.9.0.1-2{address}\n}}\n{}",
+                service.replace("lb_kind NAT", local)
+            )
         } else {
             service
         }
