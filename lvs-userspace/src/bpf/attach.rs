@@ -95,9 +95,9 @@ impl Attachment {
             let of = |interface: &Interface| link.path == attachment.pin(&interface.name);
             if !interfaces.iter().any(of) {
                 debug!("removed the link {}", link.path.display());
-                remove_link(&link.path).unwrap_or_else(|error| {
-                    warn!("cannot remove {}: {error}", link.path.display())
-                });
+                if let Err(error) = remove_link(&link.path) {
+                    warn!("cannot remove {}: {error}", link.path.display());
+                }
             }
         }
         Ok(attachment)

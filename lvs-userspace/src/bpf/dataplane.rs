@@ -14,8 +14,8 @@ use aya::{
 use aya_log::EbpfLogger;
 use lvs_common::{
     abi::{
-        COLLECTED_AT_ONCE, Clock, DEFAULT_CONNECTIONS, DEFAULT_MEMBERS, Stage, Tuple, V4, V6,
-        half_open_slots,
+        COLLECTED_AT_ONCE, Clock, DEFAULT_CONNECTIONS, DEFAULT_MEMBERS, FILTER_WORDS, Stage, Tuple,
+        V4, V6, half_open_slots,
     },
     wire,
 };
@@ -148,9 +148,12 @@ impl Dataplane {
         let stages_tc = maps::typed(&mut ebpf, "STAGES_TC")?;
         let mut maps = Maps::take(&mut ebpf)?;
         if let Some(pins) = pins {
-            maps.filter
-                .set(0, pins.filters()?, 0)
-                .map_err(|source| Error::Map { map: "FILTER", source })?;
+            let words = pins.filters()?;
+            let words: &[u64; FILTER_WORDS] = words
+                .as_slice()
+                .try_into()
+                .map_err(|_| Error::Object("its filter has another size".to_owned()))?;
+            maps.filter.set(0, words, 0).map_err(|source| Error::Map { map: "FILTER", source })?;
         }
         let programs = Programs {
             ebpf,

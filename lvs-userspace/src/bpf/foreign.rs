@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use aya::programs::{SchedClassifier, TcAttachType, loaded_programs};
+use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType, loaded_programs};
 use tracing::debug;
 
 use super::{
@@ -25,7 +25,7 @@ pub(crate) fn refuse_occupied(pins: &Pins, interfaces: &[Interface]) -> Result<(
     for interface in interfaces {
         let mut on_it = interface.xdp_programs.clone();
         match SchedClassifier::query_tcx(&interface.name, TcAttachType::Ingress) {
-            Ok((_, programs)) => on_it.extend(programs.iter().map(|program| program.id())),
+            Ok((_, programs)) => on_it.extend(programs.iter().map(ProgramInfo::id)),
             Err(error) => debug!("cannot ask for tcx programs on `{}`: {error}", interface.name),
         }
         let other = on_it.into_iter().find(|id| of_xlvs.contains(id) && !ours.contains(id));

@@ -164,8 +164,8 @@ impl Pins {
     }
 
     /// The filters of all programs that may be in use, in one: connections may have come by any of their keys.
-    pub(super) fn filters(&self) -> Result<[u64; FILTER_WORDS], Error> {
-        let mut all = [0; FILTER_WORDS];
+    pub(super) fn filters(&self) -> Result<Vec<u64>, Error> {
+        let mut all = vec![0; FILTER_WORDS];
         for generation in self.generations()? {
             let path = self.root.join(PROGRAMS).join(generation.to_string()).join("FILTER");
             if generation == self.generation || !path.exists() {

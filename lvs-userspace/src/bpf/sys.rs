@@ -152,9 +152,12 @@ pub(super) fn link_info(path: &Path) -> io::Result<LinkInfo> {
     if !xdp && info.type_ != bpf_link_type::BPF_LINK_TYPE_TCX as u32 {
         return Err(io::Error::other("it is no link of XDP or tcx"));
     }
-    // SAFETY: the kernel has written the field of this kind of link; both are plain integers.
-    let interface = unsafe {
-        if xdp { info.__bindgen_anon_1.xdp.ifindex } else { info.__bindgen_anon_1.tcx.ifindex }
+    let interface = if xdp {
+        // SAFETY: the kernel has written the field of this kind of link, a plain integer.
+        unsafe { info.__bindgen_anon_1.xdp.ifindex }
+    } else {
+        // SAFETY: likewise.
+        unsafe { info.__bindgen_anon_1.tcx.ifindex }
     };
     Ok(LinkInfo { xdp, interface, program: info.prog_id })
 }

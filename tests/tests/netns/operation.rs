@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use lvs_tests::process::Lifetime;
 use lvs_tests::xlvs::{self, Setup, Xlvs};
-use lvs_tests::{command, config, skip_unless_possible};
+use lvs_tests::{bpftool, command, config, skip_unless_possible};
 use serde_json::Value;
 
 use super::support::{Bed, by_server};
@@ -208,11 +208,15 @@ fn an_interface_of_another_instance_is_refused() -> Result<()> {
     Ok(())
 }
 
-/// Asks until it is answered, for so long.
+/// Waits until the interface towards the client is attached, the one that is there now, and asks.
 fn answered_within(bed: &Bed, limit: Duration, xlvs: &Xlvs) -> Result<Duration> {
     let start = Instant::now();
-    let pins = xlvs.setup().pin_dir.join("v4/links");
-    while std::fs::read_dir(&pins)?.count() < 2 {
+    let lb = &bed.topology.lb;
+    let links = command::run(lb.command("ip").args(["-j", "link", "show", "xlvs-c"]))?;
+    let links: Value = serde_json::from_str(&links)?;
+    let index = links.pointer("/0/ifindex").and_then(Value::as_u64).context("no index")?;
+    let pin = xlvs.setup().pin_dir.join("v4/links/xlvs-c");
+    while !bpftool::link(&pin).is_ok_and(|link| link.interface == index) {
         ensure!(start.elapsed() < limit, "not attached within {limit:?}:\n{}", xlvs.log());
         sleep(Duration::from_millis(20));
     }

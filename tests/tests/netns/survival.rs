@@ -3,7 +3,7 @@
 //! `XLVS_TEST_SECONDS` is how long the controller is killed again and again.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
@@ -29,10 +29,10 @@ const ECHO: u16 = 22;
 for_each_mode!(killed_every_second, super::killed_again_and_again);
 
 /// Starts it, and kills it some time later, whatever it does then; until nobody wants more.
-fn kill_and_start(lab: &Lab, setup: &Setup, ended: &AtomicBool) -> Result<u64> {
+fn kill_and_start(lab: &Lab, setup: &Setup, meanwhile: &Meanwhile) -> Result<()> {
     let mut random = fastrand::Rng::with_seed(7);
-    let mut kills = 0;
-    while !ended.load(Ordering::Relaxed) {
+    while !meanwhile.ended.load(Ordering::Relaxed) {
+        let kills = meanwhile.times.load(Ordering::Relaxed);
         // A second on the average: some are killed while they start, the others some time after that.
         let next = if kills % 2 == 0 {
             Xlvs::start(&lab.topology.lb, setup.clone())?
@@ -41,9 +41,18 @@ fn kill_and_start(lab: &Lab, setup: &Setup, ended: &AtomicBool) -> Result<u64> {
         };
         sleep(Duration::from_millis(random.u64(0..1600)));
         drop(next);
-        kills += 1;
+        meanwhile.times.fetch_add(1, Ordering::Relaxed);
     }
-    Ok(kills)
+    Ok(())
+}
+
+/// What goes on while the client asks.
+#[derive(Debug, Default)]
+struct Meanwhile {
+    /// How often it has been done.
+    times: AtomicU64,
+    /// Whether it has been done often enough.
+    ended: AtomicBool,
 }
 
 /// The client's requests while something goes on beside it, each on a connection of its own; none fails. So many are
@@ -51,24 +60,28 @@ fn kill_and_start(lab: &Lab, setup: &Setup, ended: &AtomicBool) -> Result<u64> {
 fn ask_meanwhile(
     lab: &Lab,
     family: Family,
-    meanwhile: impl FnOnce(&AtomicBool) -> Result<u64> + Send,
-    seconds: u64,
+    other: impl FnOnce(&Meanwhile) -> Result<()> + Send,
+    (seconds, times): (u64, u64),
 ) -> Result<(u64, u64)> {
-    let ended = AtomicBool::new(false);
+    let meanwhile = Meanwhile::default();
     let address = lab.web(Method::Nat, family);
     scope(|scope| {
-        let other = scope.spawn(|| meanwhile(&ended));
+        let other = scope.spawn(|| other(&meanwhile));
         let start = Instant::now();
         let asked = (|| {
             let mut asked = 0;
-            while start.elapsed() < Duration::from_secs(seconds) {
+            // On a machine that is slow, longer.
+            while start.elapsed() < Duration::from_secs(seconds)
+                || meanwhile.times.load(Ordering::Relaxed) < times
+            {
+                ensure!(!other.is_finished(), "what goes on beside the requests has ended");
                 asked += lab.client().block_on(|| client::ask_many(address, 40, 4))?.len() as u64;
             }
             anyhow::Ok(asked)
         })();
-        ended.store(true, Ordering::Relaxed);
-        let other = other.join().map_err(|_| anyhow::anyhow!("the other thread"))?;
-        Ok((asked.context("the requests")?, other.context("meanwhile")?))
+        meanwhile.ended.store(true, Ordering::Relaxed);
+        other.join().map_err(|_| anyhow::anyhow!("the other thread"))?.context("meanwhile")?;
+        Ok((asked.context("the requests")?, meanwhile.times.load(Ordering::Relaxed)))
     })
 }
 
@@ -87,11 +100,14 @@ fn killed_again_and_again(mode: &'static str) -> Result<()> {
     };
     let mut session = echo::Session::new(lab.client(), echo.address, LIMIT)?;
     session.send("before\n")?;
-    let (asked, kills) =
-        ask_meanwhile(&lab, family, |ended| kill_and_start(&lab, &setup, ended), seconds)?;
+    let (asked, kills) = ask_meanwhile(
+        &lab,
+        family,
+        |meanwhile| kill_and_start(&lab, &setup, meanwhile),
+        (seconds, 4),
+    )?;
     session.send("after\n")?;
-    say(format_args!("{mode}: {asked} requests, {kills} kills in {seconds} s"));
-    ensure!(kills > 2, "killed {kills} times in {seconds} s");
+    say(format_args!("{mode}: {asked} requests, {kills} kills"));
     let last = Xlvs::start(&lab.topology.lb, setup)?;
     // The truth is what the servers have answered; each request had a connection of its own.
     let counts = counts::read(last.setup())?;
@@ -121,24 +137,22 @@ fn a_kill_in_the_middle_of_a_reload_harms_nobody() -> Result<()> {
         let xlvs = lab.start_with(mode, &file(&own, 0), &[])?;
         xlvs.setup().clone()
     };
-    let reload_and_kill = |ended: &AtomicBool| {
+    let reload_and_kill = |meanwhile: &Meanwhile| {
         let mut random = fastrand::Rng::with_seed(11);
-        let mut kills = 0;
-        while !ended.load(Ordering::Relaxed) {
+        while !meanwhile.ended.load(Ordering::Relaxed) {
             let next = Xlvs::start(&lab.topology.lb, setup.clone())?;
-            for _ in 0..3 {
-                kills += 1;
-                std::fs::write(&setup.config, file(&own, kills))?;
+            for _ in 0..8 {
+                let step = meanwhile.times.fetch_add(1, Ordering::Relaxed);
+                std::fs::write(&setup.config, file(&own, step))?;
                 kill(Pid::from_raw(next.pid().try_into()?), Signal::SIGHUP)?;
                 sleep(Duration::from_millis(random.u64(0..40)));
             }
             drop(next);
         }
-        Ok(kills)
+        Ok(())
     };
-    let (asked, reloads) = ask_meanwhile(&lab, family, reload_and_kill, seconds)?;
+    let (asked, reloads) = ask_meanwhile(&lab, family, reload_and_kill, (seconds, 20))?;
     say(format_args!("{asked} requests, {reloads} reloads"));
-    ensure!(reloads > 3, "{reloads} reloads");
     std::fs::write(&setup.config, &own)?;
     let last = Xlvs::start(&lab.topology.lb, setup)?;
     assert_eq!(asked, lab.answered(family));

@@ -10,6 +10,7 @@
 //! - Lists that are in both halves of their maps stay where they are until the next change, which finds room beside them.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeSet, HashMap},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
@@ -123,7 +124,7 @@ fn servers(tables: &Tables) -> HashMap<u32, Servers> {
         }
     }
     for servers in all.values_mut() {
-        servers.members.sort_by(|one, other| other.order.cmp(&one.order));
+        servers.members.sort_by_key(|member| Reverse(member.order));
     }
     all
 }

@@ -107,8 +107,8 @@ fn check(tables: &Tables) {
 
 /// Whom a service chooses from, as addresses. Their order is that in which they came, which those of a change that was not
 /// finished do in two parts.
-fn chosen(tables: &Tables, key: &ServiceKey<V4>) -> Option<(u8, BTreeSet<[u8; 16]>)> {
-    let (_, service) = tables.services4.iter().find(|(other, _)| other == key)?;
+fn chosen(tables: &Tables, key: ServiceKey<V4>) -> Option<(u8, BTreeSet<[u8; 16]>)> {
+    let (_, service) = tables.services4.iter().find(|(other, _)| *other == key)?;
     let mut ids = list(tables, service.first_member, service.members);
     if service.scheduler == scheduler::WEIGHTED_ROUND_ROBIN {
         let runs = tables.runs.iter().skip(service.first_member as usize);
@@ -219,7 +219,7 @@ proptest! {
             );
             let straight = after(&change, &maps);
             for (key, _) in &straight.services4 {
-                prop_assert_eq!(chosen(&end, key), chosen(&straight, key), "{:?}", key);
+                prop_assert_eq!(chosen(&end, *key), chosen(&straight, *key), "{:?}", key);
             }
             prop_assert_eq!(end.services4.len(), straight.services4.len());
             // And from here the next one.
