@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use lvs_tests::config::{Method, Protocol};
 use lvs_tests::echo;
 use lvs_tests::family::Family;
@@ -120,7 +120,8 @@ fn killed_again_and_again(mode: &'static str) -> Result<()> {
     assert_eq!(other.iter().map(|counts| counts.connections).sum::<u64>(), 1, "{counts:?}");
     let active: u64 = counts::loads(last.setup(), 3)?.iter().map(|load| load.active).sum();
     assert_eq!(active, 1, "connections that are open");
-    ensure!(shares.len() == 2 && shares[0].abs_diff(shares[1]) <= 1, "turns were lost: {shares:?}");
+    let [one, other] = *shares.as_slice() else { bail!("two servers: {shares:?}") };
+    ensure!(one.abs_diff(other) <= 1, "turns were lost: {shares:?}");
     assert!(last.stop()?.success());
     nothing_is_left(&lab.topology.lb, &lab.scratch.path("bpf"))
 }
@@ -169,9 +170,13 @@ fn a_kill_in_the_middle_of_a_reload_harms_nobody() -> Result<()> {
 /// The measured service, with a weight that changes, and many others that take a while to write.
 fn file(own: &str, step: u64) -> String {
     let own = own.replacen("weight 1", &format!("weight {}", 1 + step % 3), 1);
-    let algos = ["wrr", "rr", "sh", "wlc"];
     (0..60).fold(own, |text, number| {
-        let algo = algos[((number + step) % 4) as usize];
+        let algo = match (number + step) % 4 {
+            0 => "wrr",
+            1 => "rr",
+            2 => "sh",
+            _ => "wlc",
+        };
         let servers = (1..=40).fold(String::new(), |text, last| {
             let weight = 1 + (last * step + number) % 5;
             text + &format!("  real_server 10.99.{number}.{last} 80 {{\n    weight {weight}\n  }}\n")
