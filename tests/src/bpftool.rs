@@ -48,8 +48,6 @@ pub struct Link {
     pub id: u64,
     /// The id of its program.
     pub program: u64,
-    /// The index of its interface; 0 if that has gone.
-    pub interface: u64,
 }
 
 /// What a pinned link leads to.
@@ -58,7 +56,7 @@ pub fn link(pin: &Path) -> Result<Link> {
     command.args(["link", "show", "pinned"]).arg(pin);
     let link = json(&command)?;
     let number = |field: &str| link.get(field).and_then(Value::as_u64).context("no such field");
-    Ok(Link { id: number("id")?, program: number("prog_id")?, interface: number("ifindex")? })
+    Ok(Link { id: number("id")?, program: number("prog_id")? })
 }
 
 /// Runs a `bpftool` command with its answer in JSON.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use lvs_tests::process::Lifetime;
 use lvs_tests::xlvs::{self, Setup, Xlvs};
-use lvs_tests::{bpftool, command, config, skip_unless_possible};
+use lvs_tests::{command, config, skip_unless_possible};
 use serde_json::Value;
 
 use super::support::{Bed, by_server};
@@ -208,16 +208,11 @@ fn an_interface_of_another_instance_is_refused() -> Result<()> {
     Ok(())
 }
 
-/// Waits until the interface towards the client is attached, the one that is there now, and asks.
-fn answered_within(bed: &Bed, limit: Duration, xlvs: &Xlvs) -> Result<Duration> {
+/// Waits until the interface towards the client has been attached so many times since the start, and asks.
+fn answered_after(bed: &Bed, xlvs: &Xlvs, times: usize) -> Result<Duration> {
     let start = Instant::now();
-    let lb = &bed.topology.lb;
-    let links = command::run(lb.command("ip").args(["-j", "link", "show", "xlvs-c"]))?;
-    let links: Value = serde_json::from_str(&links)?;
-    let index = links.pointer("/0/ifindex").and_then(Value::as_u64).context("no index")?;
-    let pin = xlvs.setup().pin_dir.join("v4/links/xlvs-c");
-    while !bpftool::link(&pin).is_ok_and(|link| link.interface == index) {
-        ensure!(start.elapsed() < limit, "not attached within {limit:?}:\n{}", xlvs.log());
+    while xlvs.log().matches("interface `xlvs-c` is there: ").count() < times {
+        ensure!(start.elapsed() < ATTACHED, "not attached within {ATTACHED:?}:\n{}", xlvs.log());
         sleep(Duration::from_millis(20));
     }
     let took = start.elapsed();
@@ -232,20 +227,19 @@ fn an_interface_that_comes_back_is_attached_again() -> Result<()> {
         let bed = Bed::new()?;
         let xlvs = bed.start(&config::without_persistence(), Some(mode))?;
         bed.ask_many(2, 1)?;
-        for _ in 0..2 {
+        for times in 1..=2 {
             bed.topology.unplug_client()?;
             bed.topology.plug_client()?;
-            let took = answered_within(&bed, ATTACHED, &xlvs)?;
+            let took = answered_after(&bed, &xlvs, times)?;
             super::support::say(format_args!("{mode}: attached again after {took:?}"));
         }
-        ensure!(xlvs.log().contains("interface `xlvs-c` is there"), "{}", xlvs.log());
         // While no controller runs: the next one cleans up and attaches.
         let setup = xlvs.setup().clone();
         drop(xlvs);
         bed.topology.unplug_client()?;
         bed.topology.plug_client()?;
         let next = Xlvs::start(&bed.topology.lb, setup.clone())?;
-        answered_within(&bed, ATTACHED, &next)?;
+        answered_after(&bed, &next, 0)?;
         assert!(next.stop()?.success());
         nothing_is_left(&bed.topology.lb, &setup.pin_dir)?;
     }
@@ -260,7 +254,7 @@ fn an_interface_that_is_late_is_attached_when_it_comes() -> Result<()> {
     let xlvs = bed.start(&config::without_persistence(), Some("native"))?;
     ensure!(xlvs.log().contains("no interface `xlvs-c` yet"), "{}", xlvs.log());
     bed.topology.plug_client()?;
-    answered_within(&bed, ATTACHED, &xlvs)?;
+    answered_after(&bed, &xlvs, 1)?;
     assert!(xlvs.stop()?.success());
     Ok(())
 }
