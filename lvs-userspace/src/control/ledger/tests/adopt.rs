@@ -156,6 +156,9 @@ fn any_services() -> impl Strategy<Value = Vec<Draft>> {
 }
 
 proptest! {
+    // Each takes several configurations through several changes.
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
     #[test]
     fn a_ledger_can_be_told_from_the_maps(files in prop::collection::vec(any_services(), 1..8), turns in 0_u64..9) {
         let mut ledger = Ledger::empty(32_768);
