@@ -34,7 +34,7 @@ fn kill_and_start(lab: &Lab, setup: &Setup, meanwhile: &Meanwhile) -> Result<()>
     while !meanwhile.ended.load(Ordering::Relaxed) {
         let kills = meanwhile.times.load(Ordering::Relaxed);
         // A second on the average: some are killed while they start, the others some time after that.
-        let next = if kills % 2 == 0 {
+        let next = if kills.is_multiple_of(2) {
             Xlvs::start(&lab.topology.lb, setup.clone())?
         } else {
             Xlvs::spawn(&xlvs::binary()?, &lab.topology.lb, setup.clone(), Lifetime::Bound)?
