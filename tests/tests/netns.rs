@@ -4,6 +4,8 @@
 
 #[path = "netns/datagrams.rs"]
 mod datagrams;
+#[path = "netns/expiry.rs"]
+mod expiry;
 #[path = "netns/floods.rs"]
 mod floods;
 #[path = "netns/harness.rs"]
@@ -22,6 +24,8 @@ mod modes;
 mod moves;
 #[path = "netns/neighbours.rs"]
 mod neighbours;
+#[path = "netns/operation.rs"]
+mod operation;
 #[path = "netns/oracle.rs"]
 mod oracle;
 #[path = "netns/other_traffic.rs"]
@@ -42,6 +46,8 @@ mod shapes;
 mod shutdown;
 #[path = "netns/support.rs"]
 mod support;
+#[path = "netns/survival.rs"]
+mod survival;
 #[path = "netns/throughput.rs"]
 mod throughput;
 #[path = "netns/transfers.rs"]

@@ -28,6 +28,10 @@ pub fn main() -> ExitCode {
         args::Command::Run(run) => execute(run.into()).map(|()| ExitCode::SUCCESS),
         args::Command::Check(check) => configuration::check(check),
         args::Command::Config(command) => configuration::config(command),
+        args::Command::Reload(place) => control::reload(&place.into()).map(say),
+        args::Command::Stop(args::Stop { keep_dataplane, directories }) => {
+            control::stop(&directories.into(), keep_dataplane).map(say)
+        }
     };
     match result {
         Ok(code) => code,
@@ -44,6 +48,12 @@ fn execute(options: Options) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::from(anyhow::Error::new(error)))?;
     runtime.block_on(control::run(options))
+}
+
+/// Tells the user what was done. That stdout cannot be written to changes nothing of the exit code.
+fn say(line: String) -> ExitCode {
+    let _nobody_listens = io::stdout().write_all((line + "\n").as_bytes());
+    ExitCode::SUCCESS
 }
 
 /// Tells the user what went wrong. A configuration is shown with its lines, everything else in one. That stderr

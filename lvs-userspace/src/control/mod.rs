@@ -13,7 +13,11 @@ mod reload;
 mod room;
 mod run;
 mod runtime;
+mod status;
+pub mod steps;
+mod stop;
 pub mod tables;
 pub mod write;
 
 pub(crate) use run::{Options, run};
+pub(crate) use stop::{Place, reload, stop};

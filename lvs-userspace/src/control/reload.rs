@@ -1,38 +1,41 @@
-//! SIGHUP: the configuration file is read again, and what it says now takes the place of what it said. A file that cannot
-//! be used changes nothing.
+//! From what a configuration says to what the maps hold: at the start, and again whenever SIGHUP asks for it. A file that
+//! cannot be used changes nothing.
 
-use std::{cell::RefCell, collections::BTreeSet, fs, net::IpAddr, time::SystemTime};
+use std::{cell::RefCell, collections::BTreeSet, fs, net::IpAddr};
 
-use anyhow::bail;
+use anyhow::anyhow;
 use sd_notify::NotifyState;
 use tokio::signal::unix::Signal;
 use tracing::{error, info, warn};
 
 use super::{
     advice,
+    interfaces::{self, Wanted},
     ledger::Ledger,
     neighbours,
     run::{self, Options},
+    status::StatusFile,
     write,
 };
 use crate::{
     bpf::Configured,
     config::{self, Config},
-    net::{Addresses, Interface},
+    exit::Failure,
+    net::Addresses,
 };
 
 /// The configuration that is in use, and what follows from it.
 pub(super) struct Running<'r> {
     pub(super) options: &'r Options,
-    pub(super) interfaces: Vec<Interface>,
+    pub(super) interfaces: &'r RefCell<Vec<Wanted>>,
     pub(super) netlink: &'r rtnetlink::Handle,
     /// The real servers, for who keeps the ways to them resolved.
     pub(super) servers: &'r RefCell<BTreeSet<IpAddr>>,
     pub(super) ledger: Ledger,
-    /// Whether the maps hold what the ledger says: not after a failure.
+    /// Whether the ledger is what the maps hold: not after a failure.
     pub(super) certain: bool,
-    /// When it was read.
-    pub(super) since: SystemTime,
+    /// What others are told.
+    pub(super) status: StatusFile,
 }
 
 impl Running<'_> {
@@ -40,6 +43,7 @@ impl Running<'_> {
     pub(super) async fn keep(&mut self, hangup: &mut Signal, mut maps: Configured<'_>) {
         loop {
             hangup.recv().await;
+            self.status.begun();
             info!("SIGHUP: reading {} again", self.options.config.display());
             let reloading = NotifyState::monotonic_usec_now();
             run::notify(
@@ -51,62 +55,82 @@ impl Running<'_> {
             match self.reload(&mut maps).await {
                 Ok(line) => {
                     info!("reloaded: {line}");
+                    self.status.reloaded(&line);
                     run::notify(&[NotifyState::Ready, NotifyState::Status(&line)]);
                 }
-                Err(error) => {
-                    let age = self.since.elapsed().unwrap_or_default().as_secs();
-                    error!("{error:#}");
+                Err(failure) => {
+                    error!("{:#}", failure.error);
                     let line = if self.certain {
+                        let age = self.status.age();
                         format!("nothing has changed: the configuration of {age} s ago goes on")
                     } else {
                         "parts of the new configuration may be in use; a reload that succeeds puts that right".to_owned()
                     };
                     error!("{line}");
+                    self.status.failed(&failure, &line);
                     run::notify(&[NotifyState::Ready, NotifyState::Status(&line)]);
                 }
             }
         }
     }
 
-    async fn reload(&mut self, maps: &mut Configured<'_>) -> anyhow::Result<String> {
+    async fn reload(&mut self, maps: &mut Configured<'_>) -> Result<String, Failure> {
         let path = &self.options.config;
         // One that nobody writes to would keep everything waiting.
         if fs::metadata(path).is_ok_and(|is| !is.is_file() && !is.is_dir()) {
-            bail!("cannot read {} again: it is not a file", path.display());
+            let reason = anyhow!("cannot read {} again: it is not a file", path.display());
+            return Err(Failure::configuration(reason));
         }
-        let loaded = config::load(path, &self.options.config_id, &self.options.policy)
-            .inspect_err(|error| {
-                if let config::Failure::Invalid(report) = error {
-                    run::tell(report);
-                }
-            })?
-            .balanced();
+        let (config_id, policy) = (&self.options.config_id, &self.options.policy);
+        let loaded = config::load(path, config_id, policy).map_err(|error| {
+            if let config::Failure::Invalid(report) = &error {
+                run::tell(report);
+            }
+            Failure::configuration(error)
+        })?;
+        let loaded = loaded.balanced();
         run::tell(&loaded.notes);
-        self.advise(&loaded.config).await;
-        let choices = run::choices(&loaded.config, self.options)?;
+        self.apply(&loaded.config, maps).await
+    }
+
+    /// Has the maps hold what a configuration says, and tells how much that is.
+    pub(super) async fn apply(
+        &mut self,
+        config: &Config,
+        maps: &mut Configured<'_>,
+    ) -> Result<String, Failure> {
+        self.advise(config).await;
+        let choices = run::choices(config, self.options)?;
         // Before the first packet to a new server comes.
-        let servers = run::real_servers(&loaded.config);
+        let servers = run::real_servers(config);
         let new: BTreeSet<IpAddr> = servers.difference(&self.servers.borrow()).copied().collect();
-        advice::on_ways(&new, &self.interfaces, self.netlink).await;
+        let attached = interfaces::there(&self.interfaces.borrow());
+        advice::on_ways(&new, &attached, self.netlink).await;
         neighbours::resolve_servers(&new, self.netlink).await;
+        if !self.certain {
+            self.look_again(maps)?;
+        }
         // From here on in one go, for turns are taken meanwhile.
         let seen = write::look(&self.ledger, maps)?;
-        let change = self.ledger.next(&loaded.config, &choices, &seen)?;
-        let old = self.certain.then_some(&self.ledger.tables);
-        if let Err(error) = write::apply(&change, old, maps) {
+        let change = self.ledger.next(config, &choices, &seen)?;
+        if let Err(error) = write::apply(&change, &self.ledger.tables, maps) {
             self.certain = false;
-            self.ledger.skip(&change);
             return Err(error.into());
         }
-        self.certain = true;
         self.ledger = change.ledger;
-        self.since = SystemTime::now();
         self.servers.replace(servers);
-        Ok(run::services_line(&loaded.config))
+        Ok(run::services_line(config))
+    }
+
+    /// After a change that has failed half-way: as after a controller that was killed.
+    fn look_again(&mut self, maps: &Configured<'_>) -> Result<(), Failure> {
+        self.ledger = Ledger::adopt(write::dump(maps)?, maps.members.len());
+        self.certain = true;
+        Ok(())
     }
 
     async fn advise(&self, config: &Config) {
-        advice::on_interfaces(config, &self.interfaces);
+        advice::on_interfaces(config, &interfaces::there(&self.interfaces.borrow()));
         match Addresses::read(self.netlink).await {
             Ok(addresses) => advice::on_addresses(config, &addresses),
             Err(error) => warn!("cannot list this host's addresses: {error}"),

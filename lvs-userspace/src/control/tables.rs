@@ -7,9 +7,9 @@ use std::{
 
 use lvs_common::{
     abi::{
-        Address, FILTER_WORDS, MEMBERS_EACH, Mark, Run, SchedulerState, Server, Service,
-        ServiceKey, Settings, V4, V6, forwarding, half_open_slots, server_flags, service_flags,
-        settings_flags,
+        Address, FILTER_WORDS, Identity, LedgerHead, MEMBERS_EACH, Mark, Place, Run,
+        SchedulerState, Server, Service, ServiceKey, Settings, V4, V6, forwarding, half_open_slots,
+        server_flags, service_flags, settings_flags,
     },
     connection,
     tcp::TcpState,
@@ -61,6 +61,12 @@ pub struct Tables {
     pub settings: Settings,
     /// `FILTER`.
     pub filter: Vec<u64>,
+    /// `IDENTITIES`.
+    pub identities: HashMap<u32, Identity>,
+    /// `PLACES`, by server id.
+    pub places: Vec<Place>,
+    /// `LEDGER`.
+    pub head: LedgerHead,
 }
 
 impl Default for Tables {
@@ -76,6 +82,9 @@ impl Default for Tables {
             ports: Vec::new(),
             settings: Settings { timeouts: [0; 16], ports: 0, half_open: 0, flags: 0 },
             filter: vec![0; FILTER_WORDS],
+            identities: HashMap::new(),
+            places: Vec::new(),
+            head: LedgerHead::default(),
         }
     }
 }
@@ -237,7 +246,7 @@ pub(super) fn flags(service: &VirtualServer) -> u8 {
 const PROTOCOL_SCTP: u8 = 132;
 
 /// The protocol's number.
-const fn number(protocol: Protocol) -> u8 {
+pub(super) const fn number(protocol: Protocol) -> u8 {
     match protocol {
         Protocol::Tcp => wire::PROTOCOL_TCP,
         Protocol::Udp => wire::PROTOCOL_UDP,
