@@ -14,4 +14,5 @@ pub use dataplane::{Collectable, Collector, Dataplane, LoadOptions, Trace};
 pub use error::Error;
 pub use maps::{Configured, FamilyMaps, InterfaceMap, Maps, NeighbourMap, Watched};
 pub use pins::Pins;
+pub(crate) use sys::run_as;
 pub use table::{Sweep, Table};
