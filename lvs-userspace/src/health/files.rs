@@ -4,7 +4,10 @@
 use std::{
     collections::HashMap,
     io::Read as _,
-    os::unix::fs::OpenOptionsExt as _,
+    os::{
+        fd::{AsFd as _, AsRawFd, RawFd},
+        unix::fs::OpenOptionsExt as _,
+    },
     path::{Path, PathBuf},
 };
 
@@ -81,6 +84,15 @@ fn number(text: &str) -> i64 {
     })
 }
 
+/// What the runtime needs to wait for it.
+struct Watcher(Inotify);
+
+impl AsRawFd for Watcher {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
 /// Watches files, and tells what they say now. Ends when nobody listens, or when nothing can be watched.
 pub(crate) async fn watch(files: Vec<TrackFile>, teller: UnboundedSender<Told>) {
     if files.is_empty() {
@@ -111,7 +123,11 @@ async fn keep_watching(
             }
         }
     }
-    let watched = AsyncFd::register(inotify)?;
+    #[expect(
+        deprecated,
+        reason = "the new way is `unsafe`; this descriptor is the watcher's own for as long as it lives"
+    )]
+    let watched = AsyncFd::new(Watcher(inotify))?;
     // What changed between the first look and the watches.
     for file in &files {
         tell(file, teller).await;
@@ -121,7 +137,7 @@ async fn keep_watching(
             ready = watched.readable() => ready?,
             () = teller.closed() => return Ok(()),
         };
-        let events = match ready.get_inner().read_events() {
+        let events = match ready.get_inner().0.read_events() {
             Ok(events) => events,
             Err(nix::errno::Errno::EAGAIN) => {
                 ready.clear_ready();

@@ -12,7 +12,7 @@ mod migrate;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]
-mod tests;
+pub(in crate::health) mod tests;
 
 /// The greatest weight: `IPVS_WEIGHT_LIMIT`.
 const WEIGHT_LIMIT: i64 = i32::MAX as i64;
