@@ -170,3 +170,100 @@ impl Progress {
         news.then_some(up)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOOP: u64 = 10;
+    const RETRY: u64 = 2;
+
+    fn schedule(retry: u32, alpha: bool) -> Schedule {
+        Schedule {
+            delay_loop: Duration::from_secs(LOOP),
+            retry,
+            delay_before_retry: Duration::from_secs(RETRY),
+            warmup: Duration::ZERO,
+            alpha,
+            log_all_failures: false,
+        }
+    }
+
+    /// What comes of a row of results, `+` or `-`: the seconds to the next check, with the verdict before.
+    fn told(rule: Rule, schedule: &Schedule, results: &str) -> String {
+        let mut progress = Progress::new(rule, schedule);
+        let step = |result: char| {
+            let step = progress.note(rule, schedule, result == '+');
+            let verdict = match step.verdict {
+                Some(true) => "up ",
+                Some(false) => "down ",
+                None => "",
+            };
+            format!("{verdict}{}", step.delay.as_secs())
+        };
+        results.chars().map(step).collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn the_first_failure_is_enough_later_ones_are_tried_again() {
+        let rule = Rule::Plain;
+        assert_eq!(told(rule, &schedule(2, false), "---+"), "down 10, 10, 10, up 10");
+        assert_eq!(told(rule, &schedule(2, false), "+---+"), "up 10, 2, 2, down 10, up 10");
+        // A success in between, and the tries start anew.
+        assert_eq!(told(rule, &schedule(2, false), "+--+--+"), "up 10, 2, 2, 10, 2, 2, 10");
+        assert_eq!(told(rule, &schedule(0, false), "+-+"), "up 10, down 10, up 10");
+    }
+
+    #[test]
+    fn with_alpha_the_first_result_is_told_whichever_it_is() {
+        assert_eq!(told(Rule::Plain, &schedule(2, true), "--+"), "down 10, 10, up 10");
+        assert_eq!(told(Rule::Plain, &schedule(2, true), "++"), "up 10, 10");
+    }
+
+    #[test]
+    fn mail_is_tried_again_from_the_start_and_while_down() {
+        assert_eq!(told(Rule::Smtp, &schedule(2, false), "---"), "2, 2, down 10");
+        assert_eq!(
+            told(Rule::Smtp, &schedule(1, false), "--".repeat(2).as_str()),
+            "2, down 10, 2, 10"
+        );
+        assert_eq!(told(Rule::Smtp, &schedule(1, false), "+-+"), "up 10, 2, 10");
+    }
+
+    #[test]
+    fn pages_are_looked_at_one_after_the_other() {
+        let rule = Rule::Pages { count: 3, fast: false };
+        let schedule = schedule(1, false);
+        assert_eq!(told(rule, &schedule, "+++++"), "10, 10, up 10, 10, 10");
+        // A page fails for good: the next check is of that page; when it is well, all are looked at again.
+        assert_eq!(
+            told(rule, &schedule, "++++--++++"),
+            "10, 10, up 10, 10, 2, down 10, 10, 10, 10, up 10"
+        );
+        let mut progress = Progress::new(rule, &schedule);
+        let mut pages = Vec::new();
+        for result in "++++--+++".chars() {
+            pages.push(progress.page());
+            progress.note(rule, &schedule, result == '+');
+        }
+        assert_eq!(pages, [0, 1, 2, 0, 1, 1, 1, 0, 1]);
+    }
+
+    #[test]
+    fn with_fast_recovery_a_server_is_back_at_once() {
+        let rule = Rule::Pages { count: 3, fast: true };
+        let schedule = schedule(0, false);
+        assert_eq!(told(rule, &schedule, "+++-++++"), "0, 0, up 10, down 10, 0, 0, 0, up 10");
+    }
+
+    #[test]
+    fn another_schedule_does_not_forget_what_has_failed() {
+        let (old, new) = (schedule(5, false), schedule(2, false));
+        let mut progress = Progress::new(Rule::Plain, &old);
+        for well in [true, false, false, false] {
+            progress.note(Rule::Plain, &old, well);
+        }
+        let mut progress = progress.rescheduled(&new);
+        assert_eq!(progress.note(Rule::Plain, &new, false).verdict, Some(false));
+    }
+}

@@ -19,7 +19,7 @@ use super::{
     probe::{Outcome, Probe},
     progress::{Progress, Rule},
 };
-use crate::config::{Check, Schedule};
+use crate::config::Schedule;
 
 /// What a check has to tell.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub(crate) struct Runner {
     status: Arc<Mutex<Status>>,
     /// Whether checks are made: not while all services that want them are suspended.
     pub(crate) enabled: Arc<AtomicBool>,
+    /// Whose check it is, for the log.
+    pub(crate) label: String,
     task: JoinHandle<()>,
 }
 
@@ -56,14 +58,8 @@ pub(crate) struct Job {
     pub(crate) probe: Probe,
     pub(crate) rule: Rule,
     pub(crate) schedule: Schedule,
+    /// Counts from its start to the next one, not from its end.
     pub(crate) is_script: bool,
-}
-
-impl Job {
-    /// Whether a check counts from its start to the next one, as scripts do, or from its end.
-    pub(crate) const fn from_start(check: &Check) -> bool {
-        matches!(check, Check::Misc(_))
-    }
 }
 
 impl Runner {
@@ -74,11 +70,12 @@ impl Runner {
         permits: Arc<Semaphore>,
         teller: UnboundedSender<Report>,
     ) -> Self {
+        let label = job.label.clone();
         let status = Arc::new(Mutex::new(status));
         let enabled = Arc::new(AtomicBool::new(true));
         let task =
             tokio::spawn(keep(job, Arc::clone(&status), Arc::clone(&enabled), permits, teller));
-        Self { status, enabled, task }
+        Self { status, enabled, label, task }
     }
 
     /// What is known now.

@@ -53,8 +53,8 @@ async fn server(answer: Vec<u8>) -> SocketAddr {
             let answer = answer.clone();
             tokio::spawn(async move {
                 let mut request = vec![0; 4096];
-                let _ = stream.read(&mut request).await;
-                let _ = stream.write_all(&answer).await;
+                let _heard = stream.read(&mut request).await;
+                let _said = stream.write_all(&answer).await;
             });
         }
     });

@@ -71,12 +71,12 @@ async fn what_lies_here_is_no_failure_of_the_server() {
     assert_eq!(
         run(Check::Tcp(foreign)).await,
         Outcome::Unable(
-            "TCP_CHECK: cannot bind to 192.0.2.1:0: can't assign requested address".to_owned()
+            "TCP_CHECK: cannot bind to 192.0.2.1:0: cannot assign requested address".to_owned()
         )
     );
 }
 
-/// A mail server with these lines; the last one stays open if `stays`.
+/// A mail server that says these lines, as long as it hears what it should, and closes then.
 async fn mail(says: [&'static str; 3]) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -26,6 +26,8 @@ struct World {
 impl World {
     fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        let name = format!("authority {}", fastrand::u64(..));
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let folder = TempDir::new().unwrap();
@@ -82,9 +84,9 @@ impl World {
                 let name = stream.get_ref().1.server_name().map(str::to_owned);
                 heard.lock().unwrap().push(name);
                 let mut request = [0; 4096];
-                let _ = stream.read(&mut request).await;
-                let _ = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nhello").await;
-                let _ = stream.flush().await;
+                let _heard = stream.read(&mut request).await;
+                let _said = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nhello").await;
+                let _gone = stream.flush().await;
             }
         });
         (address, names)
