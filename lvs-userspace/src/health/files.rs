@@ -167,7 +167,11 @@ async fn tell(file: &TrackFile, teller: &UnboundedSender<Told>) {
     match value {
         Some(value) => drop(teller.send(Told { name: file.name.clone(), value })),
         None => {
-            warn!("track_file {}: the number in {} is out of range", file.name, file.path.display())
+            warn!(
+                "track_file {}: the number in {} is out of range",
+                file.name,
+                file.path.display()
+            );
         }
     }
 }

@@ -211,12 +211,12 @@ impl Health {
     fn note_file(&mut self, told: &Told) -> bool {
         self.files.insert(told.name.clone(), told.value);
         let named = self.checks.files.iter().filter(|(_, file)| file.track_file == told.name);
-        let changes: Vec<(Subscriber, Option<i64>)> =
+        let additions: Vec<(Subscriber, Option<i64>)> =
             named.map(|(subscriber, file)| (*subscriber, added(file, told.value))).collect();
         let reason = format!("FILE_CHECK {}: the file says {}", told.name, told.value);
         let mut notices = Vec::new();
         let mut changed = false;
-        for (subscriber, added) in changes {
+        for (subscriber, added) in additions {
             self.apply(subscriber, added, Some(&reason), &mut notices);
             changed |= self.publish(subscriber.service);
         }

@@ -219,5 +219,5 @@ fn listed(codes: &[RangeInclusive<u16>]) -> String {
 }
 
 fn hex(digest: &[u8; 16]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:032x}", u128::from_be_bytes(*digest))
 }

@@ -32,11 +32,11 @@ impl Service {
         }
         // `init_service_rs()`: the weights of the file count now.
         for (at, effective) in weights {
-            let serves = self.serves_itself();
+            let real_ones = self.serves_itself();
             let Some(server) = self.servers.get_mut(at) else { continue };
             let before = server.weight();
             server.effective = effective;
-            if server.set && server.alive && serves && server.weight() != before {
+            if server.set && server.alive && real_ones && server.weight() != before {
                 self.pool.edit(server.endpoint, server.weight());
             }
         }

@@ -2,6 +2,7 @@
 //! tell in which order. The rules, quirks included, are those of keepalived's `ipwrapper.c`, named function by function;
 //! what it does to the kernel's table is done to the [`Pool`] here.
 
+pub(crate) use self::notice::Notice;
 use super::{
     effective::Pool,
     identity::{Endpoint, ServiceId},
@@ -9,6 +10,8 @@ use super::{
 use crate::config::{Check, Checker, Quorum, RealServer, Script, SorryServer, VirtualServer};
 
 mod migrate;
+mod notice;
+mod quorum;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]
@@ -31,6 +34,7 @@ pub(crate) struct Service {
 }
 
 /// A real server.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of keepalived's by itself")]
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
     pub(crate) endpoint: Endpoint,
@@ -62,6 +66,7 @@ pub(crate) struct CheckerState {
     weight: i64,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of keepalived's by itself")]
 #[derive(Debug, Clone)]
 struct Sorry {
     endpoint: Endpoint,
@@ -71,16 +76,6 @@ struct Sorry {
     alive: bool,
     /// It is a real server as well.
     duplicate: bool,
-}
-
-/// Something to tell: a script to run, a line for the FIFOs. The order counts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Notice {
-    pub(crate) service: ServiceId,
-    /// The server that it is about; absent for the service's quorum.
-    pub(crate) server: Option<Endpoint>,
-    pub(crate) up: bool,
-    pub(crate) script: Option<Script>,
 }
 
 impl Service {
@@ -188,80 +183,16 @@ impl Service {
 
     /// `update_svr_wgt()`; a change of the weight of a server that is up counts at once if `now`.
     fn add_weight(&mut self, at: usize, added: i64, now: bool, notices: &mut Vec<Notice>) {
-        let serves = self.serves_itself();
+        let real_ones = self.serves_itself();
         let Some(server) = self.servers.get_mut(at) else { return };
         let old = server.weight();
         server.effective += added;
         let new = server.weight();
         if now && old != new {
-            if server.set && server.alive && serves {
+            if server.set && server.alive && real_ones {
                 self.pool.edit(server.endpoint, new);
             }
             self.update_quorum(false, notices);
-        }
-    }
-
-    /// `update_quorum_state()`.
-    fn update_quorum(&mut self, init: bool, notices: &mut Vec<Notice>) {
-        let weight: i64 = self
-            .servers
-            .iter()
-            .filter(|server| server.alive)
-            .map(|server| i64::from(server.weight()))
-            .sum();
-        let (quorum, hysteresis) =
-            (i64::from(self.quorum.weight), i64::from(self.quorum.hysteresis));
-        let sorry_serves = self.sorry.as_ref().map(|sorry| sorry.alive);
-        if !self.has_quorum && weight >= quorum + hysteresis {
-            self.has_quorum = true;
-            if sorry_serves == Some(true) {
-                self.swap(false);
-            }
-            self.tell_quorum(notices);
-        } else if (self.has_quorum && (weight == 0 || weight < quorum - hysteresis))
-            || (init && !self.has_quorum && sorry_serves == Some(false))
-        {
-            self.has_quorum = false;
-            if sorry_serves == Some(false) {
-                self.swap(true);
-            }
-            self.tell_quorum(notices);
-        }
-    }
-
-    /// The sorry server takes over from the servers that are up, or gives back to them.
-    fn swap(&mut self, sorry_serves: bool) {
-        if !sorry_serves {
-            self.switch_sorry(false);
-        }
-        for at in 0..self.servers.len() {
-            if self.servers.get(at).is_some_and(|server| server.alive) {
-                if sorry_serves {
-                    self.remove(at);
-                } else {
-                    self.add(at);
-                }
-            }
-        }
-        if sorry_serves {
-            self.switch_sorry(true);
-        }
-    }
-
-    fn switch_sorry(&mut self, on: bool) {
-        let Some(sorry) = &mut self.sorry else { return };
-        sorry.alive = on;
-        match (on, sorry.inhibit) {
-            (true, true) if sorry.set => self.pool.edit(sorry.endpoint, RealServer::WEIGHT),
-            (true, _) => {
-                sorry.set = true;
-                self.pool.add(sorry.endpoint, RealServer::WEIGHT);
-            }
-            (false, true) => self.pool.edit(sorry.endpoint, 0),
-            (false, false) => {
-                sorry.set = false;
-                self.pool.remove(sorry.endpoint);
-            }
         }
     }
 
@@ -298,36 +229,6 @@ impl Service {
         }
     }
 
-    /// `ipvs_cmd(LVS_CMD_ADD_DEST)`.
-    fn add(&mut self, at: usize) {
-        let Some(server) = self.servers.get_mut(at) else { return };
-        let weight = server.weight();
-        if server.inhibit && server.set {
-            self.pool.edit(server.endpoint, weight);
-            return;
-        }
-        let first = !server.set;
-        server.set = true;
-        let held = first && server.inhibit && server.failed > 0;
-        self.pool.add(server.endpoint, if held { 0 } else { weight });
-    }
-
-    /// `ipvs_cmd(LVS_CMD_DEL_DEST)`.
-    fn remove(&mut self, at: usize) {
-        let Some(server) = self.servers.get_mut(at) else { return };
-        if server.inhibit {
-            self.pool.edit(server.endpoint, 0);
-        } else {
-            server.set = false;
-            self.pool.remove(server.endpoint);
-        }
-    }
-
-    /// Whether the real servers serve, not the sorry server.
-    fn serves_itself(&self) -> bool {
-        self.has_quorum || self.sorry.as_ref().is_none_or(|sorry| !sorry.alive)
-    }
-
     /// `set_checker_state()`.
     fn set_checker(&mut self, server: usize, checker: usize, up: bool) {
         let Some(state) = self.checker_mut(server, checker) else { return };
@@ -341,27 +242,6 @@ impl Service {
 
     fn checker_mut(&mut self, server: usize, checker: usize) -> Option<&mut CheckerState> {
         self.servers.get_mut(server)?.checkers.get_mut(checker)
-    }
-
-    fn tell_server(&self, at: usize, notices: &mut Vec<Notice>) {
-        let Some(server) = self.servers.get(at) else { return };
-        let script = if server.alive { &server.notify_up } else { &server.notify_down };
-        notices.push(Notice {
-            service: self.id.clone(),
-            server: Some(server.endpoint),
-            up: server.alive,
-            script: script.clone(),
-        });
-    }
-
-    fn tell_quorum(&self, notices: &mut Vec<Notice>) {
-        let script = if self.has_quorum { &self.quorum.up } else { &self.quorum.down };
-        notices.push(Notice {
-            service: self.id.clone(),
-            server: None,
-            up: self.has_quorum,
-            script: script.clone(),
-        });
     }
 }
 
@@ -420,25 +300,6 @@ impl Sorry {
             set: false,
             alive: false,
             duplicate: servers.iter().any(|server| server.endpoint == endpoint),
-        }
-    }
-}
-
-impl Notice {
-    /// A line for the FIFOs: `notify_fifo_rs()` and `notify_fifo_vs()`.
-    pub(crate) fn fifo_line(&self) -> String {
-        let state = if self.up { "UP" } else { "DOWN" };
-        let service = self.service.fifo_name();
-        match self.server {
-            Some(server) => {
-                let protocol = match &self.service {
-                    ServiceId::Single { protocol, .. } => *protocol,
-                    ServiceId::Group { .. } => None,
-                };
-                let server = super::identity::trio(server.address, protocol, server.port);
-                format!("RS {server} {service} {state}\n")
-            }
-            None => format!("VS {service} {state}\n"),
         }
     }
 }
