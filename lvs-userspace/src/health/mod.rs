@@ -293,7 +293,9 @@ impl Health {
 /// The checkers of a service, which has this place.
 fn wanted_by(place: usize, id: &ServiceId, config: &VirtualServer) -> Vec<Wanted> {
     let suspended_without = match config.target {
-        Target::Address { address, .. } if config.ha_suspend => Some(address),
+        Target::Address { address, .. } if config.ha_suspend && config.group.is_none() => {
+            Some(address)
+        }
         _ => None,
     };
     let mut wanted = Vec::new();

@@ -7,7 +7,9 @@ use super::{
     effective::Pool,
     identity::{Endpoint, ServiceId},
 };
-use crate::config::{Check, Checker, Quorum, RealServer, Script, SorryServer, VirtualServer};
+use crate::config::{
+    Check, Checker, Protocol, Quorum, RealServer, Script, SorryServer, VirtualServer,
+};
 
 mod migrate;
 mod notice;
@@ -26,6 +28,7 @@ pub(crate) struct Service {
     pub(crate) id: ServiceId,
     pub(crate) pool: Pool,
     pub(crate) servers: Vec<Server>,
+    protocol: Option<Protocol>,
     quorum: Quorum,
     /// `quorum_state_up`.
     pub(crate) has_quorum: bool,
@@ -93,6 +96,7 @@ impl Service {
             id,
             pool: Pool::default(),
             servers,
+            protocol: config.protocol,
             quorum: config.quorum.clone(),
             has_quorum: false,
             sorry,

@@ -2,7 +2,7 @@
 
 use super::Service;
 use crate::{
-    config::Script,
+    config::{Protocol, Script},
     health::identity::{Endpoint, ServiceId, trio},
 };
 
@@ -10,6 +10,8 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Notice {
     pub(crate) service: ServiceId,
+    /// That of the service, absent with a mark.
+    pub(crate) protocol: Option<Protocol>,
     /// The server that it is about; absent for the service's quorum.
     pub(crate) server: Option<Endpoint>,
     pub(crate) up: bool,
@@ -22,6 +24,7 @@ impl Service {
         let script = if server.alive { &server.notify_up } else { &server.notify_down };
         notices.push(Notice {
             service: self.id.clone(),
+            protocol: self.protocol,
             server: Some(server.endpoint),
             up: server.alive,
             script: script.clone(),
@@ -32,6 +35,7 @@ impl Service {
         let script = if self.has_quorum { &self.quorum.up } else { &self.quorum.down };
         notices.push(Notice {
             service: self.id.clone(),
+            protocol: self.protocol,
             server: None,
             up: self.has_quorum,
             script: script.clone(),
@@ -46,11 +50,7 @@ impl Notice {
         let service = self.service.fifo_name();
         match self.server {
             Some(server) => {
-                let protocol = match &self.service {
-                    ServiceId::Single { protocol, .. } => *protocol,
-                    ServiceId::Group { .. } => None,
-                };
-                let server = trio(server.address, protocol, server.port);
+                let server = trio(server.address, self.protocol, server.port);
                 format!("RS {server} {service} {state}\n")
             }
             None => format!("VS {service} {state}\n"),
