@@ -67,9 +67,10 @@ async fn measure(config: &Config, time: Duration) -> anyhow::Result<String> {
     let before = used()?;
     let down = tokio::time::timeout(time, health.changed()).await.is_ok();
     let used = used()?.saturating_sub(before);
+    let memory = getrusage(UsageWho::RUSAGE_SELF)?.max_rss() / 1024;
     anyhow::ensure!(!down, "a check failed");
     Ok(format!(
-        "{} checks every {} s: {:.2} s of CPU time in {} s, {:.1}% of a core",
+        "{} checks every {} s: {:.2} s of CPU time in {} s, {:.1}% of a core, {memory} MiB of memory",
         health.checks(),
         INTERVAL.as_secs(),
         used.as_secs_f64(),

@@ -38,10 +38,11 @@ pub(crate) struct Told {
     pub(crate) value: i64,
 }
 
-/// Writes a file's first number where that is wanted, and reads it.
-pub(crate) fn first(file: &TrackFile) -> i64 {
-    if let Some(initial) = file.initial
-        && (initial.overwrite || !file.path.exists())
+/// Reads a file; at the start of the program its first number is written before, where that is wanted. Something else than a
+/// file stays as it is.
+pub(crate) fn first(file: &TrackFile, starts: bool) -> i64 {
+    if let Some(initial) = file.initial.filter(|_| starts)
+        && file.path.metadata().map_or(true, |is| initial.overwrite && is.is_file())
     {
         let written = std::fs::write(&file.path, format!("{}\n", initial.value));
         if let Err(error) = written {

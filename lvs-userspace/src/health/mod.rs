@@ -17,7 +17,7 @@ use std::{
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tracing::{info, warn};
 
-use crate::config::{Check, Checker, Config, Global, Target, VirtualServer};
+use crate::config::{Check, Checker, Config, Global, Target, TrackFile, VirtualServer};
 
 mod checks;
 mod effective;
@@ -73,6 +73,7 @@ impl Health {
             notifier: Notifier::new(Arc::clone(&global)),
             global,
         };
+        health.watch_files(config, true);
         health.take(config, local);
         health
     }
@@ -85,6 +86,7 @@ impl Health {
             // The old one tells what it has, and its scripts go on.
             self.notifier = Notifier::new(Arc::clone(&self.global));
         }
+        self.watch_files(config, false);
         self.take(config, local);
     }
 
@@ -140,7 +142,6 @@ impl Health {
 
     /// Makes all that a configuration asks for, of what is there and what is not.
     fn take(&mut self, config: &Config, local: &BTreeSet<IpAddr>) {
-        self.watch_files(config);
         let mut old: HashMap<ServiceId, Service> =
             self.services.drain(..).map(|service| (service.id.clone(), service)).collect();
         let (mut notices, mut wanted) = (Vec::new(), Vec::new());
@@ -186,9 +187,9 @@ impl Health {
         }
     }
 
-    fn watch_files(&mut self, config: &Config) {
-        let first = config.track_files.iter().map(|file| (file.name.clone(), files::first(file)));
-        self.files = first.collect();
+    fn watch_files(&mut self, config: &Config, starts: bool) {
+        let read = |file: &TrackFile| (file.name.clone(), files::first(file, starts));
+        self.files = config.track_files.iter().map(read).collect();
         let (teller, told) = unbounded_channel();
         self.told = told;
         // The one before ends with its listener.

@@ -111,7 +111,8 @@ async fn keep(
         }
         let Ok(permit) = permits.acquire().await else { return };
         let started = Instant::now();
-        let outcome = probe.run(status.progress.page()).await;
+        // In a box of its own: thousands of tasks sleep, and few of them have a check under way.
+        let outcome = Box::pin(probe.run(status.progress.page())).await;
         drop(permit);
         let (well, exit, reason) = match outcome {
             Outcome::Well(code) => (true, code, None),
