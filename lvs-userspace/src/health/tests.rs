@@ -404,3 +404,52 @@ async fn the_services_of_a_group_share_their_health() {
     let more = Config { services: vec![service(9, vec![peer.server(4)])], ..Config::default() };
     assert_eq!(pool(&more, health.state(), 0), format!("{port}*4"));
 }
+
+/// A service of many checks of one peer, which are all different.
+fn many(peer: &Peer, count: u8, schedule: &Schedule) -> Config {
+    let server = |at: u8| {
+        let mut server = RealServer { port: u16::from(at), ..peer.server(1) };
+        let checker = &mut server.checkers[0];
+        checker.schedule = schedule.clone();
+        if let Check::Tcp(connection) = &mut checker.check {
+            connection.bind_address = Some(Ipv4Addr::new(127, 0, 1, at).into());
+        }
+        server
+    };
+    config(vec![service(1, (1..=count).map(server).collect())])
+}
+
+#[tokio::test(start_paused = true)]
+async fn checks_come_at_their_time() {
+    let mut peer = Peer::new().await;
+    let schedule = Schedule { retry: 2, ..schedule() };
+    let config = many(&peer, 1, &schedule);
+    let mut health = start(&config);
+    // At 0, 10, ... 90 seconds.
+    drop(timeout(Duration::from_secs(95), health.changed()).await);
+    assert_eq!(peer.asked(), 10);
+    peer.die().await;
+    // At 100 seconds it fails, and 1 and 2 seconds later again.
+    let dies = tokio::time::Instant::now();
+    health.changed().await;
+    assert_eq!(pool(&config, health.state(), 0), "");
+    assert_eq!(dies.elapsed().as_secs(), 7);
+    peer.live();
+    // Ten seconds after the last try it is asked again.
+    let lives = tokio::time::Instant::now();
+    health.changed().await;
+    assert_eq!(pool(&config, health.state(), 0), "1*1");
+    assert_eq!(lives.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_checks_are_spread() {
+    let peer = Peer::new().await;
+    let schedule = Schedule { warmup: Duration::from_secs(10), ..schedule() };
+    let mut health = start(&many(&peer, 200, &schedule));
+    drop(timeout(Duration::from_secs(5), health.changed()).await);
+    let half = peer.asked();
+    assert!((60..=140).contains(&half), "{half} of 200 in the first half");
+    drop(timeout(Duration::from_secs(5), health.changed()).await);
+    assert!((195..=205).contains(&peer.asked()), "{} of 200", peer.asked());
+}
