@@ -15,6 +15,8 @@ mod migrate;
 mod notice;
 mod quorum;
 #[cfg(test)]
+mod random;
+#[cfg(test)]
 mod replay;
 #[cfg(test)]
 pub(in crate::health) mod tests;

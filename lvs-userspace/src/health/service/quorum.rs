@@ -59,6 +59,8 @@ impl Service {
             (true, _) => {
                 sorry.set = true;
                 self.pool.add(sorry.endpoint, RealServer::WEIGHT);
+                // It may be there with weight 0, as a real server. keepalived leaves it so at the start.
+                self.pool.edit(sorry.endpoint, RealServer::WEIGHT);
             }
             (false, true) => self.pool.edit(sorry.endpoint, 0),
             (false, false) => {
