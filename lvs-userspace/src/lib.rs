@@ -6,4 +6,5 @@ pub mod cli;
 pub mod config;
 pub mod control;
 mod exit;
+pub mod health;
 pub mod net;

@@ -17,5 +17,5 @@ pub use error::Error;
 pub(crate) use foreign::refuse_occupied;
 pub use maps::{Configured, FamilyMaps, InterfaceMap, Maps, NeighbourMap, Watched};
 pub use pins::Pins;
-pub(crate) use sys::send_signal;
+pub(crate) use sys::{run_as, send_signal};
 pub use table::{Sweep, Table};

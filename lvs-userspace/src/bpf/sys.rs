@@ -1,19 +1,23 @@
-//! The BPF system calls that aya does not offer: batches, look-up with deletion, test runs of shared programs. All `unsafe` code of
-//! the controller is here and in `lvs-common`'s `Pod` marks.
+//! The BPF system calls that aya does not offer: batches, look-up with deletion, test runs of shared programs; and programs that
+//! run as another user. All `unsafe` code of the controller is here and in `lvs-common`'s `Pod` marks.
 
 use std::{
     ffi::CString,
     io, mem,
     os::{
         fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
-        unix::ffi::OsStrExt as _,
+        unix::{ffi::OsStrExt as _, process::CommandExt as _},
     },
     path::Path,
+    process::Command,
 };
 
 use aya::{Pod, programs::ProgramFd};
 use aya_obj::generated::{BPF_NOEXIST, bpf_attr, bpf_cmd, bpf_link_info, bpf_link_type};
-use nix::{errno::Errno, unistd::Pid};
+use nix::{
+    errno::Errno,
+    unistd::{Gid, Pid, Uid, setgid, setgroups, setuid},
+};
 
 fn bpf(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<libc::c_long> {
     // SAFETY: `attributes` is a valid `bpf_attr` of the given size; the callers below fill in pointers
@@ -198,4 +202,16 @@ pub(super) fn insert_new<K: Pod, V: Pod>(
         Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
         result => result.map(drop),
     }
+}
+
+/// Makes a program run as another user, with these supplementary groups: the standard library sets none.
+pub(crate) fn run_as(command: &mut Command, uid: Uid, gid: Gid, groups: Vec<Gid>) {
+    let become_other = move || {
+        setgroups(&groups)?;
+        setgid(gid)?;
+        Ok(setuid(uid)?)
+    };
+    // SAFETY: between fork and exec it makes three system calls, on values that are there already: it neither allocates nor
+    // takes a lock.
+    unsafe { command.pre_exec(become_other) };
 }
