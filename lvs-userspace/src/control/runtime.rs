@@ -6,9 +6,11 @@ use std::{
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process,
+    thread::sleep,
+    time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use nix::{
     fcntl::{Flock, FlockArg},
     unistd::Pid,
@@ -36,20 +38,15 @@ impl RuntimeDir {
             )
         })?;
         let pid_path = path.join(PID_FILE);
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(&pid_path)
-            .with_context(|| format!("cannot open {}", pid_path.display()))?;
-        let Ok(mut file) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else {
-            bail!(
+        let mut file = lock(&pid_path)?.with_context(|| {
+            format!(
                 "another xlvs (process {}) keeps its files in {}; give this one another --runtime-dir",
                 fs::read_to_string(&pid_path).unwrap_or_default().trim(),
                 path.display()
-            );
-        };
+            )
+        })?;
+        // What one that was killed has told.
+        let _there_or_not = fs::remove_file(status(path));
         let written = file.set_len(0).and_then(|()| writeln!(file, "{}", process::id()));
         written.with_context(|| format!("cannot write {}", pid_path.display()))?;
         Ok(Self { path: path.to_owned(), made, _pid_file: file })
@@ -68,6 +65,29 @@ impl RuntimeDir {
 
 const PID_FILE: &str = "xlvs.pid";
 const STATUS_FILE: &str = "status.json";
+
+/// How often the lock is tried, and how long to wait in between.
+const LOCK_ATTEMPTS: u32 = 10;
+const LOCK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Locks the file with the process id; `None` if another process holds it. Who only asks for the holder has it for a moment
+/// too.
+fn lock(path: &Path) -> anyhow::Result<Option<Flock<File>>> {
+    for _ in 0..LOCK_ATTEMPTS {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(path)
+            .with_context(|| format!("cannot open {}", path.display()))?;
+        if let Ok(file) = Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            return Ok(Some(file));
+        }
+        sleep(LOCK_INTERVAL);
+    }
+    Ok(None)
+}
 
 /// The process that holds a runtime directory, if there is one.
 pub(super) fn holder(directory: &Path) -> anyhow::Result<Option<Pid>> {

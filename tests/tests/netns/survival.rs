@@ -144,7 +144,7 @@ fn a_kill_in_the_middle_of_a_reload_harms_nobody() -> Result<()> {
             let next = Xlvs::start(&lab.topology.lb, setup.clone())?;
             for _ in 0..8 {
                 let step = meanwhile.times.fetch_add(1, Ordering::Relaxed);
-                std::fs::write(&setup.config, file(&own, step))?;
+                replace(&setup.config, &file(&own, step))?;
                 kill(Pid::from_raw(next.pid().try_into()?), Signal::SIGHUP)?;
                 sleep(Duration::from_millis(random.u64(0..40)));
             }
@@ -165,6 +165,13 @@ fn a_kill_in_the_middle_of_a_reload_harms_nobody() -> Result<()> {
     assert_eq!(connections.map(|counts| counts.connections).sum::<u64>(), asked);
     assert!(last.stop()?.success());
     Ok(())
+}
+
+/// Puts another file in the place of one, at once: half a file may be a good one, without the service.
+fn replace(path: &Path, text: &str) -> Result<()> {
+    let next = path.with_extension("next");
+    std::fs::write(&next, text)?;
+    Ok(std::fs::rename(&next, path)?)
 }
 
 /// The measured service, with a weight that changes, and many others that take a while to write.
