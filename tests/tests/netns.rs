@@ -10,6 +10,8 @@ mod expiry;
 mod floods;
 #[path = "netns/harness.rs"]
 mod harness;
+#[path = "netns/health.rs"]
+mod health;
 #[path = "netns/lab.rs"]
 mod lab;
 #[path = "netns/lifecycle.rs"]

@@ -1,12 +1,15 @@
 //! The interfaces while packets flow: the data path must know their addresses, one that was not there or comes back is
 //! attached, and a user wants to hear that one has gone.
 
-use std::{cell::RefCell, time::Duration};
+use std::{cell::RefCell, collections::BTreeSet, net::IpAddr, time::Duration};
 
 use anyhow::bail;
 use lvs_common::abi::{self, interface_flags};
 use rtnetlink::Handle;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
 use tracing::{error, info, warn};
 
 use crate::{
@@ -96,6 +99,8 @@ pub(super) struct Follower<'f> {
     pub(super) netlink: &'f Handle,
     pub(super) wanted: &'f RefCell<Vec<Wanted>>,
     pub(super) addresses: Addresses,
+    /// Where others hear of new addresses.
+    pub(super) told: watch::Sender<BTreeSet<IpAddr>>,
     pub(super) attachment: &'f mut Attachment,
     pub(super) pins: &'f Pins,
 }
@@ -118,6 +123,7 @@ impl Follower<'_> {
             let changed = match Addresses::read(self.netlink).await {
                 Ok(now) if now != self.addresses => {
                     self.addresses = now;
+                    self.told.send_replace(self.addresses.all());
                     true
                 }
                 Ok(_) => false,

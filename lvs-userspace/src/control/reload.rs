@@ -1,11 +1,11 @@
-//! From what a configuration says to what the maps hold: at the start, and again whenever SIGHUP asks for it. A file that
-//! cannot be used changes nothing.
+//! From what a configuration says to what the maps hold: at the start, whenever SIGHUP asks for it, and whenever the health
+//! of a server changes. A file that cannot be used changes nothing.
 
-use std::{cell::RefCell, collections::BTreeSet, fs, net::IpAddr};
+use std::{cell::RefCell, collections::BTreeSet, fs, future::pending, net::IpAddr};
 
 use anyhow::anyhow;
 use sd_notify::NotifyState;
-use tokio::signal::unix::Signal;
+use tokio::{signal::unix::Signal, sync::watch};
 use tracing::{error, info, warn};
 
 use super::{
@@ -15,12 +15,14 @@ use super::{
     neighbours,
     run::{self, Options},
     status::StatusFile,
+    tables::Choices,
     write,
 };
 use crate::{
     bpf::Configured,
     config::{self, Config},
     exit::Failure,
+    health::{self, Health},
     net::Addresses,
 };
 
@@ -29,8 +31,14 @@ pub(super) struct Running<'r> {
     pub(super) options: &'r Options,
     pub(super) interfaces: &'r RefCell<Vec<Wanted>>,
     pub(super) netlink: &'r rtnetlink::Handle,
-    /// The real servers, for who keeps the ways to them resolved.
+    /// The real servers, up or down, for who keeps the ways to them resolved.
     pub(super) servers: &'r RefCell<BTreeSet<IpAddr>>,
+    /// What the file says, and what else was chosen then.
+    pub(super) wanted: Option<(Config, Choices)>,
+    /// Which servers are up; checks begin with the first configuration.
+    pub(super) health: Option<Health>,
+    /// This host's addresses.
+    pub(super) addresses: watch::Receiver<BTreeSet<IpAddr>>,
     pub(super) ledger: Ledger,
     /// Whether the ledger is what the maps hold: not after a failure.
     pub(super) certain: bool,
@@ -39,37 +47,48 @@ pub(super) struct Running<'r> {
 }
 
 impl Running<'_> {
-    /// Reads the file again whenever the signal comes. Never ends.
+    /// Reads the file again whenever the signal comes, and follows the health of the servers. Never ends.
     pub(super) async fn keep(&mut self, hangup: &mut Signal, mut maps: Configured<'_>) {
         loop {
-            hangup.recv().await;
-            self.status.begun();
-            info!("SIGHUP: reading {} again", self.options.config.display());
-            let reloading = NotifyState::monotonic_usec_now();
-            run::notify(
-                &[Some(NotifyState::Reloading), reloading.ok()]
-                    .into_iter()
-                    .flatten()
-                    .collect::<Vec<_>>(),
-            );
-            match self.reload(&mut maps).await {
-                Ok(line) => {
-                    info!("reloaded: {line}");
-                    self.status.reloaded(&line);
-                    run::notify(&[NotifyState::Ready, NotifyState::Status(&line)]);
+            tokio::select! {
+                _ = hangup.recv() => self.read_again(&mut maps).await,
+                () = changed(&mut self.health) => self.follow_health(&mut maps),
+                Ok(()) = self.addresses.changed() => {
+                    if let Some(health) = &mut self.health {
+                        health.set_addresses(&self.addresses.borrow_and_update());
+                    }
                 }
-                Err(failure) => {
-                    error!("{:#}", failure.error);
-                    let line = if self.certain {
-                        let age = self.status.age();
-                        format!("nothing has changed: the configuration of {age} s ago goes on")
-                    } else {
-                        "parts of the new configuration may be in use; a reload that succeeds puts that right".to_owned()
-                    };
-                    error!("{line}");
-                    self.status.failed(&failure, &line);
-                    run::notify(&[NotifyState::Ready, NotifyState::Status(&line)]);
-                }
+            }
+        }
+    }
+
+    async fn read_again(&mut self, maps: &mut Configured<'_>) {
+        self.status.begun();
+        info!("SIGHUP: reading {} again", self.options.config.display());
+        let reloading = NotifyState::monotonic_usec_now();
+        run::notify(
+            &[Some(NotifyState::Reloading), reloading.ok()]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>(),
+        );
+        match self.reload(maps).await {
+            Ok(line) => {
+                info!("reloaded: {line}");
+                self.status.reloaded(&line);
+                run::notify(&[NotifyState::Ready, NotifyState::Status(&line)]);
+            }
+            Err(failure) => {
+                error!("{:#}", failure.error);
+                let line = if self.certain {
+                    let age = self.status.age();
+                    format!("nothing has changed: the configuration of {age} s ago goes on")
+                } else {
+                    "parts of the new configuration may be in use; a reload that succeeds puts that right".to_owned()
+                };
+                error!("{line}");
+                self.status.failed(&failure, &line);
+                run::notify(&[NotifyState::Ready, NotifyState::Status(&line)]);
             }
         }
     }
@@ -90,19 +109,19 @@ impl Running<'_> {
         })?;
         let loaded = loaded.balanced();
         run::tell(&loaded.notes);
-        self.apply(&loaded.config, maps).await
+        self.apply(loaded.config, maps).await
     }
 
-    /// Has the maps hold what a configuration says, and tells how much that is.
+    /// Has the maps hold what a configuration says, as far as the servers are up, and tells how much that is.
     pub(super) async fn apply(
         &mut self,
-        config: &Config,
+        config: Config,
         maps: &mut Configured<'_>,
     ) -> Result<String, Failure> {
-        self.advise(config).await;
-        let choices = run::choices(config, self.options)?;
+        self.advise(&config).await;
+        let choices = run::choices(&config, self.options)?;
         // Before the first packet to a new server comes.
-        let servers = run::real_servers(config);
+        let servers = run::real_servers(&config);
         let new: BTreeSet<IpAddr> = servers.difference(&self.servers.borrow()).copied().collect();
         let attached = interfaces::there(&self.interfaces.borrow());
         advice::on_ways(&new, &attached, self.netlink).await;
@@ -110,16 +129,50 @@ impl Running<'_> {
         if !self.certain {
             self.look_again(maps)?;
         }
+        // Nobody is checked or told for a configuration that does not fit, with all servers up.
+        let seen = write::look(&self.ledger, maps)?;
+        drop(self.ledger.next(&config, &choices, &seen)?);
+        let line = run::services_line(&config);
+        let local = self.addresses.borrow_and_update().clone();
+        match &mut self.health {
+            Some(health) => health.reload(&config, &local),
+            None => self.health = Some(Health::start(&config, &local)),
+        }
+        self.servers.replace(servers);
+        self.wanted = Some((config, choices));
+        self.write(maps)?;
+        Ok(line)
+    }
+
+    /// The health of a server has changed.
+    fn follow_health(&mut self, maps: &mut Configured<'_>) {
+        if let Err(failure) = self.write(maps) {
+            error!("{:#}", failure.error);
+            error!(
+                "what a health check has found is in use only in parts; the next change puts that right"
+            );
+        }
+    }
+
+    /// Has the maps hold what is wanted.
+    fn write(&mut self, maps: &mut Configured<'_>) -> Result<(), Failure> {
+        if !self.certain {
+            self.look_again(maps)?;
+        }
+        let Some(((config, choices), health)) = self.wanted.as_ref().zip(self.health.as_ref())
+        else {
+            return Ok(());
+        };
+        let config = health::apply(config, health.state());
         // From here on in one go, for turns are taken meanwhile.
         let seen = write::look(&self.ledger, maps)?;
-        let change = self.ledger.next(config, &choices, &seen)?;
+        let change = self.ledger.next(&config, choices, &seen)?;
         if let Err(error) = write::apply(&change, &self.ledger.tables, maps) {
             self.certain = false;
             return Err(error.into());
         }
         self.ledger = change.ledger;
-        self.servers.replace(servers);
-        Ok(run::services_line(config))
+        Ok(())
     }
 
     /// After a change that has failed half-way: as after a controller that was killed.
@@ -135,5 +188,13 @@ impl Running<'_> {
             Ok(addresses) => advice::on_addresses(config, &addresses),
             Err(error) => warn!("cannot list this host's addresses: {error}"),
         }
+    }
+}
+
+/// Waits for a change of health; without checks for ever.
+async fn changed(health: &mut Option<Health>) {
+    match health {
+        Some(health) => health.changed().await,
+        None => pending().await,
     }
 }

@@ -8,6 +8,7 @@ use lvs_common::abi::half_open_slots;
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
     time::sleep,
 };
 use tracing::{Level, error, info, warn};
@@ -63,6 +64,10 @@ pub(crate) struct Options {
 }
 
 /// Runs until a signal ends it. Start and reload are one: what the file says is compared with what the maps hold.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one sequence of steps, in the order that they must have"
+)]
 pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     // Before anything takes time: a signal that nobody listens for ends the process.
     let mut signals = Signals::new().context("cannot listen for signals")?;
@@ -104,6 +109,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         interfaces::note(&mut maps.interfaces, interface, &addresses)?;
     }
 
+    let (told, heard) = watch::channel(addresses.all());
     let servers = RefCell::new(BTreeSet::new());
     let wanted = RefCell::new(wanted);
     let mut running = Running {
@@ -111,11 +117,15 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         interfaces: &wanted,
         netlink: &netlink,
         servers: &servers,
+        wanted: None,
+        health: None,
+        addresses: heard,
         ledger,
         certain: true,
         status: StatusFile::new(&runtime, &options.config),
     };
     let mut attachment;
+    let services = services_line(&loaded.config);
     if pins.found() {
         // The same as before, by the new programs; and then whatever is different.
         attachment = Attachment::new(&mut programs, &interfaces, options.mode, &pins)?;
@@ -124,16 +134,16 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
             "goes on with the data plane that is there: {}",
             counted(running.ledger.services(), "virtual service")
         );
-        running.apply(&loaded.config, &mut maps.split().0).await?;
+        running.apply(loaded.config, &mut maps.split().0).await?;
         interfaces::keep_only(&mut maps.interfaces, &interfaces)?;
         drop(replaced);
     } else {
-        running.apply(&loaded.config, &mut maps.split().0).await?;
+        running.apply(loaded.config, &mut maps.split().0).await?;
         write::seal(&mut running.ledger, layout, &mut maps.split().0)?;
         attachment = Attachment::new(&mut programs, &interfaces, options.mode, &pins)?;
     }
     pins.establish();
-    let ready = ready_line(&loaded.config, &interfaces, attachment.mode);
+    let ready = ready_line(&services, &interfaces, attachment.mode);
     info!("{ready}, pins in {}", pins.maps().display());
     running.status.started(&ready);
     notify(&[NotifyState::Ready, NotifyState::Status(&ready)]);
@@ -146,16 +156,20 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
             netlink: &netlink,
             wanted: &wanted,
             addresses,
+            told,
             attachment: &mut attachment,
             pins: &pins,
         },
         events,
-        running,
+        running: &mut running,
     };
     let end = serve(&mut programs, &mut maps, duties, &mut signals).await?;
     notify(&[NotifyState::Stopping]);
     match end {
         End::Remove => {
+            if let Some(health) = running.health.take() {
+                health.stop().await;
+            }
             attachment.detach_filters();
             pins.remove()?;
             info!("detached from all interfaces");
@@ -166,23 +180,23 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
 }
 
 /// What is needed while packets flow.
-struct Duties<'d> {
+struct Duties<'d, 'r> {
     netlink: &'d rtnetlink::Handle,
     collector: &'d Collector,
     capacity: u32,
     follower: Follower<'d>,
     events: net::Events,
-    running: Running<'d>,
+    running: &'d mut Running<'r>,
 }
 
 /// Does what has to be done while packets flow. An error ends the controller, but not the data plane.
 async fn serve(
     programs: &mut Programs,
     maps: &mut Maps,
-    duties: Duties<'_>,
+    duties: Duties<'_, '_>,
     signals: &mut Signals,
 ) -> anyhow::Result<End> {
-    let Duties { netlink, collector, capacity, mut follower, events, mut running } = duties;
+    let Duties { netlink, collector, capacity, mut follower, events, running } = duties;
     let logs = tracing::enabled!(Level::DEBUG) || programs.traces();
     let mut log = logs.then(|| programs.logger()).transpose()?;
     let (configured, watched) = maps.split();
@@ -255,8 +269,9 @@ pub(super) fn choices(config: &Config, options: &Options) -> anyhow::Result<Choi
 
 /// All addresses that packets will be sent to.
 pub(super) fn real_servers(config: &Config) -> BTreeSet<IpAddr> {
-    let servers = config.services.iter().flat_map(|service| &service.real_servers);
-    servers.map(|server| server.address).collect()
+    let real = config.services.iter().flat_map(|service| &service.real_servers);
+    let sorry = config.services.iter().filter_map(|service| service.sorry_server.as_ref());
+    real.map(|server| server.address).chain(sorry.map(|sorry| sorry.address)).collect()
 }
 
 /// What the connection tables take, in words. Measured on Linux 6.18: see docs/performance.md.
@@ -345,9 +360,9 @@ pub(super) fn keep_signal() -> i32 {
     libc::SIGRTMIN()
 }
 
-fn ready_line(config: &Config, interfaces: &[Interface], mode: Mode) -> String {
+fn ready_line(services: &str, interfaces: &[Interface], mode: Mode) -> String {
     let names: Vec<&str> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
-    format!("ready: {}, {mode} on {}", services_line(config), names.join(", "))
+    format!("ready: {services}, {mode} on {}", names.join(", "))
 }
 
 /// How much there is.
