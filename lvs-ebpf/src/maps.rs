@@ -8,11 +8,12 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use lvs_common::abi::{
-    Clock, Counter, DEFAULT_CONNECTIONS, DEFAULT_MEMBERS, Destination, DestinationKey,
-    FILTER_WORDS, Flow, Fragment, FragmentKey, Interface, LOCAL_PLACES, Load, MAX_DESTINATIONS,
-    MAX_FRAGMENTS, MAX_INTERFACES, MAX_KEYS, MAX_NEIGHBOURS, MAX_PORTS, MAX_RUNS, MAX_SERVERS,
-    MAX_STATES, MAX_TEMPLATES, MEMBERS_EACH, Neighbour, Run, SchedulerState, Server, Service,
-    ServiceKey, Settings, Stage, Statistics, Template, TemplateKey, Tuple, V4, V6, half_open_slots,
+    Catalogued, Clock, Counter, DEFAULT_CONNECTIONS, DEFAULT_MEMBERS, Destination, DestinationKey,
+    FILTER_WORDS, Flow, Fragment, FragmentKey, Interface, LOCAL_PLACES, Load, MAX_CATALOGUED,
+    MAX_DESTINATIONS, MAX_FRAGMENTS, MAX_INTERFACES, MAX_KEYS, MAX_NEIGHBOURS, MAX_PORTS, MAX_RUNS,
+    MAX_SERVERS, MAX_STATES, MAX_TEMPLATES, MEMBERS_EACH, Neighbour, Run, SchedulerState, Server,
+    Service, ServiceKey, Settings, Stage, Statistics, Template, TemplateKey, Tuple, V4, V6,
+    half_open_slots,
 };
 use lvs_common::env::Draft;
 
@@ -95,6 +96,11 @@ pub(crate) static DRAFT6: PerCpuArray<Draft<V6>, 1> = PerCpuArray::new();
 /// How many slots of `HALF_OPEN4` and `HALF_OPEN6` have been given.
 #[btf_map]
 pub(crate) static CURSORS: Array<u64, 2> = Array::new();
+
+/// What listings show of the services, by id. No program looks at it.
+#[btf_map]
+pub(crate) static CATALOGUE: HashMap<u32, Catalogued, { MAX_CATALOGUED as usize }, NO_PREALLOC> =
+    HashMap::new();
 
 /// Real servers by id.
 #[btf_map]

@@ -6,4 +6,5 @@ pub mod cli;
 pub mod config;
 pub mod control;
 mod exit;
+pub mod inspect;
 pub mod net;

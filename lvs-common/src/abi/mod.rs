@@ -6,6 +6,7 @@
 //! IPv6 one that ends in `6`.
 
 mod address;
+mod catalogue;
 mod connection;
 mod counter;
 mod filter;
@@ -18,6 +19,7 @@ mod stage;
 mod template;
 
 pub use address::{Address, V4, V6, words};
+pub use catalogue::{Catalogued, catalogue_flags};
 pub use connection::{Direction, Flow, Head, NO_SLOT, NextHop, Tuple, flow_flags};
 pub use counter::{Counter, Fate};
 pub use filter::{FILTER_WORDS, Mark};
@@ -32,11 +34,14 @@ pub use settings::{Clock, Settings, settings_flags};
 pub use stage::Stage;
 pub use template::{Template, TemplateKey};
 
-/// Version of all layouts and map names in this module; part of the pin directory's path (`v3`).
-pub const ABI_VERSION: u32 = 3;
+/// Version of all layouts and map names in this module; part of the pin directory's path (`v4`).
+pub const ABI_VERSION: u32 = 4;
 
 /// Virtual services that fit.
 pub const MAX_SERVICES: u32 = 4096;
+
+/// Entries of `CATALOGUE`: new services come before old ones go.
+pub const MAX_CATALOGUED: u32 = 2 * MAX_SERVICES;
 
 /// Real servers of all services that fit; the bound of a server id.
 pub const MAX_SERVERS: u32 = 65_536;
@@ -111,11 +116,12 @@ mod pod {
         };
     }
     use super::{
-        Clock, Destination, DestinationKey, Flow, Fragment, FragmentKey, Interface, Load,
-        Neighbour, Run, SchedulerState, Server, Service, ServiceKey, Settings, Statistics,
+        Catalogued, Clock, Destination, DestinationKey, Flow, Fragment, FragmentKey, Interface,
+        Load, Neighbour, Run, SchedulerState, Server, Service, ServiceKey, Settings, Statistics,
         Template, TemplateKey, Tuple, V4, V6,
     };
     pod!(
+        Catalogued,
         Clock,
         Destination,
         DestinationKey,

@@ -9,6 +9,8 @@ pub mod server_flags {
     pub const AVAILABLE: u16 = 1;
     /// The address is IPv6.
     pub const IPV6: u16 = 2;
+    /// No lower threshold is asked for: [`Server::lower`](super::Server::lower) is the default.
+    pub const DEFAULT_LOWER: u16 = 4;
 }
 
 /// A real server of one service: an element of `SERVERS`.
@@ -32,6 +34,8 @@ pub struct Server {
     pub lower: u32,
     /// [`Service::granularity`](super::Service::granularity) of its service.
     pub granularity: u32,
+    /// When it was added to its service: the greater, the newer. Listings need it, the data path does not.
+    pub added: u32,
 }
 
 impl Server {
@@ -45,6 +49,7 @@ impl Server {
         upper: 0,
         lower: 0,
         granularity: 0,
+        added: 0,
     };
 
     /// [`lower`](Self::lower) where none is asked for: three quarters of the upper threshold, rounded up.

@@ -195,6 +195,7 @@ fn add_service<A: Sample>(env: &mut MemoryEnv, method: Method, kind: Kind) {
         upper: 0,
         lower: 0,
         granularity: u32::MAX,
+        added: 0,
     }));
     let newest = first_server as u16 + 1;
     let service = Service {

@@ -77,6 +77,15 @@ pub enum Error {
         /// Whether a permission is missing.
         permission: bool,
     },
+    /// There are no pins.
+    #[error(
+        "no data plane is pinned in {}: start `xlvs run`, or name its --pin-dir (`ip netns exec` hides pins, \
+         `nsenter --net=…` does not)", .path.display()
+    )]
+    NoPins {
+        /// Where they would be.
+        path: PathBuf,
+    },
     /// A link could not be pinned or kept.
     #[error("link of `{interface}`: {source}")]
     Link {
@@ -95,7 +104,11 @@ impl Error {
             Self::Object(_) | Self::Verifier { .. } => true,
             Self::Attach { unsupported, .. } => *unsupported,
             Self::Pins { permission, .. } => *permission,
-            Self::NoObject | Self::Map { .. } | Self::Batch { .. } | Self::Link { .. } => false,
+            Self::NoObject
+            | Self::NoPins { .. }
+            | Self::Map { .. }
+            | Self::Batch { .. }
+            | Self::Link { .. } => false,
         }
     }
 

@@ -5,9 +5,9 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
 };
 use lvs_common::abi::{
-    Destination, DestinationKey, FILTER_WORDS, Flow, Interface, Load, MEMBERS_EACH, Neighbour, Run,
-    SchedulerState, Server, Service, ServiceKey, Settings, Statistics, Template, TemplateKey,
-    Tuple, V4, V6,
+    Catalogued, Destination, DestinationKey, FILTER_WORDS, Flow, Interface, Load, MEMBERS_EACH,
+    Neighbour, Run, SchedulerState, Server, Service, ServiceKey, Settings, Statistics, Template,
+    TemplateKey, Tuple, V4, V6,
 };
 
 use super::{Error, Table};
@@ -45,6 +45,8 @@ pub struct Maps {
     pub four: FamilyMaps<V4>,
     /// Those for IPv6.
     pub six: FamilyMaps<V6>,
+    /// What listings show of the services, by id.
+    pub catalogue: HashMap<MapData, u32, Catalogued>,
     /// Real servers by id.
     pub servers: Array<MapData, Server>,
     /// Active and inactive connections by server id.
@@ -84,6 +86,8 @@ pub struct Configured<'m> {
     pub templates4: &'m Table<TemplateKey<V4>, Template>,
     /// `TEMPLATES6`.
     pub templates6: &'m Table<TemplateKey<V6>, Template>,
+    /// `CATALOGUE`.
+    pub catalogue: &'m mut HashMap<MapData, u32, Catalogued>,
     /// `SERVERS`.
     pub servers: &'m mut Array<MapData, Server>,
     /// `LOADS`.
@@ -131,7 +135,8 @@ pub struct Watched<'m> {
 
 /// The maps that are pinned, by name. The programs of the stages among them: the kernel empties such a map when nobody
 /// holds it but the programs themselves.
-pub(super) const NAMES: [&str; 30] = [
+pub(super) const NAMES: [&str; 31] = [
+    "CATALOGUE",
     "CLOCK",
     "CONNECTIONS4",
     "CONNECTIONS6",
@@ -177,6 +182,7 @@ impl Maps {
             services6: &mut self.six.services,
             templates4: &self.four.templates,
             templates6: &self.six.templates,
+            catalogue: &mut self.catalogue,
             servers: &mut self.servers,
             loads: &mut self.loads,
             statistics: &mut self.statistics,
@@ -217,6 +223,7 @@ impl Maps {
                 templates: Table::new(take(ebpf, "TEMPLATES6")?, "TEMPLATES6")?,
                 neighbours: typed(ebpf, "NEIGHBOURS6")?,
             },
+            catalogue: typed(ebpf, "CATALOGUE")?,
             servers: typed(ebpf, "SERVERS")?,
             loads: typed(ebpf, "LOADS")?,
             members: typed(ebpf, "MEMBERS")?,

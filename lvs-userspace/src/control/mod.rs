@@ -4,15 +4,21 @@
 mod advice;
 mod alarms;
 mod capabilities;
+pub mod client;
+pub mod desired;
+pub mod edit;
 mod expiry;
 mod interfaces;
 pub mod ledger;
 mod lists;
 mod neighbours;
+mod orders;
+pub mod protocol;
 mod reload;
 mod room;
 mod run;
 mod runtime;
+mod socket;
 pub mod tables;
 pub mod write;
 

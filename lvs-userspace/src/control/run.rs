@@ -14,6 +14,7 @@ use lvs_common::abi::half_open_slots;
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
     time::sleep,
 };
 use tracing::{Level, error, info, warn};
@@ -23,9 +24,10 @@ use super::{
     expiry::{self, Expiring},
     interfaces,
     ledger::{Change, Ledger},
-    neighbours,
+    neighbours, orders,
     reload::Running,
     runtime::RuntimeDir,
+    socket::{Order, Socket},
     tables::Choices,
     write,
 };
@@ -38,6 +40,9 @@ use crate::{
 
 /// How often what the data path logs is read, if it logs.
 const LOG_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Requests on the control socket that wait at most; who makes more waits to be read.
+const ORDERS: usize = 16;
 
 /// Bytes of a bucket of a hash map, and of an entry in the connection tables as the kernel allocates it.
 const BUCKET: u64 = 16;
@@ -69,6 +74,8 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     let loaded = config::load(&options.config).map_err(Failure::configuration)?;
     let since = SystemTime::now();
     tell(&loaded.notes);
+    let desired = orders::with_edits(loaded.config, orders::left_edits(&options.runtime_dir)?)?;
+    let config = desired.effective();
     capabilities::check().map_err(Failure::kernel)?;
     let netlink = net::connect()?;
     let mut interfaces: Vec<Interface> = Vec::new();
@@ -79,19 +86,20 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
             interfaces.push(interface);
         }
     }
-    advice::on_interfaces(&loaded.config, &interfaces);
+    advice::on_interfaces(&config, &interfaces);
     let addresses = Addresses::read(&netlink).await.context("cannot list this host's addresses")?;
-    advice::on_addresses(&loaded.config, &addresses);
+    advice::on_addresses(&config, &addresses);
     if let Some(trace) = &options.trace {
-        advice::on_trace(&loaded.config, trace);
+        advice::on_trace(&config, trace);
     }
-    let choices = choices(&loaded.config, &options)?;
+    let choices = choices(&config, &options)?;
 
-    let change = Ledger::first(&loaded.config, &choices)?;
+    let change = Ledger::first(&config, &choices)?;
 
     // Dropped in the opposite order: detached first, then the maps, the directories, the pins.
     let pins = Pins::prepare(&options.pin_dir)?;
     let runtime = RuntimeDir::prepare(&options.runtime_dir)?;
+    let socket = Socket::listen(&options.runtime_dir)?;
     let mut dataplane = Dataplane::load(&LoadOptions {
         pins: Some(&pins.maps()),
         verifier_log: Some(&runtime.verifier_log()),
@@ -107,12 +115,14 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         interfaces::note(&mut dataplane.maps.interfaces, interface, &addresses)?;
     }
     let collector = dataplane.collector()?;
+    // For who reads the tables before it is read for the first sweep.
+    collector.now()?;
     // Before the first packet comes: the first connection should find its way.
-    let servers = real_servers(&loaded.config);
+    let servers = real_servers(&config);
     advice::on_ways(&servers, &interfaces, &netlink).await;
     neighbours::resolve_servers(&servers, &netlink).await;
     let attachment = Attachment::new(&mut dataplane, &interfaces, options.mode, &pins.links())?;
-    let ready = ready_line(&loaded.config, &interfaces, attachment.mode);
+    let ready = ready_line(&config, &interfaces, attachment.mode);
     info!("{ready}, pins in {}", pins.maps().display());
     notify(&[NotifyState::Ready, NotifyState::Status(&ready)]);
 
@@ -122,19 +132,24 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         addresses,
         collector: &collector,
         capacity: 2 * options.max_connections,
+        socket: &socket,
         running: Running {
             options: &options,
             interfaces,
             netlink: &netlink,
             servers: &servers,
+            desired,
             ledger,
             certain: true,
             since,
+            outdated: None,
         },
     };
     let result = serve(&mut dataplane, duties, &mut signals).await;
     notify(&[NotifyState::Stopping]);
     drop(attachment);
+    // They were to what ends here.
+    orders::forget_edits(&options.runtime_dir);
     info!("detached from all interfaces");
     result.map_err(Failure::from)
 }
@@ -145,6 +160,7 @@ struct Duties<'d> {
     addresses: Addresses,
     collector: &'d Collector,
     capacity: u32,
+    socket: &'d Socket,
     running: Running<'d>,
 }
 
@@ -154,13 +170,14 @@ async fn serve(
     duties: Duties<'_>,
     signals: &mut Signals,
 ) -> anyhow::Result<()> {
-    let Duties { netlink, addresses, collector, capacity, mut running } = duties;
+    let Duties { netlink, addresses, collector, capacity, socket, mut running } = duties;
     let logs = tracing::enabled!(Level::DEBUG) || dataplane.traces();
     let mut log = logs.then(|| dataplane.logger()).transpose()?;
     let (configured, watched) = dataplane.maps.split();
     let Watched { connections4, connections6, templates4, templates6, .. } = watched;
     let (interfaces, servers) = (running.interfaces.clone(), running.servers);
     let Signals { stop, hangup } = signals;
+    let (sender, mut orders) = mpsc::channel::<Order>(ORDERS);
     // One thread, several tasks: each gives way to the others while it waits.
     let result = tokio::select! {
         name = stop.wait() => {
@@ -176,7 +193,8 @@ async fn serve(
         () = neighbours::keep_resolved(watched.neighbours4, watched.neighbours6, netlink) => Ok(()),
         () = neighbours::keep_servers_resolved(servers, netlink) => Ok(()),
         () = alarms::watch(watched.counters) => Ok(()),
-        () = running.keep(hangup, configured) => Ok(()),
+        () = socket.serve(sender) => Ok(()),
+        () = running.keep(hangup, &mut orders, configured) => Ok(()),
         result = interfaces::watch(watched.interfaces, netlink, interfaces, addresses) => Ok(result?),
         () = read_log(&mut log) => Ok(()),
     };

@@ -1,23 +1,26 @@
 //! The contents of the maps, and what the configuration means in them.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     net::IpAddr,
 };
 
 use lvs_common::{
     abi::{
-        Address, FILTER_WORDS, MEMBERS_EACH, Mark, Run, SchedulerState, Server, Service,
-        ServiceKey, Settings, V4, V6, forwarding, half_open_slots, server_flags, service_flags,
-        settings_flags,
+        Address, Catalogued, FILTER_WORDS, MEMBERS_EACH, Mark, Run, SchedulerState, Server,
+        Service, ServiceKey, Settings, V4, V6, catalogue_flags, forwarding, half_open_slots,
+        server_flags, service_flags, settings_flags,
     },
     connection,
     tcp::TcpState,
     wire,
 };
 
-use crate::config::{
-    Config, Family, Forwarding, Granularity, Protocol, RealServer, Target, VirtualServer,
+use crate::{
+    config::{
+        Config, Family, Forwarding, Granularity, Protocol, RealServer, Target, VirtualServer,
+    },
+    inspect::ServiceName,
 };
 
 /// A UDP connection's time-out in seconds (`udp_timeouts` in `ip_vs_proto_udp.c`).
@@ -45,6 +48,8 @@ pub struct Tables {
     pub services4: Vec<(ServiceKey<V4>, Service)>,
     /// `SERVICES6`, likewise.
     pub services6: Vec<(ServiceKey<V6>, Service)>,
+    /// `CATALOGUE`, by [`Service::id`].
+    pub catalogue: BTreeMap<u32, Catalogued>,
     /// `SERVERS`, by id.
     pub servers: Vec<Server>,
     /// `MEMBERS`.
@@ -68,6 +73,7 @@ impl Default for Tables {
         Self {
             services4: Vec::new(),
             services6: Vec::new(),
+            catalogue: BTreeMap::new(),
             servers: Vec::new(),
             members: Vec::new(),
             runs: Vec::new(),
@@ -90,8 +96,28 @@ impl Tables {
         }
     }
 
+    /// The number of a service.
+    pub(super) fn id(&self, name: ServiceName) -> Option<u32> {
+        let address = match name.target() {
+            Target::Address { address, .. } => widen(address),
+            Target::Mark(_) => [0; 16],
+        };
+        let (port, mark) = match name.target() {
+            Target::Address { port, .. } => (port, 0),
+            Target::Mark(mark) => (0, mark),
+        };
+        let ipv6 = name.family() == Family::Ipv6;
+        let is_it = |entry: &Catalogued| {
+            (entry.address, entry.port, entry.mark) == (address, port, mark)
+                && entry.protocol == name.protocol().map_or(0, number)
+                && (entry.flags & catalogue_flags::IPV6 != 0) == ipv6
+        };
+        self.catalogue.iter().find(|(_, entry)| is_it(entry)).map(|(id, _)| *id)
+    }
+
     /// Has the packets of a service find it, and those of its servers.
     pub(super) fn add(&mut self, service: &VirtualServer, value: Service, marked: &Marked) {
+        self.catalogue.insert(value.id, catalogued(service, value));
         for protocol in protocols(service.protocol) {
             for server in &service.real_servers {
                 self.mark(server.address, server.port, protocol);
@@ -178,13 +204,33 @@ pub(super) fn marked(config: &Config) -> Marked {
     marked
 }
 
-/// A server's entry.
-pub(super) fn server(server: &RealServer, service: u32, granularity: u32) -> Server {
-    let ipv6 = if server.address.is_ipv6() { server_flags::IPV6 } else { 0 };
+/// A service's entry in the catalogue.
+fn catalogued(service: &VirtualServer, value: Service) -> Catalogued {
+    let (address, port, mark) = match service.target {
+        Target::Address { address, port } => (widen(address), port, 0),
+        Target::Mark(mark) => ([0; 16], 0, mark),
+    };
+    let flag = |set: bool, bit| if set { bit } else { 0 };
+    Catalogued {
+        service: value,
+        address,
+        mark,
+        port,
+        protocol: service.protocol.map_or(0, number),
+        flags: flag(service.family == Family::Ipv6, catalogue_flags::IPV6)
+            | flag(service.flags.flag_3, catalogue_flags::FLAG_3),
+    }
+}
+
+/// A server's entry. `added` is [`Server::added`].
+pub(super) fn server(server: &RealServer, service: u32, granularity: u32, added: u32) -> Server {
+    let flag = |set: bool, bit| if set { bit } else { 0 };
     Server {
         address: widen(server.address),
         port: server.port,
-        flags: server_flags::AVAILABLE | ipv6,
+        flags: server_flags::AVAILABLE
+            | flag(server.address.is_ipv6(), server_flags::IPV6)
+            | flag(server.lower_threshold == 0, server_flags::DEFAULT_LOWER),
         weight: server.weight,
         service,
         upper: server.upper_threshold,
@@ -193,6 +239,7 @@ pub(super) fn server(server: &RealServer, service: u32, granularity: u32) -> Ser
             lower => lower,
         },
         granularity,
+        added,
     }
 }
 
@@ -319,12 +366,13 @@ mod tests {
             Server {
                 address: [192, 168, 0, 2].widen(),
                 port: 8081,
-                flags: server_flags::AVAILABLE,
+                flags: server_flags::AVAILABLE | server_flags::DEFAULT_LOWER,
                 weight: 0,
                 service: 0,
                 upper: 0,
                 lower: 0,
                 granularity: u32::MAX,
+                added: 1,
             }
         );
         assert_eq!(tables.services4[0].1.persistence, 90);

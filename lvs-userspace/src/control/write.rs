@@ -57,12 +57,23 @@ pub fn apply(
     let (were4, were6) = (last(&was.services4), last(&was.services6));
     write_services(maps.services4, "SERVICES4", &services4, &were4)?;
     write_services(maps.services6, "SERVICES6", &services6, &were6)?;
+    for (id, entry) in
+        new.catalogue.iter().filter(|(id, entry)| was.catalogue.get(id) != Some(*entry))
+    {
+        let written = maps.catalogue.insert(id, entry, 0);
+        written.map_err(|source| Error::Map { map: "CATALOGUE", source })?;
+    }
 
     forget_templates(maps.templates4, &change.templates, |key| key.service)?;
     forget_templates(maps.templates6, &change.templates, |key| key.service)?;
     forget_destinations(&change.destinations, maps);
     remove_services(maps.services4, "SERVICES4", &services4)?;
     remove_services(maps.services6, "SERVICES6", &services6)?;
+    let listed: Vec<u32> = maps.catalogue.keys().filter_map(Result::ok).collect();
+    for id in listed.iter().filter(|id| !new.catalogue.contains_key(id)) {
+        let removed = maps.catalogue.remove(id);
+        removed.map_err(|source| Error::Map { map: "CATALOGUE", source })?;
+    }
     write_servers(new, was, certain, maps, removed)?;
     set(maps.settings, "SETTINGS", 0, &new.settings)
 }
@@ -115,6 +126,42 @@ fn clear(servers: &[u16], maps: &mut Configured<'_>) -> Result<(), Error> {
         let none = PerCpuValues::try_from(vec![Statistics::default(); cpus]);
         let result = none.map_err(MapError::from).and_then(|none| maps.statistics.set(id, none, 0));
         result.map_err(|source| Error::Map { map: "STATISTICS", source })?;
+    }
+    Ok(())
+}
+
+/// Has the counts of a server begin at zero. A CPU that is adding to a count while it is written may put the old one back,
+/// so that it is looked at again.
+pub(super) fn zero(server: u32, maps: &mut Configured<'_>) -> Result<(), Error> {
+    const TRIES: usize = 4;
+    let failed = |source| Error::Map { map: "STATISTICS", source };
+    let fields = |counts: &Statistics| {
+        [
+            counts.connections,
+            counts.in_packets,
+            counts.in_bytes,
+            counts.out_packets,
+            counts.out_bytes,
+        ]
+    };
+    let before = maps.statistics.get(&server, 0).map_err(failed)?;
+    if before.iter().all(|counts| *counts == Statistics::default()) {
+        return Ok(());
+    }
+    for _ in 0..TRIES {
+        let none = PerCpuValues::try_from(vec![Statistics::default(); before.len()]);
+        let none = none.map_err(|error| failed(error.into()))?;
+        maps.statistics.set(server, none, 0).map_err(failed)?;
+        let after = maps.statistics.get(&server, 0).map_err(failed)?;
+        let put_back = before.iter().zip(after.iter()).any(|(before, after)| {
+            fields(before)
+                .into_iter()
+                .zip(fields(after))
+                .any(|(before, after)| before != 0 && after >= before)
+        });
+        if !put_back {
+            break;
+        }
     }
     Ok(())
 }

@@ -41,6 +41,8 @@ pub struct Ledger {
     next_service: u32,
     /// Where the search for the next free server id begins: those that were given up are taken last.
     next_server: u32,
+    /// [`Server::added`] of the next one.
+    next_added: u32,
     /// Elements that `MEMBERS` has.
     elements: u32,
     /// Whether the lists lie in the second halves of their maps.
@@ -60,6 +62,8 @@ struct Known {
     gone: Vec<Gone>,
     lists: Lists,
     position: Position,
+    /// Whether the configuration has it; else only what has gone is of interest.
+    configured: bool,
 }
 
 /// Where the lists of a service lie.
@@ -132,6 +136,7 @@ impl Ledger {
             locals: HashMap::new(),
             next_service: 0,
             next_server: 0,
+            next_added: 0,
             elements,
             // The first lists move to the first half.
             second: true,
@@ -165,9 +170,10 @@ impl Ledger {
     /// After a change that has failed half-way: what it gave numbers to may have been written, so that nobody else gets
     /// those numbers, and what it wrote is removed with the next change.
     pub fn skip(&mut self, failed: &Change) {
-        let Self { tables, next_service, next_server, .. } = self;
+        let Self { tables, next_service, next_server, next_added, .. } = self;
         *next_service = failed.ledger.next_service;
         *next_server = failed.ledger.next_server;
+        *next_added = failed.ledger.next_added;
         let servers = failed.ledger.tables.servers.len();
         tables.servers.resize(servers.max(tables.servers.len()), Server::NONE);
         tables.filter.clone_from(&failed.ledger.tables.filter);
@@ -202,9 +208,9 @@ impl Ledger {
 }
 
 impl Known {
-    /// Whether it has servers, and with them lists and a state.
+    /// Whether it has lists and a state.
     const fn is_live(&self) -> bool {
-        !self.members.is_empty()
+        self.configured
     }
 
     /// Where its walk is now.

@@ -66,6 +66,7 @@ impl<'l> Next<'l> {
             locals: HashMap::new(),
             next_service: old.next_service,
             next_server: old.next_server,
+            next_added: old.next_added,
             elements: old.elements,
             second,
         };
@@ -127,7 +128,17 @@ impl<'l> Next<'l> {
                 let state = self.place_state(position.turn)?;
                 let lists = self.place(&Layout::of(service.scheduler, &members))?;
                 let scheduler = service.scheduler;
-                Known { id, state, scheduler, granularity, members, gone, lists, position }
+                Known {
+                    id,
+                    state,
+                    scheduler,
+                    granularity,
+                    members,
+                    gone,
+                    lists,
+                    position,
+                    configured: true,
+                }
             }
         };
         if before.is_some_and(|known| known.granularity != granularity) {
@@ -200,8 +211,9 @@ impl<'l> Next<'l> {
                 fresh.push(server);
                 continue;
             };
-            let value = tables::server(server, id, granularity);
             let was = self.old.tables.servers.get(usize::from(slot)).copied();
+            let added = was.map_or(0, |was| was.added);
+            let value = tables::server(server, id, granularity, added);
             if was.is_some_and(|was| {
                 (was.weight, was.upper, was.lower) != (value.weight, value.upper, value.lower)
             }) && let Some(member) = places.get(&slot).and_then(|place| members.get_mut(*place))
@@ -216,7 +228,9 @@ impl<'l> Next<'l> {
         }
         for server in fresh {
             let slot = self.slot(server, gone)?;
-            self.set_server(slot, tables::server(server, id, granularity));
+            let added = self.change.ledger.next_added;
+            self.change.ledger.next_added = added.wrapping_add(1);
+            self.set_server(slot, tables::server(server, id, granularity, added));
             // The newest comes first.
             members.insert(
                 0,
@@ -378,6 +392,7 @@ impl<'l> Next<'l> {
                 members: Vec::new(),
                 lists: Lists::default(),
                 position: Position::default(),
+                configured: false,
                 ..known.clone()
             };
             if !known.gone.is_empty() {

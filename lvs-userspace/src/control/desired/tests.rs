@@ -1,0 +1,1 @@
+//! Edits beside the file.
