@@ -49,6 +49,27 @@ pub(super) enum Command {
     /// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 configuration invalid, 4 kernel or permissions lack
     /// something.
     Run(Run),
+    /// Show virtual services and real servers, with their weights and connections.
+    List(super::inspect::List),
+    /// Show connections and persistent clients.
+    Connections(super::inspect::Connections),
+    /// Show what was counted: for services and servers, and packets that were not sent on.
+    Stats(super::inspect::Stats),
+    /// Be ipvsadm: its command line, its listings; `xlvs ipvsadm -Ln`.
+    #[command(disable_help_flag = true)]
+    Ipvsadm(Ipvsadm),
+}
+
+/// `xlvs ipvsadm`: what comes after the first argument that is not an option here is ipvsadm's.
+#[derive(Debug, clap::Args)]
+pub(super) struct Ipvsadm {
+    #[command(flatten)]
+    pub(super) pins: super::places::PinDir,
+    #[command(flatten)]
+    pub(super) runtime: super::places::RuntimeDir,
+    /// Arguments of ipvsadm.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+    pub(super) words: Vec<String>,
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]

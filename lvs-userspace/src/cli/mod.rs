@@ -1,14 +1,22 @@
 //! The command line of `xlvs`.
 
 mod args;
+mod inspect;
+mod ipvsadm;
 mod log;
+mod places;
+mod table;
 
 use std::{
     io::{self, Write as _},
+    iter,
+    path::Path,
     process::ExitCode,
 };
 
 use clap::Parser as _;
+
+use self::args::Ipvsadm;
 
 use crate::{
     config,
@@ -20,10 +28,31 @@ use crate::{
 /// wrong usage, 3 on an invalid configuration, 4 when kernel or permissions lack something.
 #[must_use]
 pub fn main() -> ExitCode {
+    let words: Vec<String> =
+        std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    if words
+        .first()
+        .is_some_and(|program| Path::new(program).file_name() == Some("ipvsadm".as_ref()))
+    {
+        let places = ipvsadm::Places {
+            pin_dir: places::PinDir::DEFAULT.into(),
+            runtime_dir: places::RuntimeDir::DEFAULT.into(),
+        };
+        return ipvsadm::run(&words, places);
+    }
     let args = args::Args::parse();
     log::start(args.log_level);
     let result = match args.command {
         args::Command::Run(run) => execute(run.into()),
+        args::Command::List(options) => inspect::list(&options),
+        args::Command::Connections(options) => inspect::connections(&options),
+        args::Command::Stats(options) => inspect::stats(&options),
+        args::Command::Ipvsadm(Ipvsadm { pins, runtime, words }) => {
+            let places =
+                ipvsadm::Places { pin_dir: pins.pin_dir, runtime_dir: runtime.runtime_dir };
+            let words: Vec<String> = iter::once("ipvsadm".to_owned()).chain(words).collect();
+            return ipvsadm::run(&words, places);
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
