@@ -3,7 +3,7 @@
 
 Needs what record.py does, and has the same namespaces as it, afresh for each sequence.
 
-usage: listings.py [--to FILE]
+usage: listings.py [--only NAME] [--to FILE]
 """
 
 import argparse
@@ -122,12 +122,20 @@ class Sequence:
 
 def main():
     parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("--only", help="this sequence, beside the others that the file has")
     parser.add_argument("--to", default=FILE, help="the file to write")
     arguments = parser.parse_args()
     for module in ["ip_vs"] + ["ip_vs_" + name for name in "rr wrr lc wlc sh dh lblc lblcr sed nq mh fo ovf".split()]:
         subprocess.run(["modprobe", "-q", module])
+    known = {}
+    if arguments.only:
+        with open(arguments.to) as file:
+            known = {one["name"]: one["steps"] for one in json.load(file)["sequences"]}
     recorded = []
     for name, steps in sequences.sequences():
+        if arguments.only not in (None, name):
+            recorded.append((name, known[name]))
+            continue
         start = time.monotonic()
         sequence = Sequence()
         recorded.append((name, [sequence.run(step) for step in steps]))
@@ -144,4 +152,5 @@ def main():
         file.write(text + "\n]}\n")
 
 
-main()
+if __name__ == "__main__":
+    main()
