@@ -103,7 +103,7 @@ impl Running<'_> {
             let done = changes
                 .filter(|(edit, result)| result.is_ok() && !matches!(edit, Edit::Zero { .. }))
                 .count();
-            info!("control socket: {done} edits applied: {}", super::run::services_line(&config));
+            info!("edited ({done} of {}): {}", edits.len(), super::run::services_line(&config));
         }
         for (edit, result) in edits.iter().zip(&results) {
             if let (Edit::Zero { service }, Ok(())) = (edit, result)

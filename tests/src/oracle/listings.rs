@@ -84,14 +84,6 @@ pub fn read() -> Result<Vec<Sequence>> {
     Ok(sequences)
 }
 
-impl Sequence {
-    /// Whether there is any but commands.
-    #[must_use]
-    pub fn has_traffic(&self) -> bool {
-        self.steps.iter().any(|step| !matches!(step, Step::Run(_)))
-    }
-}
-
 impl Run {
     /// Whether names of ports and hosts are in what is printed, which the machine has to know.
     #[must_use]
