@@ -18,8 +18,8 @@ impl Table {
         Self { right, rows: vec![names] }
     }
 
-    pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.to_vec());
+    pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().collect());
     }
 
     pub(super) fn print(&self, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
@@ -34,7 +34,12 @@ impl Table {
                 if !line.is_empty() {
                     line.push_str("  ");
                 }
-                line += &if *right { format!("{cell:>width$}") } else { format!("{cell:<width$}") };
+                let blanks = " ".repeat(width.saturating_sub(cell.chars().count()));
+                if *right {
+                    line.extend([blanks.as_str(), cell.as_str()]);
+                } else {
+                    line.extend([cell.as_str(), blanks.as_str()]);
+                }
             }
             writeln!(out, "{}", line.trim_end())?;
         }

@@ -176,14 +176,18 @@ impl Desired {
         self.edits.services.iter().find(|edit| edit.name == name)
     }
 
-    /// The edits of a service, which may be none yet.
-    fn edited_mut(&mut self, name: ServiceName) -> &mut ServiceEdit {
+    /// Changes the edits of a service, which may be none yet, or none any more.
+    fn change(&mut self, name: ServiceName, change: impl FnOnce(&mut ServiceEdit)) {
         let services = &mut self.edits.services;
-        let at = services.iter().position(|edit| edit.name == name).unwrap_or(services.len());
-        if at == services.len() {
-            services.push(ServiceEdit { name, spec: None, servers: Vec::new() });
+        if let Some(edit) = services.iter_mut().find(|edit| edit.name == name) {
+            change(edit);
+        } else {
+            let mut edit = ServiceEdit { name, spec: None, servers: Vec::new() };
+            change(&mut edit);
+            services.push(edit);
         }
-        &mut services[at]
+        services
+            .retain(|edit| edit.name != name || edit.spec.is_some() || !edit.servers.is_empty());
     }
 
     /// Whether there is such a service.
@@ -289,12 +293,11 @@ impl Desired {
 
     fn set_service(&mut self, name: ServiceName, now: Option<ServiceSpec>) {
         let file = self.file_service(name).map(ServiceSpec::of);
-        self.edited_mut(name).spec = Edited::new(file, now);
-        self.forget_if_unedited(name);
+        self.change(name, |edit| edit.spec = Edited::new(file, now));
     }
 
     fn delete_service(&mut self, name: ServiceName) {
-        self.edited_mut(name).servers.clear();
+        self.change(name, |edit| edit.servers.clear());
         self.set_service(name, None);
     }
 
@@ -306,31 +309,25 @@ impl Desired {
             spec: Edited { file: Some(ServerSpec::of(server)), now: None },
         });
         let hidden = hidden.collect();
-        self.edited_mut(name).servers = hidden;
+        self.change(name, |edit| edit.servers = hidden);
     }
 
     fn set_server(&mut self, service: ServiceName, server: ServerName, now: Option<ServerSpec>) {
         let file = self.file_server(service, server).map(ServerSpec::of);
         let edited = Edited::new(file, now);
-        let servers = &mut self.edited_mut(service).servers;
-        let at = servers.iter().position(|edit| edit.name == server);
-        match (at, edited) {
-            // One that comes back is the newest.
-            (Some(at), Some(spec)) if servers[at].spec.now.is_some() => servers[at].spec = spec,
-            (at, edited) => {
-                if let Some(at) = at {
-                    servers.remove(at);
-                }
-                servers.extend(edited.map(|spec| ServerEdit { name: server, spec }));
+        self.change(service, |edit| {
+            let servers = &mut edit.servers;
+            let there = |edit: &&mut ServerEdit| edit.name == server && edit.spec.now.is_some();
+            if let Some(spec) = &edited
+                && let Some(edit) = servers.iter_mut().find(there)
+            {
+                edit.spec = spec.clone();
+                return;
             }
-        }
-        self.forget_if_unedited(service);
-    }
-
-    fn forget_if_unedited(&mut self, name: ServiceName) {
-        self.edits
-            .services
-            .retain(|edit| edit.name != name || edit.spec.is_some() || !edit.servers.is_empty());
+            // One that comes back is the newest.
+            servers.retain(|edit| edit.name != server);
+            servers.extend(edited.map(|spec| ServerEdit { name: server, spec }));
+        });
     }
 
     /// The configuration that the file and the edits make together. Services and servers of the file come first.

@@ -126,6 +126,7 @@ pub struct ServerName {
 }
 
 /// What of a service can be edited.
+#[expect(clippy::struct_excessive_bools, reason = "the flags of a service")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceSpec {
     /// IPVS's name of the scheduler.

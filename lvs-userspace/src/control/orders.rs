@@ -35,11 +35,11 @@ impl Running<'_> {
             Request::Edit { edits } => self.edit(&edits, maps).await,
             Request::Reload => match self.reread("control socket", maps).await {
                 Ok(line) => Answer::Done(line),
-                Err(error) => Answer::Error(Problem::new("failed", format!("{error:#}"))),
+                Err(error) => Answer::Error(Problem::new("failed", &format!("{error:#}"))),
             },
             Request::Stop => match raise(Signal::SIGTERM) {
                 Ok(()) => Answer::Done("stopping".to_owned()),
-                Err(errno) => Answer::Error(Problem::new("failed", errno)),
+                Err(errno) => Answer::Error(Problem::new("failed", &errno)),
             },
         };
         let _may_have_gone = reply.send(answer);
@@ -92,10 +92,10 @@ impl Running<'_> {
         if desired.edits() != self.desired.edits() {
             let config = desired.effective();
             if let Err(reason) = desired::check_room(&config) {
-                return Answer::Error(Problem::new("no-room", reason));
+                return Answer::Error(Problem::new("no-room", &reason));
             }
             if let Err(error) = self.apply(&config, maps).await {
-                return Answer::Error(Problem::new("failed", format!("{error:#}")));
+                return Answer::Error(Problem::new("failed", &format!("{error:#}")));
             }
             self.desired = desired;
             self.keep_edits();
@@ -109,7 +109,7 @@ impl Running<'_> {
             if let (Edit::Zero { service }, Ok(())) = (edit, result)
                 && let Err(error) = self.zero(*service, maps)
             {
-                return Answer::Error(Problem::new("failed", error));
+                return Answer::Error(Problem::new("failed", &error));
             }
         }
         Answer::Edited(

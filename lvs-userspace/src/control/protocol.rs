@@ -120,14 +120,14 @@ pub struct Problem {
 
 impl Problem {
     /// With these words.
-    pub(super) fn new(code: &str, message: impl ToString) -> Self {
+    pub(super) fn new(code: &str, message: &(impl ToString + ?Sized)) -> Self {
         Self { code: code.to_owned(), message: message.to_string() }
     }
 }
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        Self::new(refusal.code(), refusal)
+        Self::new(refusal.code(), &refusal)
     }
 }
 

@@ -106,7 +106,7 @@ impl Drop for Socket {
 fn refuse(stream: &UnixStream) {
     let problem = Problem::new(
         "busy",
-        format!("{MOST_CLIENTS} clients are connected already; try again in some seconds"),
+        &format!("{MOST_CLIENTS} clients are connected already; try again in some seconds"),
     );
     if let Ok(line) = line(&Answer::Error(problem)) {
         let _too_busy_to_listen = stream.try_write(&line);
@@ -129,14 +129,14 @@ async fn talk(stream: UnixStream, orders: &mpsc::Sender<Order>) -> io::Result<()
         let answer = if !whole && request.len() > LONGEST_REQUEST {
             Answer::Error(Problem::new(
                 "too-long",
-                format!("a request has {LONGEST_REQUEST} bytes at most; send several"),
+                &format!("a request has {LONGEST_REQUEST} bytes at most; send several"),
             ))
         } else {
             match serde_json::from_slice(&request) {
                 Ok(request) => ask(request, orders).await?,
                 Err(error) => Answer::Error(Problem::new(
                     "not-understood",
-                    format!("this is no request: {error}; see docs/control.md"),
+                    &format!("this is no request: {error}; see docs/control.md"),
                 )),
             }
         };

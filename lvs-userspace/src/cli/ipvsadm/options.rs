@@ -259,7 +259,10 @@ impl<'w> Options<'w> {
 mod tests {
     use super::*;
 
-    fn read(line: &str) -> (Vec<(Tag, Option<String>)>, Option<(Fault, String)>, Vec<String>) {
+    /// Options, what is wrong with which word, and what is left.
+    type Read = (Vec<(Tag, Option<String>)>, Option<(Fault, String)>, Vec<String>);
+
+    fn read(line: &str) -> Read {
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
         let mut options = Options::of(&words);
         let (mut given, mut fault) = (Vec::new(), None);

@@ -1,6 +1,6 @@
 //! Edits beside the file: against a model that simply does what ipvsadm says, and what a reload leaves of them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use proptest::prelude::*;
 
@@ -134,11 +134,13 @@ fn files() -> impl Strategy<Value = Config> {
         let mut text = String::new();
         for (number, (servers, other)) in services {
             let scheduler = if other { "rr" } else { "wlc" };
-            text += &format!(
-                "virtual_server 10.0.0.{number} 80 {{\nlb_algo {scheduler}\nlb_kind NAT\nprotocol TCP\n"
+            let _infallible = writeln!(
+                text,
+                "virtual_server 10.0.0.{number} 80 {{\nlb_algo {scheduler}\nlb_kind NAT\nprotocol TCP"
             );
             for (server, weight) in servers {
-                text += &format!("real_server 192.168.0.{server} 80 {{\nweight {weight}\n}}\n");
+                let _infallible =
+                    writeln!(text, "real_server 192.168.0.{server} 80 {{\nweight {weight}\n}}");
             }
             text += "}\n";
         }

@@ -89,7 +89,7 @@ fn a_request_without_end_is_refused_and_not_kept() {
             }
         };
         let mut answer = String::new();
-        let (_, read) = tokio::join!(writing, reading.read_to_string(&mut answer));
+        let ((), read) = tokio::join!(writing, reading.read_to_string(&mut answer));
         // What it did not read may cost the answer.
         assert!(read.is_err() || answer.contains("too-long"), "{answer}");
         assert_eq!(ask(&mut connect(&path).await?, STATUS).await?, DONE);
