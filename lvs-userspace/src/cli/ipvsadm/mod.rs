@@ -4,6 +4,7 @@
 mod listing;
 mod names;
 mod options;
+mod order;
 mod parse;
 mod restore;
 mod rules;
@@ -233,7 +234,7 @@ impl Session<'_> {
         }
         let mut views: Vec<_> = services.services.iter().collect();
         if !format.no_sort {
-            listing::sort(&mut views);
+            order::services(&mut views);
         }
         if service.is_none() && !format.rules {
             listing::version(&mut self.out)?;
