@@ -6,6 +6,7 @@ mod names;
 mod options;
 mod order;
 mod parse;
+mod place;
 mod restore;
 mod rules;
 

@@ -1,15 +1,16 @@
 //! From the words of a command line to what is asked for, with ipvsadm's own checks in its order and its words.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 
 use super::{
     Fail,
-    names::{address_of, port_of},
+    names::address_of,
     options::{Given, Options, Tag},
+    place::{Named, Service, number, place},
     rules::{self, Command, Opt},
 };
 use crate::{
-    config::{Family, Protocol},
+    config::Family,
     control::edit::{Mask, PersistenceSpec, ServerName, ServerSpec, ServiceSpec},
     inspect::ServiceName,
 };
@@ -75,35 +76,6 @@ fn wrong(text: impl Into<String>) -> Fail {
 
 fn unsupported(text: &str) -> Fail {
     Fail { code: 1, text: text.to_owned() }
-}
-
-/// A protocol that can be named.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Named {
-    Tcp,
-    Udp,
-    Sctp,
-}
-
-impl Named {
-    const fn balanced(self) -> Option<Protocol> {
-        match self {
-            Self::Tcp => Some(Protocol::Tcp),
-            Self::Udp => Some(Protocol::Udp),
-            Self::Sctp => None,
-        }
-    }
-}
-
-/// A service while it is read.
-#[derive(Clone, Copy, Debug)]
-struct Service {
-    protocol: Option<Named>,
-    family: Option<Family>,
-    address: IpAddr,
-    port: u16,
-    mark: u32,
-    mask: Mask,
 }
 
 /// How packets get to a server.
@@ -188,16 +160,6 @@ fn timeouts(words: &mut dyn Iterator<Item = &str>) -> Result<[u32; 3], Fail> {
 fn timeout(text: &str, least: i64) -> Result<u32, Fail> {
     let value = number(text, least, LONGEST_TIMEOUT).and_then(|value| value.try_into().ok());
     value.ok_or_else(|| wrong(format!("invalid timeout value `{text}' specified")))
-}
-
-/// As `strtol` reads it.
-fn number(text: &str, least: i64, most: i64) -> Option<i64> {
-    let text = text.trim_start();
-    let digits = text.strip_prefix('+').unwrap_or(text);
-    if digits.starts_with('+') {
-        return None;
-    }
-    digits.parse().ok().filter(|value| (least..=most).contains(value))
 }
 
 impl Draft {
@@ -465,44 +427,4 @@ impl Draft {
 fn int(text: &str, least: i64, most: i64, illegal: &str) -> Result<u32, Fail> {
     let value = number(text, least, most).and_then(|value| value.try_into().ok());
     value.ok_or_else(|| wrong(illegal))
-}
-
-/// Reads `ADDRESS`, `ADDRESS:PORT` or `[ADDRESS]:PORT`; a port that is not given stays as it is. Tells whether it is one.
-fn place(text: &str, service: &mut Service) -> bool {
-    if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return false;
-    }
-    let (host, port) = match text.strip_prefix('[') {
-        Some(inside) => match inside.split_once("]:") {
-            Some((host, port)) => (host, Some(port)),
-            None => return false,
-        },
-        None => (text, None),
-    };
-    let port = if let Ok(address) = host.parse::<Ipv6Addr>() {
-        service.address = address.into();
-        service.family = Some(Family::Ipv6);
-        service.mask = Mask::Prefix(128);
-        port
-    } else {
-        // The brackets may hold an IPv4 address, whose port is then not read.
-        let (host, port) = match (port, host.rsplit_once(':')) {
-            (_, Some((host, port))) => (host, Some(port)),
-            (_, None) => (host, None),
-        };
-        let Some(address) = address_of(host) else { return false };
-        service.address = address.into();
-        service.family = Some(Family::Ipv4);
-        port
-    };
-    let Some(port) = port else { return true };
-    let named = || port_of(port, service.protocol.and_then(Named::balanced)?);
-    let number = number(port, 0, 65_535).and_then(|port| port.try_into().ok());
-    match number.or_else(named) {
-        Some(port) => {
-            service.port = port;
-            true
-        }
-        None => false,
-    }
 }
