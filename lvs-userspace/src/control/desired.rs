@@ -5,13 +5,12 @@
 //! of it, or one of the time-outs: a reload that changes the weight of one server leaves the edits of all others alone. An
 //! edit that leads back to what the file says is none any more.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fmt,
-};
+mod edits;
 
-use serde::{Deserialize, Serialize};
+use std::{collections::HashMap, fmt};
 
+pub use self::edits::Edits;
+use self::edits::{Edited, ServerEdit, ServiceEdit};
 use super::edit::{Edit, Refusal, ServerName, ServerSpec, ServiceSpec, check_timeouts};
 use crate::{
     config::{Config, Forwarding, RealServer, Scheduler, SchedulerFlags, Timeouts, VirtualServer},
@@ -22,42 +21,6 @@ use crate::{
 const MOST_SERVICES: usize = 4000;
 const MOST_SERVERS_EACH: usize = 1000;
 const MOST_SERVERS: usize = 65_536;
-
-/// All edits.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Edits {
-    /// The oldest first.
-    services: Vec<ServiceEdit>,
-    tcp: Option<Edited<u32>>,
-    tcp_fin: Option<Edited<u32>>,
-    udp: Option<Edited<u32>>,
-}
-
-/// The edits of a service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct ServiceEdit {
-    name: ServiceName,
-    /// What it is like, if that was edited.
-    spec: Option<Edited<ServiceSpec>>,
-    /// The oldest first.
-    servers: Vec<ServerEdit>,
-}
-
-/// The edit of a real server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct ServerEdit {
-    #[serde(flatten)]
-    name: ServerName,
-    #[serde(flatten)]
-    spec: Edited<ServerSpec>,
-}
-
-/// What was there, according to the file, and what is to be there; `None` for nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Edited<T> {
-    file: Option<T>,
-    now: Option<T>,
-}
 
 /// What became of an edit when the file was read again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -385,69 +348,6 @@ pub fn check_room(config: &Config) -> Result<(), String> {
         return Err(format!("there is room for {MOST_SERVERS} real servers in all"));
     }
     Ok(())
-}
-
-impl Edits {
-    /// How many things are edited.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        let services = self.services.iter();
-        services.map(|edit| edit.servers.len() + usize::from(edit.spec.is_some())).sum::<usize>()
-            + [&self.tcp, &self.tcp_fin, &self.udp].into_iter().flatten().count()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The services that edits are about.
-    #[must_use]
-    pub fn services(&self) -> HashSet<ServiceName> {
-        self.services.iter().map(|edit| edit.name).collect()
-    }
-}
-
-impl ServiceEdit {
-    fn server(&self, name: ServerName) -> Option<&ServerEdit> {
-        self.servers.iter().find(|edit| edit.name == name)
-    }
-
-    fn apply_to_servers(&self, servers: &mut Vec<RealServer>) {
-        if self.servers.is_empty() {
-            return;
-        }
-        let edits: HashMap<ServerName, &ServerEdit> =
-            self.servers.iter().map(|edit| (edit.name, edit)).collect();
-        let mut there = HashSet::new();
-        servers.retain_mut(|server| {
-            let Some(edit) = edits.get(&server_name(server)) else { return true };
-            there.insert(edit.name);
-            edit.spec.now.map(|spec| spec.apply(server)).is_some()
-        });
-        for edit in self.servers.iter().filter(|edit| !there.contains(&edit.name)) {
-            if let Some(spec) = edit.spec.now {
-                let mut server = new_server(edit.name);
-                spec.apply(&mut server);
-                servers.push(server);
-            }
-        }
-    }
-}
-
-impl<T: PartialEq> Edited<T> {
-    /// None if it changes nothing.
-    fn new(file: Option<T>, now: Option<T>) -> Option<Self> {
-        (file != now).then_some(Self { file, now })
-    }
-
-    /// The same to what another file says, if it still counts.
-    fn against(self, file: Option<&T>, what: String, fates: &mut Vec<Fate>) -> Option<Self> {
-        let kept = self.file.as_ref() == file;
-        fates.push(Fate { what, dropped: (!kept).then_some(SAYS_OTHERWISE) });
-        kept.then_some(self)
-    }
 }
 
 impl fmt::Display for ServerName {
