@@ -98,7 +98,7 @@ fn clients_that_say_nothing_hold_up_nobody() -> Result<()> {
         silent.push(stream);
     }
     let mut rude = UnixStream::connect(&socket)?;
-    rude.write_all(&[0xff; 100_000])?;
+    rude.write_all(&vec![0xff; 100_000])?;
     drop(rude);
     let start = Instant::now();
     for weight in 0..20 {
