@@ -162,6 +162,28 @@ fn listings_need_no_controller_and_edits_do() -> Result<()> {
 }
 
 #[test]
+fn a_controller_that_was_killed_has_its_edits_again() -> Result<()> {
+    skip_unless_possible!();
+    let bed = Bed::new()?;
+    let file = config::without_persistence();
+    let controller = bed.start(&file, None)?;
+    let setup = controller.setup().clone();
+    let ipvsadm = |words: &str| printed(&bed, &setup, "ipvsadm", words);
+    ipvsadm(&format!("-d {SERVICE} -r 192.168.1.100:8089"))?;
+    ipvsadm("-A -f 7 -s sh -b sh-port -p 60 -M 255.255.255.0")?;
+    let listed = ipvsadm("-S -n")?;
+    controller.stop_by(Signal::SIGKILL)?;
+    let controller = bed.start(&file, None)?;
+    assert_eq!(ipvsadm("-S -n")?, listed);
+    said(&controller, "the edit of fwmark 7 is kept")?;
+    assert!(controller.stop()?.success());
+    let controller = bed.start(&file, None)?;
+    ensure!(!ipvsadm("-S -n")?.contains("-f 7"), "edits outlive a proper end");
+    assert!(controller.stop()?.success());
+    Ok(())
+}
+
+#[test]
 fn without_a_data_plane_listings_say_what_to_do() -> Result<()> {
     skip_unless_possible!();
     let bed = Bed::new()?;
