@@ -2,15 +2,12 @@
 //! packets.
 
 use crate::{
-    abi::{
-        Counter, Direction, Flow, Head, NO_SLOT, NextHop, flow_flags, forwarding, service_flags,
-    },
+    abi::{Counter, Direction, Head, NO_SLOT, flow_flags, forwarding, service_flags},
     checksum::Sum,
     connection::ticks,
-    env::{Decision, Draft, Env, Tables},
-    fault,
+    env::{Draft, Env, Tables},
     ip::Ip,
-    open::Stop,
+    open::{self, Stop},
     persistence::{self, Choice},
     pipeline::Verdict,
     scheduler::{self, Request},
@@ -21,13 +18,7 @@ use crate::{
 pub fn choose<A: Ip, E: Env + Tables<A>>(env: &E) -> Verdict {
     Tables::<A>::draft(env, |draft| match decide(env, draft) {
         Ok(()) => Verdict::Next(A::PLAN),
-        Err(counter) => {
-            env.trace(&draft.key, Decision::Stopped(counter));
-            match Stop::from(counter) {
-                Stop::Count(counter) => counter.into(),
-                Stop::Fault(fault) => fault::report::<A, E>(env, fault),
-            }
-        }
+        Err(counter) => open::stopped(env, &draft.key, Stop::from(counter)),
     })
     .unwrap_or(Verdict::Drop(Counter::Internal))
 }
@@ -79,21 +70,17 @@ fn to_server<A: Ip, E: Env>(
     let port = if server.port == 0 { tuple.destination_port } else { server.port };
     let addresses = tuple.destination.replaced_by(address, Sum::default());
     let ports = Sum::default().replace(tuple.destination_port.to_be(), port.to_be());
-    *flow = Flow {
-        source: tuple.source,
-        destination: address,
-        source_port: tuple.source_port,
-        destination_port: port,
-        address_difference: addresses.fold(),
-        port_difference: ports.fold(),
-        hop: NextHop::NONE,
-        seen: ticks(now),
-        hop_checked: 0,
-        timeout: env.timeout(state),
-        server: id as u16,
-        half_open: NO_SLOT,
-        mtu: 0,
-        head: Head { state, direction: Direction::ToServer as u8, flags, template },
-    };
+    // Field by field: what the next part finds out stays as it is, and a whole one would be built on the stack.
+    flow.source = tuple.source;
+    flow.destination = address;
+    flow.source_port = tuple.source_port;
+    flow.destination_port = port;
+    flow.address_difference = addresses.fold();
+    flow.port_difference = ports.fold();
+    flow.seen = ticks(now);
+    flow.timeout = env.timeout(state);
+    flow.server = id as u16;
+    flow.half_open = NO_SLOT;
+    flow.head = Head { state, direction: Direction::ToServer as u8, flags, template };
     Ok(())
 }

@@ -31,7 +31,7 @@ pub fn connect<P: Packet, A: Ip, E: Env + Tables<A>>(packet: &P, env: &E) -> Ver
             Ok(()) => Ok(depart(packet, env, &mut segment, draft)),
             Err(counter) => Err(Stop::from(counter)),
         };
-        open::finish(env, &segment, draft, result)
+        open::finish(env, draft, result)
     })
     .unwrap_or(Verdict::Drop(Counter::Internal))
 }
@@ -72,7 +72,7 @@ fn depart<P: Packet, A: Ip, E: Env + Tables<A>>(
 /// Inserts the entry of the client's packets and counts the connection; takes the replies' back if that fails.
 #[inline(always)]
 fn insert_forth<A: Ip, E: Env + Tables<A>>(env: &E, draft: &mut Draft<A>) -> Result<(), Counter> {
-    let Draft { forth, back: _, key, reply_key, service: _ } = draft;
+    let Draft { forth, key, reply_key, .. } = draft;
     let Head { state, flags, template, direction: _ } = forth.head;
     let server = u32::from(forth.server);
     connection::bind(env, server, state);

@@ -7,6 +7,7 @@ use crate::{
         TemplateKey, Tuple, V4, V6,
     },
     fault::Fault,
+    recent::Recent,
 };
 
 /// Why an entry was not inserted.
@@ -89,6 +90,14 @@ pub trait TemplateHandle {
     fn remove_connection(&self);
 }
 
+/// A CPU's own memory of a way to a server.
+pub trait RecentHandle<A> {
+    /// Something of it, read where it lies.
+    fn get<T>(&self, read: impl FnOnce(&Recent<A>) -> T) -> T;
+    /// Writes it.
+    fn set(&self, recent: &Recent<A>);
+}
+
 /// What lblc or lblcr remember of a destination, which stays where it is while the packet is processed. Other CPUs may
 /// write to it at the same time.
 pub trait DestinationHandle {
@@ -118,6 +127,10 @@ pub struct Draft<A> {
     pub reply_key: Tuple<A>,
     /// The service.
     pub service: Service,
+    /// The type of service or traffic class of the first packet.
+    pub class: u32,
+    /// Length of that IP packet in bytes.
+    pub length: u32,
 }
 
 /// The tables and routes of one address family.
@@ -126,6 +139,8 @@ pub trait Tables<A: Address> {
     type Flow: FlowHandle<A>;
     /// A persistence template.
     type Template: TemplateHandle;
+    /// A way that was found a moment ago.
+    type Recent: RecentHandle<A>;
 
     /// The entry of the connection table under `key`, ended or not.
     fn flow(&self, key: &Tuple<A>) -> Option<Self::Flow>;
@@ -136,7 +151,9 @@ pub trait Tables<A: Address> {
 
     /// The slot for the next half-open connection; the slots are given in turn.
     fn next_half_open(&self) -> Option<u32>;
-    /// The key of the half-open connection in a slot; zeros where it is free.
+    /// Whether a slot has a half-open connection.
+    fn is_half_open_taken(&self, slot: u32) -> bool;
+    /// The key of the half-open connection in a slot; its protocol is 0 where the slot is free.
     fn half_open(&self, slot: u32) -> Option<Tuple<A>>;
     /// Writes a slot.
     fn set_half_open(&self, slot: u32, key: &Tuple<A>);
@@ -169,6 +186,8 @@ pub trait Tables<A: Address> {
     /// The way of a forwarded packet from `source` to `destination` with this protocol and type of service,
     /// which came in on the interface of the packet at hand.
     fn route(&self, source: A, destination: A, protocol: u32, class: u8) -> Route<A>;
+    /// This CPU's memory of a way to a server, one of [`PLACES`](crate::recent::PLACES).
+    fn recent(&self, place: u32) -> Option<Self::Recent>;
     /// Tells the controller that packets go to this neighbour, so that it has the kernel resolve or confirm
     /// it: the kernel does not see that the packets need it.
     fn use_neighbour(&self, interface: u32, neighbour: A, resolved: bool);

@@ -72,6 +72,18 @@ impl<A: Ip> Heading<A> {
     pub const fn of(flow: &Flow<A>) -> Self {
         Self { source: flow.source, destination: flow.destination, hop: flow.hop, head: flow.head }
     }
+
+    /// Where the packets go.
+    #[inline(always)]
+    pub const fn destination(&self) -> A {
+        self.destination
+    }
+
+    /// Of this flow, which has no next hop yet.
+    #[inline(always)]
+    pub const fn of_new(flow: &Flow<A>) -> Self {
+        Self { hop: NextHop::NONE, ..Self::of(flow) }
+    }
 }
 
 /// Looks up where packets of a flow go.

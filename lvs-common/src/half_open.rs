@@ -19,16 +19,16 @@ const TRIES: usize = 4;
 #[inline(always)]
 pub fn take_slot<A: Ip, E: Env + Tables<A>>(env: &E, key: &Tuple<A>) -> u32 {
     let Some(mut slot) = Tables::<A>::next_half_open(env) else { return NO_SLOT };
-    let mut holder = Tables::<A>::half_open(env, slot).unwrap_or(Tuple::NONE);
+    let mut taken = Tables::<A>::is_half_open_taken(env, slot);
     for _ in 1..TRIES {
-        if holder.protocol == 0 {
+        if !taken {
             break;
         }
         let Some(next) = Tables::<A>::next_half_open(env) else { break };
         slot = next;
-        holder = Tables::<A>::half_open(env, slot).unwrap_or(Tuple::NONE);
+        taken = Tables::<A>::is_half_open_taken(env, slot);
     }
-    if holder.protocol != 0 {
+    if taken && let Some(holder) = Tables::<A>::half_open(env, slot) {
         evict(env, &holder, slot);
     }
     env.set_half_open(slot, key);

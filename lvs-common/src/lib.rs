@@ -36,6 +36,7 @@ pub mod parse;
 pub mod persistence;
 pub mod pipeline;
 pub mod plan;
+pub mod recent;
 pub mod scheduler;
 pub mod snat;
 pub mod tcp;

@@ -24,15 +24,14 @@ pub fn open<P: Packet, A: Ip, E: Env + Tables<A>>(packet: &P, env: &E) -> Verdic
     };
     match decide(env, &segment) {
         Ok(verdict) => verdict,
-        Err(stop) => stopped(env, &segment, &segment.tuple, stop),
+        Err(stop) => stopped(env, &segment.tuple, stop),
     }
 }
 
 /// The verdict of the stages that follow: what they drop of a draft gives its slot back.
 #[inline(always)]
-pub(crate) fn finish<P: Packet, A: Ip, E: Env + Tables<A>>(
+pub(crate) fn finish<A: Ip, E: Env + Tables<A>>(
     env: &E,
-    segment: &Segment<P, A>,
     draft: &Draft<A>,
     result: Result<Verdict, Stop>,
 ) -> Verdict {
@@ -42,18 +41,13 @@ pub(crate) fn finish<P: Packet, A: Ip, E: Env + Tables<A>>(
             if draft.forth.half_open != NO_SLOT {
                 Tables::<A>::free_half_open(env, draft.forth.half_open);
             }
-            stopped(env, segment, &draft.key, stop)
+            stopped(env, &draft.key, stop)
         }
     }
 }
 
 #[inline(always)]
-fn stopped<P: Packet, A: Ip, E: Env + Tables<A>>(
-    env: &E,
-    segment: &Segment<P, A>,
-    tuple: &Tuple<A>,
-    stop: Stop,
-) -> Verdict {
+pub(crate) fn stopped<A: Ip, E: Env + Tables<A>>(env: &E, tuple: &Tuple<A>, stop: Stop) -> Verdict {
     match stop {
         Stop::Count(counter) => {
             env.trace(tuple, Decision::Stopped(counter));
@@ -61,7 +55,7 @@ fn stopped<P: Packet, A: Ip, E: Env + Tables<A>>(
         }
         Stop::Fault(fault) => {
             env.trace(tuple, Decision::Stopped(fault.counter()));
-            fault::raise(env, fault, segment)
+            fault::report::<A, E>(env, fault)
         }
     }
 }
@@ -99,7 +93,10 @@ fn decide<P: Packet, A: Ip, E: Env + Tables<A>>(
     env.draft(|draft| {
         draft.key = segment.tuple;
         draft.service = service;
+        draft.class = A::class(&segment.ip).into();
+        draft.length = segment.length;
         draft.forth.head.state = connection::first_state(segment);
+        draft.back.hop = parse::way_back(&segment.ethernet, env.ingress());
     })
     .ok_or(Counter::Internal)?;
     Ok(Verdict::Next(A::CHOOSE))

@@ -12,30 +12,25 @@ use crate::{
     ip::Ip,
     open::{self, Stop},
     packet::Packet,
-    parse::{self, Fragments, Segment},
+    parse::{self, Fragments},
     pipeline::Verdict,
-    tcp,
+    recent, tcp,
 };
 
 /// How long a reply to a one-packet connection is expected, in seconds. IPVS has no such time, for it does not
 /// translate these replies at all.
 pub const ONE_PACKET_TIMEOUT: u32 = 10;
 
-/// The stage.
+/// The stage. It looks at the packet only if that may be too long: what else counts is in the draft, and the verifier would
+/// walk all of this once for each form that headers can have.
 #[inline(always)]
 pub fn plan<P: Packet, A: Ip, E: Env + Tables<A>>(packet: &P, env: &E) -> Verdict {
-    let segment = match parse::ethernet(packet)
-        .and_then(|ethernet| parse::segment::<P, A>(packet, ethernet, Fragments::First))
-    {
-        Ok(segment) => segment,
-        Err(verdict) => return verdict,
-    };
-    env.draft(|draft| {
+    Tables::<A>::draft(env, |draft| {
         if tcp::is_half_open(draft.forth.head.state) {
             draft.forth.half_open = half_open::take_slot(env, &draft.key);
         }
-        let result = ways(packet, env, &segment, draft);
-        open::finish(env, &segment, draft, result)
+        let result = ways(packet, env, draft);
+        open::finish(env, draft, result)
     })
     .unwrap_or(Verdict::Drop(Counter::Internal))
 }
@@ -45,33 +40,32 @@ pub fn plan<P: Packet, A: Ip, E: Env + Tables<A>>(packet: &P, env: &E) -> Verdic
 fn ways<P: Packet, A: Ip, E: Env + Tables<A>>(
     packet: &P,
     env: &E,
-    segment: &Segment<P, A>,
     draft: &mut Draft<A>,
 ) -> Result<Verdict, Stop> {
-    let full_nat = draft.forth.head.flags & flow_flags::FULL_NAT != 0;
     let now = env.now();
     let protocol = draft.key.protocol;
-    let class = A::class(&segment.ip);
-    let Way { fate, hop, mtu, why } =
-        forward::look_up(env, &Heading::of(&draft.forth), protocol, class);
+    let class = draft.class as u8;
+    let heading = Heading::of_new(&draft.forth);
+    let (Way { fate, hop, mtu, why }, checked) =
+        recent::to_server(env, &heading, protocol, class, now);
     match fate {
         Fate::Out | Fate::Guess => {
-            if segment.length > u32::from(mtu)
-                && (full_nat || !A::may_be_cut(&segment.ip))
-                && packet.wire_length(segment.length, segment.headers()) > u32::from(mtu)
-            {
+            if draft.length > u32::from(mtu) && !fits::<P, A>(packet, &draft.forth, mtu) {
                 return Err(Stop::Fault(Fault::too_big(mtu)));
             }
             draft.forth.hop = hop;
             draft.forth.mtu = mtu;
-            draft.forth.hop_checked = connection::ticks(now);
+            draft.forth.hop_checked = checked;
         }
-        Fate::Stack => {}
+        Fate::Stack => {
+            draft.forth.hop = NextHop::NONE;
+            draft.forth.mtu = 0;
+            draft.forth.hop_checked = 0;
+        }
         Fate::Stop => return Err(Stop::Count(why)),
     }
 
     to_client(&draft.key, &draft.forth, &mut draft.back);
-    draft.back.hop = parse::way_back(&segment.ethernet, env.ingress());
     let Way { fate, hop, mtu, why } =
         forward::look_up(env, &Heading::of(&draft.back), protocol, class);
     match fate {
@@ -86,6 +80,21 @@ fn ways<P: Packet, A: Ip, E: Env + Tables<A>>(
         Fate::Stop => return Err(Stop::Count(why)),
     }
     Ok(Verdict::Next(A::CONNECT))
+}
+
+/// Whether a packet that is longer than the MTU goes on all the same: the stack cuts it, or it is made of segments that are
+/// short enough.
+#[inline(always)]
+fn fits<P: Packet, A: Ip>(packet: &P, flow: &Flow<A>, mtu: u16) -> bool {
+    // The stage before has read the same headers.
+    let Ok(segment) = parse::ethernet(packet)
+        .and_then(|ethernet| parse::segment::<P, A>(packet, ethernet, Fragments::First))
+    else {
+        return false;
+    };
+    let full_nat = flow.head.flags & flow_flags::FULL_NAT != 0;
+    !full_nat && A::may_be_cut(&segment.ip)
+        || packet.wire_length(segment.length, segment.headers()) <= u32::from(mtu)
 }
 
 /// Fills in the entry of the replies: their source is replaced by the virtual service's. With full NAT the destination
@@ -103,7 +112,8 @@ fn to_client<A: Ip>(key: &Tuple<A>, forth: &Flow<A>, back: &mut Flow<A>) {
         destination_port: key.source_port,
         address_difference: addresses.fold(),
         port_difference: ports.fold(),
-        hop: NextHop::NONE,
+        // Where the first packet came from.
+        hop: back.hop,
         seen: forth.seen,
         hop_checked: 0,
         timeout: if one_packet { ONE_PACKET_TIMEOUT } else { forth.timeout },

@@ -23,7 +23,7 @@ pub fn insert_reply<A: Ip, E: Env + Tables<A>>(
     draft: &mut Draft<A>,
     now: u64,
 ) -> Result<(), Counter> {
-    let Draft { forth: flow, back, key, reply_key, service } = draft;
+    let Draft { forth: flow, back, key, reply_key, service, class: _, length: _ } = draft;
     let (first_local, locals) = (service.first_local, service.locals);
     let (client, client_port) = (flow.source, flow.source_port);
     let addresses = Sum::default().add(back.address_difference);

@@ -28,10 +28,10 @@ use crate::{
     maps::{
         CONNECTIONS4, CONNECTIONS6, COUNTERS, CURSORS, DESTINATIONS, DRAFT4, DRAFT6, FILTER,
         FRAGMENTS4, FRAGMENTS6, HALF_OPEN4, HALF_OPEN6, INTERFACES, LOADS, LOCALS, MEMBERS,
-        NEIGHBOURS4, NEIGHBOURS6, NOTES, Notes, PORTS, RUNS, SCHEDULERS, SERVERS, SERVICES4,
-        SERVICES6, SETTINGS, STATISTICS, TEMPLATES4, TEMPLATES6,
+        NEIGHBOURS4, NEIGHBOURS6, NOTES, Notes, PORTS, RECENT4, RECENT6, RUNS, SCHEDULERS, SERVERS,
+        SERVICES4, SERVICES6, SETTINGS, STATISTICS, TEMPLATES4, TEMPLATES6,
     },
-    remembered::{KernelDestination, KernelTemplate},
+    remembered::{KernelDestination, KernelRecent, KernelTemplate},
     trace,
 };
 
@@ -102,10 +102,11 @@ fn setting<T>(read: impl FnOnce(&Settings) -> T) -> Option<T> {
 
 macro_rules! tables {
     ($family:ident, $connections:ident, $draft:ident, $half_open:ident, $cursor:literal, $services:ident, $templates:ident,
-     $fragments:ident, $neighbours:ident) => {
+     $fragments:ident, $neighbours:ident, $recent:ident) => {
         impl Tables<$family> for KernelEnv {
             type Flow = KernelFlow<$family>;
             type Template = KernelTemplate;
+            type Recent = KernelRecent<$family>;
 
             #[inline(always)]
             fn flow(&self, key: &Tuple<$family>) -> Option<KernelFlow<$family>> {
@@ -137,6 +138,12 @@ macro_rules! tables {
                 }
                 let turn = fetch_add(CURSORS.get_ptr_mut($cursor)?, 1);
                 Some((turn % u64::from(slots)) as u32)
+            }
+
+            #[inline(always)]
+            fn is_half_open_taken(&self, slot: u32) -> bool {
+                // SAFETY: valid and aligned; a whole word.
+                $half_open.get_ptr(slot).is_some_and(|place| unsafe { (*place).protocol } != 0)
             }
 
             #[inline(always)]
@@ -217,6 +224,11 @@ macro_rules! tables {
             }
 
             #[inline(always)]
+            fn recent(&self, place: u32) -> Option<KernelRecent<$family>> {
+                NonNull::new($recent.get_ptr_mut(place)?).map(KernelRecent)
+            }
+
+            #[inline(always)]
             fn use_neighbour(&self, interface: u32, neighbour: $family, resolved: bool) {
                 let key = Neighbour { address: neighbour, interface };
                 // It is there nearly always: to look costs less than to insert in vain, which locks the bucket, the same
@@ -240,8 +252,30 @@ macro_rules! tables {
     };
 }
 
-tables!(V4, CONNECTIONS4, DRAFT4, HALF_OPEN4, 0, SERVICES4, TEMPLATES4, FRAGMENTS4, NEIGHBOURS4);
-tables!(V6, CONNECTIONS6, DRAFT6, HALF_OPEN6, 1, SERVICES6, TEMPLATES6, FRAGMENTS6, NEIGHBOURS6);
+tables!(
+    V4,
+    CONNECTIONS4,
+    DRAFT4,
+    HALF_OPEN4,
+    0,
+    SERVICES4,
+    TEMPLATES4,
+    FRAGMENTS4,
+    NEIGHBOURS4,
+    RECENT4
+);
+tables!(
+    V6,
+    CONNECTIONS6,
+    DRAFT6,
+    HALF_OPEN6,
+    1,
+    SERVICES6,
+    TEMPLATES6,
+    FRAGMENTS6,
+    NEIGHBOURS6,
+    RECENT6
+);
 
 impl Env for KernelEnv {
     type Destination = KernelDestination;

@@ -8,14 +8,15 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use lvs_common::abi::{
-    Catalogued, Clock, Counter, DEFAULT_CONNECTIONS, DEFAULT_MEMBERS, Destination, DestinationKey,
-    FILTER_WORDS, Flow, Fragment, FragmentKey, Interface, LOCAL_PLACES, Load, MAX_CATALOGUED,
-    MAX_DESTINATIONS, MAX_FRAGMENTS, MAX_INTERFACES, MAX_KEYS, MAX_NEIGHBOURS, MAX_PORTS, MAX_RUNS,
-    MAX_SERVERS, MAX_STATES, MAX_TEMPLATES, MEMBERS_EACH, Neighbour, Run, SchedulerState, Server,
-    Service, ServiceKey, Settings, Stage, Statistics, Template, TemplateKey, Tuple, V4, V6,
-    half_open_slots,
+    Clock, Counter, DEFAULT_CONNECTIONS, DEFAULT_MEMBERS, Destination, DestinationKey,
+    FILTER_WORDS, Flow, Fragment, FragmentKey, Identity, Interface, LOCAL_PLACES, LedgerHead, Load,
+    MAX_DESTINATIONS, MAX_FRAGMENTS, MAX_IDENTITIES, MAX_INTERFACES, MAX_KEYS, MAX_NEIGHBOURS,
+    MAX_PORTS, MAX_RUNS, MAX_SERVERS, MAX_STATES, MAX_TEMPLATES, MEMBERS_EACH, Neighbour, Place,
+    Run, SchedulerState, Server, Service, ServiceKey, Settings, Stage, Statistics, Template,
+    TemplateKey, Tuple, V4, V6, half_open_slots,
 };
 use lvs_common::env::Draft;
+use lvs_common::recent::{self, Recent};
 
 const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
 /// Two entries per connection; the controller sets the number before it loads the object.
@@ -93,14 +94,17 @@ pub(crate) static DRAFT4: PerCpuArray<Draft<V4>, 1> = PerCpuArray::new();
 #[btf_map]
 pub(crate) static DRAFT6: PerCpuArray<Draft<V6>, 1> = PerCpuArray::new();
 
+/// The ways to real servers that a CPU has found a moment ago.
+#[btf_map]
+pub(crate) static RECENT4: PerCpuArray<Recent<V4>, { recent::PLACES }> = PerCpuArray::new();
+
+/// The same for IPv6.
+#[btf_map]
+pub(crate) static RECENT6: PerCpuArray<Recent<V6>, { recent::PLACES }> = PerCpuArray::new();
+
 /// How many slots of `HALF_OPEN4` and `HALF_OPEN6` have been given.
 #[btf_map]
 pub(crate) static CURSORS: Array<u64, 2> = Array::new();
-
-/// What listings show of the services, by id. No program looks at it.
-#[btf_map]
-pub(crate) static CATALOGUE: HashMap<u32, Catalogued, { MAX_CATALOGUED as usize }, NO_PREALLOC> =
-    HashMap::new();
 
 /// Real servers by id.
 #[btf_map]
@@ -169,6 +173,19 @@ pub(crate) static COUNTERS: PerCpuArray<u64, { Counter::ALL.len() }> = PerCpuArr
 /// The attached interfaces by index.
 #[btf_map]
 pub(crate) static INTERFACES: HashMap<u32, Interface, { MAX_INTERFACES as usize }> = HashMap::new();
+
+/// Which service has which number; for the controller alone, as the next two.
+#[btf_map]
+pub(crate) static IDENTITIES: HashMap<u32, Identity, { MAX_IDENTITIES as usize }, NO_PREALLOC> =
+    HashMap::new();
+
+/// Who has which place of `SERVERS`.
+#[btf_map]
+pub(crate) static PLACES: Array<Place, { MAX_SERVERS as usize }> = Array::new();
+
+/// What else the controller has to find again.
+#[btf_map]
+pub(crate) static LEDGER: Array<LedgerHead, 1> = Array::new();
 
 /// What a CPU keeps from one stage to the next, and from one packet to the next.
 #[btf_map]

@@ -1,10 +1,12 @@
-//! Persistence templates, and what lblc and lblcr remember: entries whose fields all CPUs share.
+//! Persistence templates, and what lblc and lblcr remember: entries whose fields all CPUs share; and the ways to servers
+//! that a CPU has found a moment ago, which it has for itself.
 
 use core::ptr::{self, NonNull};
 
 use lvs_common::{
     abi::{Destination, Template},
-    env::{DestinationHandle, TemplateHandle},
+    env::{DestinationHandle, RecentHandle, TemplateHandle},
+    recent::Recent,
 };
 
 use crate::{atomic::fetch_add_word, flow::store};
@@ -62,5 +64,23 @@ impl DestinationHandle for KernelDestination {
     fn change(&self, change: impl FnOnce(&mut Destination)) {
         // SAFETY: as above.
         change(unsafe { &mut *self.0.as_ptr() });
+    }
+}
+
+/// A way that this CPU has found a moment ago.
+pub(crate) struct KernelRecent<A>(pub(crate) NonNull<Recent<A>>);
+
+impl<A: Copy> RecentHandle<A> for KernelRecent<A> {
+    #[inline(always)]
+    fn get<T>(&self, read: impl FnOnce(&Recent<A>) -> T) -> T {
+        // SAFETY: the pointer comes from a map look-up in this run and is valid and aligned; the element is this CPU's
+        // own, and a program is not interrupted by another one of its kind.
+        read(unsafe { self.0.as_ref() })
+    }
+
+    #[inline(always)]
+    fn set(&self, recent: &Recent<A>) {
+        // SAFETY: as above.
+        unsafe { self.0.as_ptr().write(*recent) };
     }
 }

@@ -14,6 +14,15 @@ pub(crate) enum Reason {
     Kernel = 4,
 }
 
+/// The exit code of `xlvs config diff` when there are differences: that is no failure.
+pub(crate) const DIFFERENT: u8 = 5;
+
+impl From<Reason> for ExitCode {
+    fn from(reason: Reason) -> Self {
+        Self::from(reason as u8)
+    }
+}
+
 /// An error with its exit code.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -33,7 +42,7 @@ impl Failure {
     }
 
     pub(crate) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(self.reason as u8)
+        self.reason.into()
     }
 }
 

@@ -8,13 +8,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lvs_userspace::config::{Failure, load};
+use lvs_userspace::config::{Failure, Policy, load, manual};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ui/");
 
 /// What is reported about a file, under its bare name, so that it does not depend on where the clone is.
 fn report(path: &Path) -> String {
-    let text = match load(path) {
+    let text = match load(path, "main", &Policy::default()) {
         Ok(loaded) => loaded.notes.render(false),
         Err(Failure::Invalid(report)) => report.render(false) + &format!("\n{report}\n"),
         Err(io @ Failure::Io { .. }) => io.to_string(),
@@ -51,7 +51,7 @@ fn diagnostics_look_as_committed() {
 #[test]
 fn colour_is_only_used_when_asked_for() {
     for case in cases().unwrap() {
-        let shown = |colour| match load(&case) {
+        let shown = |colour| match load(&case, "main", &Policy::default()) {
             Ok(loaded) => loaded.notes.render(colour),
             Err(Failure::Invalid(report)) => report.render(colour),
             Err(Failure::Io { .. }) => String::new(),
@@ -59,4 +59,14 @@ fn colour_is_only_used_when_asked_for() {
         assert!(!shown(false).contains('\u{1b}'), "{}", case.display());
         assert!(shown(true).contains('\u{1b}'), "{}", case.display());
     }
+}
+
+#[test]
+fn the_manual_of_keywords_is_up_to_date() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/keywords.md");
+    if env::var_os("UI_BLESS").is_some() {
+        fs::write(path, manual()).unwrap();
+    }
+    let committed = fs::read_to_string(path).unwrap_or_default();
+    assert!(committed == manual(), "{path} is not what the tables say; UI_BLESS=1 writes it");
 }

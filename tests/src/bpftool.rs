@@ -41,6 +41,24 @@ pub fn lookup(map: &Path, index: u32) -> Result<Value> {
     formatted(json(&lookup_command(map, index))?)
 }
 
+/// A pinned link.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Link {
+    /// Its id.
+    pub id: u64,
+    /// The id of its program.
+    pub program: u64,
+}
+
+/// What a pinned link leads to.
+pub fn link(pin: &Path) -> Result<Link> {
+    let mut command = Command::new("bpftool");
+    command.args(["link", "show", "pinned"]).arg(pin);
+    let link = json(&command)?;
+    let number = |field: &str| link.get(field).and_then(Value::as_u64).context("no such field");
+    Ok(Link { id: number("id")?, program: number("prog_id")? })
+}
+
 /// Runs a `bpftool` command with its answer in JSON.
 fn json(command: &Command) -> Result<Value> {
     let mut with_json = Command::new(command.get_program());
@@ -94,22 +112,23 @@ impl Held {
         Ok(held)
     }
 
-    /// What of this the kernel still has, in words.
+    /// What of this the kernel still has, in bpftool's words.
     #[must_use]
     pub fn remains(&self) -> Vec<String> {
         let Self { programs, maps, links } = self;
         [("prog", programs), ("map", maps), ("link", links)]
             .into_iter()
             .flat_map(|(kind, ids)| ids.iter().map(move |id| (kind, id)))
-            .filter(|(kind, id)| exists(kind, **id))
-            .map(|(kind, id)| format!("{kind} {id}"))
+            .filter_map(|(kind, id)| shown(kind, *id))
             .collect()
     }
 }
 
-fn exists(kind: &str, id: u32) -> bool {
-    let id = id.to_string();
-    command::run(Command::new("bpftool").args([kind, "show", "id", &id])).is_ok()
+/// How bpftool describes an object, on one line; nothing if there is none with this id.
+fn shown(kind: &str, id: u32) -> Option<String> {
+    let text = command::run(Command::new("bpftool").args([kind, "show", "id", &id.to_string()]));
+    let words = text.ok()?.split_whitespace().collect::<Vec<_>>().join(" ");
+    Some(format!("{kind} {words}"))
 }
 
 #[cfg(test)]

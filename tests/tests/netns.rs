@@ -6,6 +6,8 @@
 mod control;
 #[path = "netns/datagrams.rs"]
 mod datagrams;
+#[path = "netns/expiry.rs"]
+mod expiry;
 #[path = "netns/floods.rs"]
 mod floods;
 #[path = "netns/harness.rs"]
@@ -26,6 +28,8 @@ mod modes;
 mod moves;
 #[path = "netns/neighbours.rs"]
 mod neighbours;
+#[path = "netns/operation.rs"]
+mod operation;
 #[path = "netns/oracle.rs"]
 mod oracle;
 #[path = "netns/other_traffic.rs"]
@@ -46,6 +50,8 @@ mod shapes;
 mod shutdown;
 #[path = "netns/support.rs"]
 mod support;
+#[path = "netns/survival.rs"]
+mod survival;
 #[path = "netns/throughput.rs"]
 mod throughput;
 #[path = "netns/transfers.rs"]

@@ -10,6 +10,7 @@ mod linker;
 mod nextest;
 mod oracle;
 mod packages;
+mod samples;
 mod shell;
 mod test;
 mod toolchain;
@@ -46,8 +47,11 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Have libFuzzer look for packets and events that the engine does not survive.
+    /// Have libFuzzer look for packets and events that the engine does not survive, or for such configurations.
     Fuzz {
+        /// What is fuzzed.
+        #[arg(long, value_enum, default_value_t = fuzz::Target::Engine)]
+        target: fuzz::Target,
         /// How long.
         #[arg(long, value_name = "SECONDS", default_value_t = 60)]
         time: u32,
@@ -74,7 +78,7 @@ fn main() -> ExitCode {
         Task::BuildEbpf => build_ebpf::run(),
         Task::Bench { arguments } => bench::run(&arguments),
         Task::Demo { arguments } => demo::run(&arguments),
-        Task::Fuzz { time, input } => fuzz::run(time, input.as_deref()),
+        Task::Fuzz { target, time, input } => fuzz::run(target, time, input.as_deref()),
         Task::Oracle { record: Some(command) } => oracle::record(&command),
         Task::Oracle { record: None } => oracle::compare(),
         Task::Test { no_kernel } => test::run_all(no_kernel),

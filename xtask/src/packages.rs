@@ -1,5 +1,6 @@
 //! Debian packages: which are missing, and getting them with apt-get when we may.
 
+use std::path::Path;
 use std::process::Command;
 use std::sync::Once;
 
@@ -56,7 +57,6 @@ pub(crate) fn can_install() -> bool {
 
 /// Installs packages by name, in their newest version.
 pub(crate) fn install(workspace: &Workspace, names: &[&str]) -> Result<()> {
-    static LISTS: Once = Once::new();
     if names.is_empty() {
         return Ok(());
     }
@@ -64,18 +64,32 @@ pub(crate) fn install(workspace: &Workspace, names: &[&str]) -> Result<()> {
         bail!(by_hand(names));
     }
     shell::say(format_args!("installing packages: {}", names.join(" ")));
-    LISTS.call_once(|| {
-        // One broken entry among the sources must not be the end: what is known may do.
-        if let Err(error) = shell::run(apt_get(workspace).arg("update")) {
-            shell::say(format_args!("warning: {error:#}; going on with the lists that are here"));
-        }
-    });
+    update(workspace);
     shell::run(
         apt_get(workspace)
             // Nothing that the user has may go in exchange.
             .args(["install", "--yes", "--no-install-recommends", "--no-remove"])
             .args(names),
     )
+}
+
+/// Brings the package lists up to date, once.
+fn update(workspace: &Workspace) {
+    static LISTS: Once = Once::new();
+    LISTS.call_once(|| {
+        // One broken entry among the sources must not be the end: what is known may do.
+        if let Err(error) = shell::run(apt_get(workspace).arg("update")) {
+            shell::say(format_args!("warning: {error:#}; going on with the lists that are here"));
+        }
+    });
+}
+
+/// Puts the file of a package into a folder, without installing it. That takes no root, but the lists may be old then.
+pub(crate) fn download(workspace: &Workspace, name: &str, folder: &Path) -> Result<()> {
+    if can_install() {
+        update(workspace);
+    }
+    shell::run(apt_get(workspace).current_dir(folder).args(["download", name]))
 }
 
 fn apt_get(workspace: &Workspace) -> Command {

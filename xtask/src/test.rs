@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::build_ebpf;
 use crate::nextest;
 use crate::packages::Package;
+use crate::samples;
 use crate::shell::{self, Seconds, run, run_last, say};
 use crate::workspace::Workspace;
 
@@ -42,6 +43,7 @@ pub(crate) fn run_all(no_kernel: bool) -> Result<()> {
     steps.next("packages and tools");
     let tools = build_ebpf::prepare(&workspace, if with_kernel { &PACKAGES } else { &[] })?;
     let nextest = nextest::ready(&workspace)?;
+    samples::ready(&workspace)?;
 
     steps.next("BPF object");
     build_ebpf::build(&workspace, &tools, build_ebpf::Object::ENGINE)?;

@@ -35,6 +35,8 @@ pub trait Address:
     fn narrow(wide: [u8; 16]) -> Self;
     /// Whether all bytes are zero.
     fn is_unspecified(self) -> bool;
+    /// Whether it is this address, compared by words: for bytes LLVM would call a loop.
+    fn is(self, other: Self) -> bool;
     /// As much of the address as persistence tells apart: see [`Service::granularity`](super::Service::granularity).
     #[must_use]
     fn masked(self, granularity: u32) -> Self;
@@ -74,6 +76,11 @@ impl Address for V4 {
     #[inline(always)]
     fn is_unspecified(self) -> bool {
         u32::from_ne_bytes(self) == 0
+    }
+
+    #[inline(always)]
+    fn is(self, other: Self) -> bool {
+        u32::from_ne_bytes(self) == u32::from_ne_bytes(other)
     }
 
     #[inline(always)]
@@ -123,6 +130,14 @@ impl Address for V6 {
     fn is_unspecified(self) -> bool {
         let [a, b, c, d] = words(self);
         a | b | c | d == 0
+    }
+
+    #[inline(always)]
+    #[expect(clippy::many_single_char_names, reason = "the words of two addresses")]
+    fn is(self, other: Self) -> bool {
+        let [a, b, c, d] = words(self);
+        let [e, f, g, h] = words(other);
+        a == e && b == f && c == g && d == h
     }
 
     #[inline(always)]

@@ -34,8 +34,6 @@ pub struct Server {
     pub lower: u32,
     /// [`Service::granularity`](super::Service::granularity) of its service.
     pub granularity: u32,
-    /// When it was added to its service: the greater, the newer. Listings need it, the data path does not.
-    pub added: u32,
 }
 
 impl Server {
@@ -49,7 +47,6 @@ impl Server {
         upper: 0,
         lower: 0,
         granularity: 0,
-        added: 0,
     };
 
     /// [`lower`](Self::lower) where none is asked for: three quarters of the upper threshold, rounded up.

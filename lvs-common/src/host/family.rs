@@ -5,7 +5,7 @@ use std::{collections::HashMap, rc::Rc, vec::Vec};
 
 use super::{
     env::MemoryEnv,
-    handle::{MemoryFlow, MemoryTemplate},
+    handle::{MemoryFlow, MemoryRecent, MemoryTemplate},
 };
 use crate::{
     abi::{
@@ -14,6 +14,7 @@ use crate::{
     },
     env::{Decision, Draft, InsertError, Reach, Route, Tables},
     fault::Report,
+    recent::Recent,
 };
 
 /// A connection table.
@@ -43,6 +44,7 @@ pub struct Family<A: Copy> {
     /// What was decided, if [`MemoryEnv::tracing`] is on.
     pub traces: RefCell<Vec<(Tuple<A>, Decision<A>)>>,
     draft: RefCell<Draft<A>>,
+    recent: RefCell<HashMap<u32, Rc<Cell<Recent<A>>>>>,
 }
 
 impl<A: Stored> Default for Family<A> {
@@ -69,6 +71,8 @@ impl<A: Stored> Default for Family<A> {
             key: Tuple::NONE,
             reply_key: Tuple::NONE,
             service: Service::NONE,
+            class: 0,
+            length: 0,
         };
         Self {
             flows: RefCell::default(),
@@ -82,6 +86,7 @@ impl<A: Stored> Default for Family<A> {
             neighbours: RefCell::default(),
             traces: RefCell::default(),
             draft: RefCell::new(draft),
+            recent: RefCell::default(),
         }
     }
 }
@@ -151,6 +156,7 @@ impl Stored for V6 {
 impl<A: Stored> Tables<A> for MemoryEnv {
     type Flow = MemoryFlow<A>;
     type Template = MemoryTemplate;
+    type Recent = MemoryRecent<A>;
 
     fn flow(&self, key: &Tuple<A>) -> Option<MemoryFlow<A>> {
         A::tables(self).flows.borrow().get(key).cloned().map(MemoryFlow)
@@ -179,6 +185,10 @@ impl<A: Stored> Tables<A> for MemoryEnv {
         let slot = turn.checked_rem(self.settings.half_open.into())?;
         cursor.set(turn + 1);
         u32::try_from(slot).ok()
+    }
+
+    fn is_half_open_taken(&self, slot: u32) -> bool {
+        self.half_open(slot).is_some_and(|key: Tuple<A>| key.protocol != 0)
     }
 
     fn half_open(&self, slot: u32) -> Option<Tuple<A>> {
@@ -251,6 +261,12 @@ impl<A: Stored> Tables<A> for MemoryEnv {
             .get(&destination)
             .copied()
             .unwrap_or(Route::nowhere(Reach::None))
+    }
+
+    fn recent(&self, place: u32) -> Option<MemoryRecent<A>> {
+        let mut places = A::tables(self).recent.borrow_mut();
+        let recent = places.entry(place).or_insert_with(|| Rc::new(Cell::new(Recent::NONE)));
+        Some(MemoryRecent(Rc::clone(recent)))
     }
 
     fn use_neighbour(&self, interface: u32, neighbour: A, resolved: bool) {

@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use crate::{
     abi::{Destination, Flow, Head, NextHop, Template},
-    env::{DestinationHandle, FlowHandle, TemplateHandle},
+    env::{DestinationHandle, FlowHandle, RecentHandle, TemplateHandle},
+    recent::Recent,
 };
 
 /// An entry of [`Family::flows`](super::Family::flows).
@@ -96,5 +97,19 @@ impl DestinationHandle for MemoryDestination {
         let mut destination = self.0.get();
         change(&mut destination);
         self.0.set(destination);
+    }
+}
+
+/// One of the ways to servers that were found a moment ago.
+#[derive(Clone, Debug)]
+pub struct MemoryRecent<A: Copy>(pub(super) Rc<Cell<Recent<A>>>);
+
+impl<A: Copy> RecentHandle<A> for MemoryRecent<A> {
+    fn get<T>(&self, read: impl FnOnce(&Recent<A>) -> T) -> T {
+        read(&self.0.get())
+    }
+
+    fn set(&self, recent: &Recent<A>) {
+        self.0.set(*recent);
     }
 }

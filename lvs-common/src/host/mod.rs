@@ -13,5 +13,5 @@ pub use env::MemoryEnv;
 pub use family::{Family, Flows, Stored};
 pub use frame::{Extension, Frame, Protocol, Tag};
 pub use fuzz::{describe, fuzz};
-pub use handle::{MemoryDestination, MemoryFlow, MemoryTemplate};
+pub use handle::{MemoryDestination, MemoryFlow, MemoryRecent, MemoryTemplate};
 pub use packet::{MemoryPacket, MemoryWindow};

@@ -31,6 +31,7 @@ everywhere! {
     routing_refusals_are_told_apart,
     the_controller_hears_of_neighbours_in_use,
     a_changed_mac_is_followed_after_a_second,
+    new_connections_share_the_way_to_a_server_for_a_second,
 }
 
 /// Whether the controller has been told of a neighbour, and that it is resolved.
@@ -145,4 +146,21 @@ fn a_changed_mac_is_followed_after_a_second<A: Sample>(world: World<A>) {
     world.pass_seconds(2);
     assert_eq!(world.send(&world.segment(40000, ACK)).1.macs[1], [8; 6]);
     assert_eq!(world.send(&reply(&seen, ACK)).1.macs[1], [6; 6]);
+}
+
+/// What a connection takes over does not get older with it than what it has looked up itself.
+fn new_connections_share_the_way_to_a_server_for_a_second<A: Sample>(world: World<A>) {
+    let begin = world.env.now.get();
+    let at = |milliseconds: u64| world.env.now.set(begin + milliseconds * 1_000_000);
+    let to_mac = |port, flags| world.send(&world.segment(port, flags)).1.macs[1];
+    let old: Vec<_> = (40_000..40_003).map(|port| to_mac(port, SYN)).collect();
+    for server in A::SERVERS {
+        world.route(server, via(SERVER_SIDE, [8; 6]));
+    }
+    at(600);
+    assert_eq!((40_010..40_013).map(|port| to_mac(port, SYN)).collect::<Vec<_>>(), old);
+    assert_ne!(to_mac(40_010, ACK), [8; 6]);
+    at(1_200);
+    assert_eq!(to_mac(40_010, ACK), [8; 6], "looked up 1.2 s ago, for another connection");
+    assert_eq!(to_mac(40_020, SYN), [8; 6]);
 }

@@ -28,7 +28,6 @@ fn world(scheduler: u8, weights: &[u32]) -> (MemoryEnv, Service) {
             upper: 0,
             lower: 0,
             granularity: 0,
-            added: 0,
         });
     }
     let ids: Vec<u16> =

@@ -5,9 +5,9 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
 };
 use lvs_common::abi::{
-    Catalogued, Destination, DestinationKey, FILTER_WORDS, Flow, Interface, Load, MEMBERS_EACH,
-    Neighbour, Run, SchedulerState, Server, Service, ServiceKey, Settings, Statistics, Template,
-    TemplateKey, Tuple, V4, V6,
+    Destination, DestinationKey, FILTER_WORDS, Flow, Identity, Interface, LedgerHead, Load,
+    MEMBERS_EACH, Neighbour, Place, Run, SchedulerState, Server, Service, ServiceKey, Settings,
+    Statistics, Template, TemplateKey, Tuple, V4, V6,
 };
 
 use super::{Error, Table};
@@ -46,7 +46,6 @@ pub struct Maps {
     /// Those for IPv6.
     pub six: FamilyMaps<V6>,
     /// What listings show of the services, by id.
-    pub catalogue: HashMap<MapData, u32, Catalogued>,
     /// Real servers by id.
     pub servers: Array<MapData, Server>,
     /// Active and inactive connections by server id.
@@ -67,6 +66,12 @@ pub struct Maps {
     pub settings: Array<MapData, Settings>,
     /// The filter of addresses and ports.
     pub filter: Array<MapData, [u64; FILTER_WORDS]>,
+    /// Which service has which number.
+    pub identities: HashMap<MapData, u32, Identity>,
+    /// Who has which place among the servers.
+    pub places: Array<MapData, Place>,
+    /// What else the controller has to find again.
+    pub ledger: Array<MapData, LedgerHead>,
     /// Connections, packets and bytes by server id and CPU.
     pub statistics: PerCpuArray<MapData, Statistics>,
     /// Packets passed and dropped by reason and CPU.
@@ -86,8 +91,6 @@ pub struct Configured<'m> {
     pub templates4: &'m Table<TemplateKey<V4>, Template>,
     /// `TEMPLATES6`.
     pub templates6: &'m Table<TemplateKey<V6>, Template>,
-    /// `CATALOGUE`.
-    pub catalogue: &'m mut HashMap<MapData, u32, Catalogued>,
     /// `SERVERS`.
     pub servers: &'m mut Array<MapData, Server>,
     /// `LOADS`.
@@ -110,6 +113,12 @@ pub struct Configured<'m> {
     pub settings: &'m mut Array<MapData, Settings>,
     /// `FILTER`.
     pub filter: &'m mut Array<MapData, [u64; FILTER_WORDS]>,
+    /// `IDENTITIES`.
+    pub identities: &'m mut HashMap<MapData, u32, Identity>,
+    /// `PLACES`.
+    pub places: &'m mut Array<MapData, Place>,
+    /// `LEDGER`.
+    pub ledger: &'m mut Array<MapData, LedgerHead>,
 }
 
 /// The maps that are looked after all the time.
@@ -133,28 +142,28 @@ pub struct Watched<'m> {
     pub interfaces: &'m mut InterfaceMap,
 }
 
-/// The maps that are pinned, by name. The programs of the stages among them: the kernel empties such a map when nobody
-/// holds it but the programs themselves.
-pub(super) const NAMES: [&str; 31] = [
-    "CATALOGUE",
+/// The maps that are pinned, by name, and go from one set of programs to the next.
+pub(super) const NAMES: [&str; 30] = [
     "CLOCK",
     "CONNECTIONS4",
     "CONNECTIONS6",
     "COUNTERS",
     "CURSORS",
     "DESTINATIONS",
-    "FILTER",
     "FRAGMENTS4",
     "FRAGMENTS6",
     "HALF_OPEN4",
     "HALF_OPEN6",
+    "IDENTITIES",
     "INTERFACES",
+    "LEDGER",
     "LOADS",
     "LOCALS",
     "MEMBERS",
     "NEIGHBOURS4",
     "NEIGHBOURS6",
     "NOTES",
+    "PLACES",
     "PORTS",
     "RUNS",
     "SCHEDULERS",
@@ -162,17 +171,15 @@ pub(super) const NAMES: [&str; 31] = [
     "SERVICES4",
     "SERVICES6",
     "SETTINGS",
-    "STAGES",
-    "STAGES_TC",
     "STATISTICS",
     "TEMPLATES4",
     "TEMPLATES6",
 ];
 
-/// What a map is called in the object: the filter is the object's variables.
-pub(super) fn in_object(name: &'static str) -> &'static str {
-    if name == "FILTER" { ".bss" } else { name }
-}
+/// The maps that each set of programs has for itself, by the names of their pins and in the object: the filter is the
+/// object's variables. The kernel empties `STAGES` when nobody holds it but the programs themselves.
+pub(super) const OF_PROGRAMS: [(&str, &str); 3] =
+    [("FILTER", ".bss"), ("STAGES", "STAGES"), ("STAGES_TC", "STAGES_TC")];
 
 impl Maps {
     /// Both at once.
@@ -182,7 +189,6 @@ impl Maps {
             services6: &mut self.six.services,
             templates4: &self.four.templates,
             templates6: &self.six.templates,
-            catalogue: &mut self.catalogue,
             servers: &mut self.servers,
             loads: &mut self.loads,
             statistics: &mut self.statistics,
@@ -194,6 +200,9 @@ impl Maps {
             destinations: &mut self.destinations,
             settings: &mut self.settings,
             filter: &mut self.filter,
+            identities: &mut self.identities,
+            places: &mut self.places,
+            ledger: &mut self.ledger,
         };
         let watched = Watched {
             connections4: &self.four.connections,
@@ -223,7 +232,6 @@ impl Maps {
                 templates: Table::new(take(ebpf, "TEMPLATES6")?, "TEMPLATES6")?,
                 neighbours: typed(ebpf, "NEIGHBOURS6")?,
             },
-            catalogue: typed(ebpf, "CATALOGUE")?,
             servers: typed(ebpf, "SERVERS")?,
             loads: typed(ebpf, "LOADS")?,
             members: typed(ebpf, "MEMBERS")?,
@@ -233,7 +241,10 @@ impl Maps {
             schedulers: typed(ebpf, "SCHEDULERS")?,
             destinations: typed(ebpf, "DESTINATIONS")?,
             settings: typed(ebpf, "SETTINGS")?,
-            filter: typed(ebpf, in_object("FILTER"))?,
+            filter: typed(ebpf, ".bss")?,
+            identities: typed(ebpf, "IDENTITIES")?,
+            places: typed(ebpf, "PLACES")?,
+            ledger: typed(ebpf, "LEDGER")?,
             statistics: typed(ebpf, "STATISTICS")?,
             counters: typed(ebpf, "COUNTERS")?,
             interfaces: typed(ebpf, "INTERFACES")?,
@@ -242,7 +253,7 @@ impl Maps {
 }
 
 fn take(ebpf: &mut Ebpf, map: &'static str) -> Result<Map, Error> {
-    ebpf.take_map(map).ok_or_else(|| Error::Object(format!("it has no map {map}")))
+    ebpf.take_map(map).ok_or_else(|| Error::no_map(map))
 }
 
 /// A map as aya's handle of some type.

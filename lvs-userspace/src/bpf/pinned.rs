@@ -13,7 +13,7 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
 };
 use lvs_common::abi::{
-    ABI_VERSION, Catalogued, Clock, Flow, Load, Server, Settings, Statistics, Template,
+    ABI_VERSION, Clock, Flow, Identity, Load, Place, Server, Settings, Statistics, Template,
     TemplateKey, Tuple, V4, V6,
 };
 
@@ -25,10 +25,12 @@ const BATCH: usize = 4096;
 /// What listings need.
 #[expect(missing_debug_implementations, reason = "aya's arrays have none")]
 pub struct PinnedMaps {
-    /// `CATALOGUE`.
-    pub catalogue: HashMap<MapData, u32, Catalogued>,
+    /// `IDENTITIES`.
+    pub identities: HashMap<MapData, u32, Identity>,
     /// `SERVERS`.
     pub servers: Elements<Server>,
+    /// `PLACES`.
+    pub places: Elements<Place>,
     /// `LOADS`.
     pub loads: Elements<Load>,
     /// `STATISTICS`.
@@ -55,8 +57,9 @@ impl PinnedMaps {
         let directory = pin_dir.join(format!("v{ABI_VERSION}/maps"));
         let pins = Directory(directory);
         Ok(Self {
-            catalogue: pins.typed("CATALOGUE", Map::HashMap)?,
+            identities: pins.typed("IDENTITIES", Map::HashMap)?,
             servers: pins.elements("SERVERS")?,
+            places: pins.elements("PLACES")?,
             loads: pins.elements("LOADS")?,
             statistics: pins.typed("STATISTICS", Map::PerCpuArray)?,
             counters: pins.typed("COUNTERS", Map::PerCpuArray)?,

@@ -11,7 +11,8 @@ use lvs_common::abi::DEFAULT_CONNECTIONS;
 
 use crate::{
     bpf::{Mode, Trace},
-    control::Options,
+    config::{NotAllowed, Policy, host_name},
+    control::{Options, Place},
 };
 
 /// Below what the kernel makes a hash map for, which has two entries for each.
@@ -49,6 +50,20 @@ pub(super) enum Command {
     /// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 configuration invalid, 4 kernel or permissions lack
     /// something.
     Run(Run),
+    /// Read a configuration and say what is wrong with it, on standard output.
+    ///
+    /// Exit codes: 0 if it can be used, 3 if not (with `--strict` also if there are warnings), 1 if it cannot be read,
+    /// 2 on wrong usage.
+    Check(Check),
+    /// Show, compare and explain configurations.
+    #[command(subcommand)]
+    Config(Config),
+    /// Have the running xlvs read its configuration again, and say how that went.
+    ///
+    /// Exit codes: 0 it is in use, 3 it is invalid and what was in use goes on, 1 and 4 as above.
+    Reload(Directories),
+    /// End the running xlvs and its data plane, or what a killed one has left: nothing stays.
+    Stop(Stop),
     /// Show virtual services and real servers, with their weights and connections.
     List(super::inspect::List),
     /// Show connections and persistent clients.
@@ -72,6 +87,124 @@ pub(super) struct Ipvsadm {
     pub(super) words: Vec<String>,
 }
 
+/// How a configuration is read, and what to make of warnings.
+#[derive(Debug, clap::Args)]
+pub(super) struct Reading {
+    /// What lines `@ID` of the configuration are compared with.
+    #[arg(long, short = 'i', value_name = "ID", default_value_t = host_name())]
+    pub(super) config_id: String,
+    /// Make warnings errors.
+    #[arg(long)]
+    strict: bool,
+    /// Do not show this warning or notice; may be given several times.
+    #[arg(long = "allow", value_name = "CODE", value_parser = allowed)]
+    allowed: Vec<String>,
+}
+
+/// A code that can be silenced.
+fn allowed(code: &str) -> Result<String, NotAllowed> {
+    Policy::default().allow(code).map(|_| code.to_owned())
+}
+
+impl Reading {
+    pub(super) fn policy(&self) -> Policy {
+        let policy = Policy::default().strict(self.strict);
+        // Each has been tried before.
+        self.allowed
+            .iter()
+            .fold(policy, |policy, code| policy.clone().allow(code).unwrap_or(policy))
+    }
+}
+
+/// How diagnostics are shown.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Format {
+    /// With the lines in question, as compilers do.
+    Text,
+    /// One line each: `FILE:LINE:COLUMN: error[CODE]: …`.
+    Line,
+    /// One JSON document.
+    Json,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Check {
+    /// The configuration, in keepalived's language; `-` for standard input.
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// How to show what was found.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+    #[command(flatten)]
+    pub(super) reading: Reading,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Config {
+    /// Show what a configuration comes to: with all defaults and corrections, groups taken apart.
+    ///
+    /// The text is a configuration of the same meaning. Exit codes: 0 shown, 3 configuration invalid, 1 it cannot be
+    /// read, 2 wrong usage.
+    Show {
+        /// The configuration; `-` for standard input.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Show it as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        reading: Reading,
+    },
+    /// Show what a reload from one configuration to another would change, service by service.
+    ///
+    /// Exit codes: 0 if that is nothing, 5 if it is something, 3 if one of the configurations is invalid, 1 if one cannot
+    /// be read, 2 on wrong usage.
+    Diff {
+        /// The configuration in use.
+        #[arg(value_name = "OLD")]
+        old: PathBuf,
+        /// The one to come; one of the two may be `-` for standard input.
+        #[arg(value_name = "NEW")]
+        new: PathBuf,
+        #[command(flatten)]
+        reading: Reading,
+    },
+    /// Say what a keyword means, what it takes, and where it may stand.
+    ///
+    /// Exit codes: 0 explained, 1 there is no such keyword, 2 wrong usage.
+    Explain {
+        /// A keyword of the configuration, such as `quorum`.
+        #[arg(value_name = "KEYWORD")]
+        keyword: String,
+    },
+}
+
+/// Where a controller has its pins and its files.
+#[derive(Debug, clap::Args)]
+pub(super) struct Directories {
+    /// Where maps and links are pinned: `v<ABI>/maps` and `v<ABI>/links` below it.
+    #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/xlvs")]
+    pin_dir: PathBuf,
+    /// Where the process id and the status are kept, and the verifier's log should it refuse the program.
+    #[arg(long, value_name = "DIR", default_value = "/run/xlvs")]
+    runtime_dir: PathBuf,
+}
+
+impl From<Directories> for Place {
+    fn from(Directories { pin_dir, runtime_dir }: Directories) -> Self {
+        Self { pin_dir, runtime_dir }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Stop {
+    /// End the controller only: packets flow on, and the next start goes on from there.
+    #[arg(long)]
+    pub(super) keep_dataplane: bool,
+    #[command(flatten)]
+    pub(super) directories: Directories,
+}
+
 #[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 #[derive(Debug, clap::Args)]
 pub(super) struct Run {
@@ -84,12 +217,8 @@ pub(super) struct Run {
     /// How to attach.
     #[arg(long, value_enum, default_value_t = Mode::Auto)]
     mode: Mode,
-    /// Where maps and links are pinned: `v<ABI>/maps` and `v<ABI>/links` below it.
-    #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/xlvs")]
-    pin_dir: PathBuf,
-    /// Where the process id is kept, and the verifier's log should it refuse the program.
-    #[arg(long, value_name = "DIR", default_value = "/run/xlvs")]
-    runtime_dir: PathBuf,
+    #[command(flatten)]
+    directories: Directories,
     /// How many connections of each address family fit; the memory is taken as they come.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_CONNECTIONS, value_parser = clap::value_parser!(u32).range(1..=MOST_CONNECTIONS))]
     max_connections: u32,
@@ -111,6 +240,8 @@ pub(super) struct Run {
     /// Trace this service only: its address, and port if given (`[ADDRESS]:PORT` for IPv6).
     #[arg(long, value_name = "ADDRESS[:PORT]", requires = "trace", value_parser = service)]
     trace_service: Option<(IpAddr, Option<u16>)>,
+    #[command(flatten)]
+    reading: Reading,
 }
 
 /// A service by its address, with or without port.
@@ -131,8 +262,7 @@ impl From<Run> for Options {
             config,
             interfaces,
             mode,
-            pin_dir,
-            runtime_dir,
+            directories: Directories { pin_dir, runtime_dir },
             max_connections,
             sloppy_tcp,
             expire_nodest_conn,
@@ -140,6 +270,7 @@ impl From<Run> for Options {
             trace,
             trace_client,
             trace_service,
+            reading,
         } = run;
         let trace = trace.then(|| Trace {
             client: trace_client,
@@ -157,6 +288,8 @@ impl From<Run> for Options {
             expire_nodest_conn,
             expire_quiescent_template,
             trace,
+            policy: reading.policy(),
+            config_id: reading.config_id,
         }
     }
 }

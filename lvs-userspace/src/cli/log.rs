@@ -33,5 +33,10 @@ pub(super) fn start(level: LogLevel) {
 
 /// Whether stderr shows colours.
 pub(super) fn colour() -> bool {
-    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+    io::stderr().is_terminal() && colour_allowed()
+}
+
+/// Whether the user wants colours where they can be shown (<https://no-color.org>).
+pub(super) fn colour_allowed() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -1,6 +1,7 @@
 //! The command line of `xlvs`.
 
 mod args;
+mod configuration;
 mod inspect;
 mod ipvsadm;
 mod log;
@@ -25,7 +26,8 @@ use crate::{
 };
 
 /// Runs the command that the arguments name; the exit code is 0 when it is done, 1 when it failed, 2 on
-/// wrong usage, 3 on an invalid configuration, 4 when kernel or permissions lack something.
+/// wrong usage, 3 on an invalid configuration, 4 when kernel or permissions lack something, 5 when two configurations
+/// that were compared differ.
 #[must_use]
 pub fn main() -> ExitCode {
     let words: Vec<String> =
@@ -43,10 +45,18 @@ pub fn main() -> ExitCode {
     let args = args::Args::parse();
     log::start(args.log_level);
     let result = match args.command {
-        args::Command::Run(run) => execute(run.into()),
-        args::Command::List(options) => inspect::list(&options),
-        args::Command::Connections(options) => inspect::connections(&options),
-        args::Command::Stats(options) => inspect::stats(&options),
+        args::Command::Run(run) => execute(run.into()).map(|()| ExitCode::SUCCESS),
+        args::Command::Check(check) => configuration::check(check),
+        args::Command::Config(command) => configuration::config(command),
+        args::Command::Reload(place) => control::reload(&place.into()).map(say),
+        args::Command::Stop(args::Stop { keep_dataplane, directories }) => {
+            control::stop(&directories.into(), keep_dataplane).map(say)
+        }
+        args::Command::List(options) => inspect::list(&options).map(|()| ExitCode::SUCCESS),
+        args::Command::Connections(options) => {
+            inspect::connections(&options).map(|()| ExitCode::SUCCESS)
+        }
+        args::Command::Stats(options) => inspect::stats(&options).map(|()| ExitCode::SUCCESS),
         args::Command::Ipvsadm(Ipvsadm { pins, runtime, words }) => {
             let places =
                 ipvsadm::Places { pin_dir: pins.pin_dir, runtime_dir: runtime.runtime_dir };
@@ -55,7 +65,7 @@ pub fn main() -> ExitCode {
         }
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             report(&failure);
             failure.exit_code()
@@ -69,6 +79,12 @@ fn execute(options: Options) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::from(anyhow::Error::new(error)))?;
     runtime.block_on(control::run(options))
+}
+
+/// Tells the user what was done. That stdout cannot be written to changes nothing of the exit code.
+fn say(line: String) -> ExitCode {
+    let _nobody_listens = io::stdout().write_all((line + "\n").as_bytes());
+    ExitCode::SUCCESS
 }
 
 /// Tells the user what went wrong. A configuration is shown with its lines, everything else in one. That stderr

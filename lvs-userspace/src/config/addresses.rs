@@ -1,6 +1,9 @@
 //! Addresses that follow each other.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use super::model::Family;
 
@@ -57,6 +60,17 @@ impl AddressRange {
             Family::Ipv4 => IpAddr::V4(Ipv4Addr::from_bits(bits as u32)),
             Family::Ipv6 => IpAddr::V6(Ipv6Addr::from_bits(bits)),
         })
+    }
+}
+
+/// As `virtual_server_group` writes them: one, or the first and the last with `-` between.
+impl fmt::Display for AddressRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last {
+            write!(f, "{}", self.first)
+        } else {
+            write!(f, "{}-{}", self.first, self.last)
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The diagnostics' codes. A code is stable: people search for it, scripts filter by it.
 //!
 //! 0xx files and words, 02x braces, 03x keywords, 04x arguments, 05x and 08x services that cannot work as they are,
-//! 06x and 09x warnings, 07x notices. Some file in `tests/ui/` provokes each. XLVS050 is not used any more.
+//! 06x, 09x and 1xx warnings, 07x notices. Some file in `tests/ui/` provokes each. XLVS032, 034, 050 and 070 are not used any
+//! more.
 
 /// How bad a diagnostic is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +18,9 @@ pub enum Severity {
 impl Severity {
     pub(crate) const ALL: [Self; 3] = [Self::Error, Self::Warning, Self::Notice];
 
-    pub(crate) const fn name(self) -> &'static str {
+    /// `error`, `warning` or `notice`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Error => "error",
             Self::Warning => "warning",
@@ -29,11 +32,35 @@ impl Severity {
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $id:literal $severity:ident,)*) => {
         /// What a diagnostic is about.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub(crate) enum Code { $($(#[$doc])* $name,)* }
 
         impl Code {
-            #[cfg(test)]
+            /// A `${NAME}` is left where a value should be.
+            pub(crate) const fn leaves_a_variable(self) -> bool {
+                matches!(
+                    self,
+                    Self::UndefinedVariable
+                        | Self::VariableInItself
+                        | Self::ExpandedTooLong
+                        | Self::BadParameters
+                )
+            }
+
+            /// It is no more than that this word cannot stand here.
+            pub(crate) const fn is_about_a_word(self) -> bool {
+                matches!(
+                    self,
+                    Self::BadAddress
+                        | Self::BadPort
+                        | Self::BadNumber
+                        | Self::BadChoice
+                        | Self::BadRange
+                        | Self::BadGranularity
+                        | Self::BadMark
+                )
+            }
+
             pub(crate) const ALL: &[Self] = &[$(Self::$name,)*];
 
             /// The code as users see it.
@@ -53,12 +80,36 @@ codes! {
     NotUtf8 = "XLVS001" Error,
     /// A NUL byte: the file is no text.
     Nul = "XLVS002" Error,
+    /// A file that an `include` asks for and that cannot be had.
+    IncludeFailed = "XLVS003" Error,
+    /// A file that is included in itself.
+    IncludesItself = "XLVS004" Error,
+    /// Files, variables or sequences that make more of a configuration than is read.
+    TooMuch = "XLVS005" Error,
+    /// An `include` where keepalived's processes do not read the same.
+    IncludeRefused = "XLVS006" Error,
+    /// An `@ID` without anything behind it.
+    EmptyCondition = "XLVS007" Warning,
     /// A `"` without its partner on the same line.
     UnmatchedQuote = "XLVS010" Error,
     /// A line longer than keepalived reads.
     LineTooLong = "XLVS011" Error,
     /// A character that looks like a blank or like nothing, but is neither for the parser.
     InvisibleCharacter = "XLVS012" Error,
+    /// A `${NAME}` that nothing defines.
+    UndefinedVariable = "XLVS013" Error,
+    /// A variable whose value needs its own value.
+    VariableInItself = "XLVS014" Error,
+    /// A `~SEQ` or `~LST` that is none.
+    BadSequence = "XLVS015" Error,
+    /// A line that is too long once variables are replaced.
+    ExpandedTooLong = "XLVS016" Error,
+    /// A line that looks like a definition and is none.
+    BadDefinition = "XLVS017" Error,
+    /// A predefined variable with the wrong words behind its name.
+    BadParameters = "XLVS018" Error,
+    /// A comment that begins in a variable's value.
+    CommentFromVariable = "XLVS019" Warning,
     /// A block without its `}`.
     MissingClose = "XLVS020" Error,
     /// A `}` without its block.
@@ -70,15 +121,13 @@ codes! {
     /// More blocks inside each other than any configuration has.
     TooDeep = "XLVS024" Error,
     /// A keyword that keepalived does not know either.
-    UnknownKeyword = "XLVS030" Error,
+    UnknownKeyword = "XLVS030" Warning,
     /// A keyword that belongs in another block.
-    MisplacedKeyword = "XLVS031" Error,
-    /// A keyword that keepalived knows and this version does not.
-    KeywordNotYet = "XLVS032" Error,
+    MisplacedKeyword = "XLVS031" Warning,
     /// A value or form that keepalived knows and this version does not.
     ValueNotYet = "XLVS033" Error,
-    /// An include, a definition, a condition or a sequence.
-    PreprocessorNotYet = "XLVS034" Error,
+    /// A keyword of DPVS's dialect.
+    DpvsKeyword = "XLVS036" Warning,
     /// An argument that is not there.
     MissingArgument = "XLVS040" Error,
     /// An argument too many.
@@ -97,6 +146,8 @@ codes! {
     BadGranularity = "XLVS047" Error,
     /// Not a firewall mark.
     BadMark = "XLVS048" Error,
+    /// Not what a keyword takes, in some other way.
+    BadText = "XLVS049" Error,
     /// A service without `protocol` gets UDP, which is seldom meant.
     NoProtocol = "XLVS051" Warning,
     /// A service without real servers, which is ignored.
@@ -135,8 +186,6 @@ codes! {
     AllPorts = "XLVS068" Warning,
     /// `protocol` on a service of a mark.
     ProtocolOfMark = "XLVS069" Warning,
-    /// `delay_loop` has no effect yet.
-    NoHealthChecks = "XLVS070" Notice,
     /// `persistent_timeout`, one vendor's spelling.
     AliasSpelling = "XLVS071" Notice,
     /// A service without `lb_kind` gets NAT.
@@ -145,8 +194,22 @@ codes! {
     DefaultScheduler = "XLVS073" Notice,
     /// `hashed`, which does nothing in keepalived either.
     Hashed = "XLVS074" Notice,
+    /// A variable of the environment that is not there.
+    NotInEnvironment = "XLVS075" Notice,
+    /// What is checked and shown, but without effect.
+    NotActedOn = "XLVS076" Notice,
+    /// A service that the data path cannot balance is left out.
+    NotBalanced = "XLVS077" Warning,
+    /// What is keepalived's business.
+    Foreign = "XLVS078" Notice,
     /// A real server's lower threshold is above its upper one.
     Thresholds = "XLVS080" Error,
+    /// A checker without what it cannot do without; it is left out.
+    CheckIncomplete = "XLVS081" Warning,
+    /// A checker that has no port to ask.
+    CheckWithoutPort = "XLVS082" Warning,
+    /// A checker of a file or BFD session that is not there; it is left out.
+    CheckOfNothing = "XLVS083" Warning,
     /// Packets that two lines mark.
     MarkedTwice = "XLVS090" Warning,
     /// A service whose packets carry the mark of another one.
@@ -155,6 +218,40 @@ codes! {
     MarkNeverSet = "XLVS092" Warning,
     /// A mark that no service is for.
     MarkUnused = "XLVS093" Warning,
+    /// A `$NAME` that stays as it is.
+    NotReplaced = "XLVS094" Warning,
+    /// A file that an `include` would like to have and that cannot be had.
+    IncludeSkipped = "XLVS095" Warning,
+    /// A quorum that all real servers together do not reach.
+    QuorumTooHigh = "XLVS096" Warning,
+    /// A hysteresis that is not less than the quorum.
+    HysteresisTooHigh = "XLVS097" Warning,
+    /// A port that a real server cannot have.
+    PortReset = "XLVS098" Warning,
+    /// A real server that is the sorry server too.
+    SorryIsReal = "XLVS099" Warning,
+    /// A service whose clients should stay with their servers, and do not.
+    ClientsMayMove = "XLVS100" Warning,
+    /// `ha_suspend` on a service of a mark.
+    HaSuspendOfMark = "XLVS101" Warning,
+    /// What should stand below `sorry_server`.
+    AboveSorryServer = "XLVS102" Warning,
+    /// `persistence_engine` without persistence.
+    EngineNeedsPersistence = "XLVS103" Warning,
+    /// A source address of the other family than the destination.
+    BindFamily = "XLVS104" Warning,
+    /// A second `track_file` of the same name.
+    DuplicateTrackFile = "XLVS106" Warning,
+    /// A keyword that has a newer spelling.
+    OldSpelling = "XLVS107" Notice,
+    /// A brace too few or too many in a block that is keepalived's business.
+    ForeignBraces = "XLVS108" Warning,
+    /// A value that has no effect beside another one.
+    WithoutEffect = "XLVS109" Warning,
+    /// A 0 where keepalived takes none, and goes on without it.
+    ZeroIgnored = "XLVS110" Warning,
+    /// A real server of the other family than its service, which keepalived leaves out.
+    ServerOfOtherFamily = "XLVS111" Warning,
 }
 
 #[cfg(test)]
@@ -173,7 +270,7 @@ mod tests {
             .map(|path| fs::read_to_string(path).unwrap())
             .collect();
         for code in Code::ALL {
-            let title = format!("{}[{}]", code.severity().name(), code.id());
+            let title = format!("{}[{}]", code.severity().as_str(), code.id());
             assert!(shown.contains(&title), "no file in tests/ui provokes {title}");
         }
     }

@@ -3,8 +3,11 @@
 //! No stage fails: it says what is wrong and goes on with what is left, so that one run shows everything. The
 //! sink bounds how much is kept, because a file of garbage can be wrong in millions of places.
 
+use std::collections::BTreeMap;
+
 use super::{
     code::{Code, Severity},
+    policy::Policy,
     source::Span,
 };
 
@@ -25,6 +28,8 @@ pub(crate) struct Label {
 #[derive(Debug, Clone)]
 pub(crate) struct Diagnostic {
     pub(crate) code: Code,
+    /// The code's own, until the sink has made of it what the user wants.
+    pub(crate) severity: Severity,
     pub(crate) message: String,
     pub(crate) primary: Label,
     pub(crate) others: Vec<Label>,
@@ -36,7 +41,15 @@ pub(crate) struct Diagnostic {
 impl Diagnostic {
     pub(crate) fn new(code: Code, span: Span, message: impl Into<String>) -> Self {
         let primary = Label { span, text: String::new() };
-        Self { code, message: message.into(), primary, others: Vec::new(), help: None, repeats: 0 }
+        Self {
+            code,
+            severity: code.severity(),
+            message: message.into(),
+            primary,
+            others: Vec::new(),
+            help: None,
+            repeats: 0,
+        }
     }
 
     /// Says something at the spot itself.
@@ -92,14 +105,31 @@ impl Tally {
 /// Collects the diagnostics of one file.
 #[derive(Debug, Default)]
 pub(crate) struct Sink {
+    policy: Policy,
     kept: Vec<Diagnostic>,
     tally: Tally,
+    /// Of errors that are not warnings made errors.
+    wrong: usize,
+    lists: BTreeMap<Code, List>,
+}
+
+/// Words that share one notice, with how often each came.
+#[derive(Debug)]
+struct List {
+    first: Span,
+    words: Vec<(String, usize)>,
 }
 
 impl Sink {
+    pub(crate) fn new(policy: &Policy) -> Self {
+        Self { policy: policy.clone(), ..Self::default() }
+    }
+
     /// Takes a diagnostic. A notice is kept once per file, with the number of further places.
-    pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
-        let severity = diagnostic.code.severity();
+    pub(crate) fn push(&mut self, mut diagnostic: Diagnostic) {
+        let Some(severity) = self.policy.severity(diagnostic.code) else { return };
+        self.wrong += usize::from(diagnostic.code.severity() == Severity::Error);
+        diagnostic.severity = severity;
         if severity == Severity::Notice
             && let Some(first) = self.kept.iter_mut().find(|kept| kept.code == diagnostic.code)
         {
@@ -112,6 +142,19 @@ impl Sink {
         *self.tally.of_mut(severity) += 1;
     }
 
+    /// Takes a word for a notice that lists such words: [`Code::NotActedOn`] or [`Code::Foreign`].
+    pub(crate) fn list(&mut self, code: Code, word: &str, span: Span) {
+        let list =
+            self.lists.entry(code).or_insert_with(|| List { first: span, words: Vec::new() });
+        if span.start < list.first.start {
+            list.first = span;
+        }
+        match list.words.iter_mut().find(|(known, _)| known == word) {
+            Some((_, count)) => *count += 1,
+            None => list.words.push((word.to_owned(), 1)),
+        }
+    }
+
     /// Whether a further diagnostic would only be counted, so that its text need not be worked out.
     pub(crate) const fn is_full(&self, severity: Severity) -> bool {
         self.tally.of(severity) >= KEPT
@@ -121,11 +164,36 @@ impl Sink {
         self.tally.errors
     }
 
+    /// Whether something could not be read, so that more would seem to be missing.
+    pub(crate) const fn is_broken(&self) -> bool {
+        self.wrong > 0
+    }
+
     /// What was kept, in the order of the file, and how much there was altogether.
     pub(crate) fn finish(mut self) -> (Vec<Diagnostic>, Tally) {
+        for (code, list) in std::mem::take(&mut self.lists) {
+            let words: Vec<String> = list.words.iter().map(counted).collect();
+            let (message, help) = match code {
+                Code::Foreign => (
+                    "skipped, for keepalived to go on with",
+                    "nothing in them concerns xlvs; keepalived can run beside it for VRRP",
+                ),
+                _ => (
+                    "understood, not acted on",
+                    "`xlvs config explain KEYWORD` says what each means, `xlvs config show` shows it",
+                ),
+            };
+            let message = format!("{message}: {}", words.join(", "));
+            self.push(Diagnostic::new(code, list.first, message).help(help));
+        }
         self.kept.sort_by_key(|diagnostic| diagnostic.primary.span.start);
         (self.kept, self.tally)
     }
+}
+
+fn counted((word, count): &(String, usize)) -> String {
+    let word = quoted(word);
+    if *count == 1 { word } else { format!("{word} ({count} times)") }
 }
 
 /// A word of the user's in backquotes: cut if it is long, control characters made visible.
@@ -165,7 +233,7 @@ mod tests {
     fn a_notice_is_kept_once_and_counted() {
         let mut sink = Sink::default();
         for start in 0..3 {
-            sink.push(at(Code::NoHealthChecks, start));
+            sink.push(at(Code::AliasSpelling, start));
         }
         let (kept, tally) = sink.finish();
         assert_eq!((kept.len(), kept[0].repeats, tally.notices), (1, 2, 1));

@@ -41,44 +41,47 @@ impl Token<'_> {
 /// Gives the lines of a source that have tokens, one after the other.
 #[derive(Debug)]
 pub(crate) struct Lines<'s> {
-    source: &'s Source,
+    text: &'s str,
     next: usize,
 }
 
 impl<'s> Lines<'s> {
-    pub(crate) const fn new(source: &'s Source) -> Self {
-        Self { source, next: 1 }
+    pub(crate) fn new(source: &'s Source) -> Self {
+        Self { text: source.text(), next: 0 }
     }
 
-    /// The tokens of the next line that has any.
-    pub(crate) fn next(&mut self, sink: &mut Sink) -> Option<Vec<Token<'s>>> {
-        while self.next <= self.source.line_count() {
-            let tokens = line(self.source, self.source.line_span(self.next), sink);
-            self.next += 1;
-            if !tokens.is_empty() {
-                return Some(tokens);
-            }
+    /// The tokens of the next line that has any; none at the end.
+    pub(crate) fn next(&mut self, tokens: &mut Vec<Token<'s>>, sink: &mut Sink) {
+        tokens.clear();
+        while tokens.is_empty()
+            && let Some(rest) = self.text.get(self.next..)
+            && !rest.is_empty()
+        {
+            let length = rest.find('\n').unwrap_or(rest.len());
+            let text = rest.get(..length).unwrap_or_default().trim_end_matches('\r');
+            line(text, self.next, tokens, sink);
+            self.next += length + 1;
         }
-        None
     }
 }
 
-fn line<'s>(source: &'s Source, line: Span, sink: &mut Sink) -> Vec<Token<'s>> {
-    if line.end - line.start > LINE_LIMIT {
+/// Cuts one line, which begins at this offset.
+fn line<'s>(text: &'s str, start: usize, tokens: &mut Vec<Token<'s>>, sink: &mut Sink) {
+    let end = start + text.len();
+    if text.len() > LINE_LIMIT {
         sink.push(
             Diagnostic::new(
                 Code::LineTooLong,
-                line,
+                Span::new(start, end),
                 format!(
                     "the line is longer than {LINE_LIMIT} bytes, and keepalived ignores such lines"
                 ),
             )
             .help("break it up; a keyword and its arguments stand on one line"),
         );
-        return Vec::new();
+        return;
     }
-    let mut tokens = Vec::new();
-    let mut cursor = Cursor { rest: source.slice(line), at: line.start };
+    let mut cursor = Cursor { rest: text, at: start };
     while let Some(c) = cursor.peek() {
         let start = cursor.at;
         match c {
@@ -90,15 +93,15 @@ fn line<'s>(source: &'s Source, line: Span, sink: &mut Sink) -> Vec<Token<'s>> {
             }
             '"' => {
                 let Some(text) = cursor.quoted() else {
-                    sink.push(unmatched_quote(Span::new(start, line.end)));
+                    sink.push(unmatched_quote(Span::new(start, end)));
                     // The rest is taken for the word, so that nothing is missed that is there.
                     cursor.bump();
-                    tokens.push(word(Cow::Borrowed(cursor.rest), start, line.end));
+                    tokens.push(word(Cow::Borrowed(cursor.rest), start, end));
                     break;
                 };
                 tokens.push(word(Cow::Borrowed(text), start, cursor.at));
             }
-            c if is_blank(c) => cursor.bump(),
+            c if is_blank(c) => cursor.skip_while(is_blank),
             c if is_invisible(c) => {
                 cursor.skip_while(is_invisible);
                 sink.push(invisible(c, Span::new(start, cursor.at)));
@@ -109,7 +112,6 @@ fn line<'s>(source: &'s Source, line: Span, sink: &mut Sink) -> Vec<Token<'s>> {
             }
         }
     }
-    tokens
 }
 
 fn word(text: Cow<'_, str>, start: usize, end: usize) -> Token<'_> {
@@ -148,6 +150,11 @@ fn ends_word(c: char) -> bool {
     is_blank(c) || is_invisible(c) || matches!(c, '"' | '{' | '}' | '#' | '!')
 }
 
+/// A byte that always belongs to a word and means nothing else.
+const fn is_plain(c: u8) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, b'_' | b'.' | b':' | b'-' | b'/' | b',' | b'+' | b'=')
+}
+
 /// What is left of the line, and its offset in the source.
 struct Cursor<'s> {
     rest: &'s str,
@@ -184,6 +191,12 @@ impl<'s> Cursor<'s> {
 
     /// A word without quotes.
     fn bare(&mut self) -> Cow<'s, str> {
+        // Nearly all words are of these, which need no look at characters.
+        let length = self.rest.bytes().take_while(|c| is_plain(*c)).count();
+        let ends = self.rest.as_bytes().get(length).is_none_or(|c| matches!(c, b' ' | b'\t'));
+        if ends {
+            return Cow::Borrowed(self.take(length));
+        }
         let mut text = Cow::Borrowed("");
         loop {
             let plain = self.rest.find(|c| ends_word(c) || matches!(c, '\\' | '$'));
@@ -211,7 +224,12 @@ mod tests {
         let source = Source::new("f", text);
         let mut sink = Sink::default();
         let mut lines = Lines::new(&source);
-        let tokens = std::iter::from_fn(|| lines.next(&mut sink))
+        let next_line = || {
+            let mut tokens = Vec::new();
+            lines.next(&mut tokens, &mut sink);
+            (!tokens.is_empty()).then_some(tokens)
+        };
+        let tokens = std::iter::from_fn(next_line)
             .flatten()
             .map(|token| match token {
                 Token::Word(word) => word.text.into_owned(),
@@ -274,7 +292,8 @@ mod tests {
     #[test]
     fn spans_cover_quotes_and_escapes() {
         let source = Source::new("f", r#"a\# "b c""#);
-        let tokens = line(&source, source.line_span(1), &mut Sink::default());
+        let mut tokens = Vec::new();
+        line(source.text(), 0, &mut tokens, &mut Sink::default());
         let spans: Vec<&str> = tokens.iter().map(|token| source.slice(token.span())).collect();
         assert_eq!(spans, [r"a\#", r#""b c""#]);
     }

@@ -1,21 +1,29 @@
 //! The configuration front end: a file in keepalived's language to a checked `Config`.
 //!
-//! One module per stage. `read` gets the text, `lex` cuts it into words and braces, `tree` makes directives
-//! and blocks of them, `lower` makes the typed model with the help of `schema`. No stage fails: each pushes
-//! its diagnostics into one `diag::Sink` and goes on, so that one run shows everything that is wrong. `report`
-//! shows it. Nothing that is not understood is ignored: it is an error, with the line and the reason.
+//! One module per stage. `read` gets the text, `evaluate` expands what needs it (included files, variables, conditions,
+//! sequences), `lex` cuts it into words and braces, `tree` makes directives and blocks of them, `lower` makes the typed
+//! model with the help of `schema`. No stage fails: each pushes its diagnostics into one `diag::Sink` and goes on, so that
+//! one run shows everything that is wrong. `report` shows it. Nothing that is not understood is ignored without a word.
+//! `show` writes a model as text again, `diff` compares two, `explain` tells what `schema` knows.
 
 mod addresses;
 mod code;
 mod diag;
+mod diff;
+mod evaluate;
+mod explain;
 mod lex;
 mod lower;
 mod model;
+mod policy;
+mod quote;
 mod read;
 mod report;
 mod schema;
+mod show;
 mod source;
 mod suggest;
+mod surroundings;
 mod tree;
 
 #[cfg(test)]
@@ -31,17 +39,22 @@ use thiserror::Error;
 pub use self::{
     addresses::AddressRange,
     code::Severity,
+    diff::diff,
+    explain::{explain, manual},
     model::{
-        Config, Family, Forwarding, Granularity, MarkMatch, Persistence, Protocol, RealServer,
-        Scheduler, SchedulerFlags, Target, Timeouts, VirtualServer,
+        Check, Checker, Config, Connection, DnsCheck, DnsType, Family, FileCheck, FlushOnStop,
+        Forwarding, Global, Granularity, HttpCheck, HttpVersion, InitialValue, Mail, MarkMatch,
+        MiscCheck, NotifyFifo, PatternByte, Persistence, Protocol, Quorum, RealServer, Schedule,
+        Scheduler, SchedulerFlags, Script, ScriptUser, SmtpCheck, SorryServer, SslFiles,
+        SyncDaemon, Target, Timeouts, TrackFile, Tunnel, TunnelChecksum, TunnelKind, UdpCheck,
+        UdpReply, Url, UrlRegex, VirtualServer,
     },
+    policy::{NotAllowed, Policy},
     report::Report,
+    show::show,
+    surroundings::{Bounds, Machine, Memory, Surroundings, host_name},
 };
-use self::{
-    code::Code,
-    diag::{Diagnostic, Sink},
-    source::{Source, Span},
-};
+use self::{diag::Sink, source::Source};
 
 /// A configuration that can be used.
 #[derive(Debug)]
@@ -50,6 +63,15 @@ pub struct Loaded {
     pub config: Config,
     /// Warnings and notices about it.
     pub notes: Report,
+}
+
+impl Loaded {
+    /// Only the services that the data path can balance; about the others there are warnings.
+    #[must_use]
+    pub fn balanced(mut self) -> Self {
+        self.config.services.retain(VirtualServer::is_balanced);
+        self
+    }
 }
 
 /// Why a configuration cannot be used.
@@ -68,38 +90,60 @@ pub enum Failure {
     Invalid(Report),
 }
 
-/// Reads a configuration file.
-pub fn load(path: &Path) -> Result<Loaded, Failure> {
-    let name = path.display().to_string();
-    let io = |error| Failure::Io { path: path.to_owned(), error };
-    match read::text(path).map_err(io)? {
-        Ok(text) => parse(&name, &text),
-        Err(not_utf8) => {
-            let mut sink = Sink::default();
-            sink.push(not_utf8.diagnostic());
-            Err(Failure::Invalid(Report::new(Source::new(&name, &not_utf8.lossy), sink)))
-        }
-    }
+/// Reads a configuration file and what it includes; `@ID` lines count for this config-id.
+pub fn load(path: &Path, config_id: &str, policy: &Policy) -> Result<Loaded, Failure> {
+    finish(&path.display().to_string(), read::bytes(path), config_id, policy)
 }
 
-/// Reads a configuration from a text; the name is for the diagnostics.
-pub fn parse(name: &str, text: &str) -> Result<Loaded, Failure> {
+/// Reads a configuration from standard input. What it includes is looked for in the current folder.
+pub fn load_stdin(config_id: &str, policy: &Policy) -> Result<Loaded, Failure> {
+    finish("<stdin>", read::stdin(), config_id, policy)
+}
+
+fn finish(
+    name: &str,
+    bytes: io::Result<Vec<u8>>,
+    config_id: &str,
+    policy: &Policy,
+) -> Result<Loaded, Failure> {
+    let bytes = bytes.map_err(|error| Failure::Io { path: name.into(), error })?;
+    let (text, problem) = read::decode(bytes);
+    read_text(name, &text, problem, &Machine { config_id }, policy)
+}
+
+/// Reads a configuration from a text; the name is for the diagnostics. Nothing can be included, there is no
+/// environment, and the config-id is empty.
+pub fn parse(name: &str, text: &str, policy: &Policy) -> Result<Loaded, Failure> {
+    parse_in(name, text, &Memory::default(), policy)
+}
+
+/// Reads a configuration from a text, in given surroundings.
+pub fn parse_in(
+    name: &str,
+    text: &str,
+    surroundings: &dyn Surroundings,
+    policy: &Policy,
+) -> Result<Loaded, Failure> {
     read::check_size(text.len()).map_err(|error| Failure::Io { path: name.into(), error })?;
+    read_text(name, text, read::nul(text), surroundings, policy)
+}
+
+fn read_text(
+    name: &str,
+    text: &str,
+    problem: Option<read::Problem>,
+    surroundings: &dyn Surroundings,
+    policy: &Policy,
+) -> Result<Loaded, Failure> {
     let source = Source::new(name, text);
-    let mut sink = Sink::default();
-    let config = match source.text().find('\0') {
-        Some(at) => {
-            sink.push(
-                Diagnostic::new(
-                    Code::Nul,
-                    Span::new(at, at + 1),
-                    "a NUL byte stands here: this is no text file",
-                )
-                .help("name the configuration itself; a file in UTF-16 must be saved as UTF-8"),
-            );
-            Config::default()
-        }
-        None => lower::lower(&source, &tree::build(&source, &mut sink), &mut sink),
+    let mut sink = Sink::new(policy);
+    let (source, config) = if let Some(problem) = problem {
+        sink.push(problem(0));
+        (source, Config::default())
+    } else {
+        let source = evaluate::evaluate(source, surroundings, &mut sink);
+        let config = lower::lower(&source, &tree::build(&source, &mut sink), &mut sink);
+        (source, config)
     };
     let failed = sink.errors() > 0;
     let notes = Report::new(source, sink);

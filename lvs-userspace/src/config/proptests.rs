@@ -2,9 +2,18 @@
 
 use proptest::prelude::*;
 
-use super::{Config, Failure, Family, Granularity, Report, Target, parse};
+use std::{fs, path::Path};
 
-const VALID: [&str; 3] = [
+use super::{
+    Bounds, Config, Failure, Family, Forwarding, Granularity, Memory, Policy, Report, Target, diff,
+    parse, parse_in, show,
+};
+
+/// Bounds that are soon reached.
+const BOUNDS: Bounds = Bounds { bytes: 100_000, steps: 1_000, files: 20, depth: 8 };
+
+const VALID: [&str; 4] = [
+    include_str!("../../tests/ui/every-keyword.conf"),
     include_str!("../../tests/ui/guide.conf"),
     include_str!("../../tests/ui/full-nat.conf"),
     include_str!("../../tests/ui/all-of-ipvs.conf"),
@@ -70,14 +79,43 @@ const PIECES: &[&str] = &[
     "\\#",
     "${",
     "$X",
-    "@a",
-    "~SEQ(",
-    "include",
+    "${X}",
+    "\n$X=",
+    "$X=\\\n",
+    "\\\n",
+    "\n@a ",
+    "\n@^a ",
+    "~SEQ(X,1,2)",
+    "~SEQ(X,",
+    "~LST({X,Y},{1,2},{",
+    "${_HASH}",
+    "${_RANDOM 1 2}",
+    ",",
+    ")",
+    "\ninclude a\n",
+    "\nincludea {a,b}*\n",
+    "include_check",
+    "=== a\n",
+    "=== b\n",
     "é",
     "\u{a0}",
     "\u{feff}",
     "\0",
     "persistent_timeout",
+    "HTTP_GET",
+    "url",
+    "path",
+    "regex",
+    "MISC_CHECK",
+    "misc_path",
+    "FILE_CHECK",
+    "track_file",
+    "SSL",
+    "sorry_server",
+    "quorum",
+    "quorum_up",
+    "vrrp_instance",
+    "'",
     "🦀",
     "\u{1b}[1m",
     "\u{202e}",
@@ -91,7 +129,9 @@ fn check(report: &Report) {
             std::iter::once(&diagnostic.primary).chain(&diagnostic.others).map(|label| label.span);
         for span in spans {
             assert!(span.start <= span.end, "{diagnostic:?}");
-            assert!(source.text().get(span.start..span.end).is_some(), "{diagnostic:?}");
+            assert!(source.get(span).is_some(), "{diagnostic:?}");
+            let place = source.locate(span);
+            assert!(source.raw().get(place.start..place.end).is_some(), "{diagnostic:?}");
         }
     }
     assert_eq!(report.is_empty(), report.render(false).is_empty());
@@ -119,7 +159,8 @@ fn check_model(config: &Config) {
         assert_eq!(service.protocol.is_none(), matches!(service.target, Target::Mark(_)));
         assert!(!service.real_servers.is_empty());
         for server in &service.real_servers {
-            assert_eq!(Family::of(server.address), family);
+            let tunnel = matches!(server.forwarding, Forwarding::Tunnel(_));
+            assert!(tunnel || Family::of(server.address) == family);
             assert!(server.lower_threshold <= server.upper_threshold);
         }
         assert!(service.local_addresses.iter().all(|address| Family::of(*address) == family));
@@ -130,10 +171,13 @@ fn check_model(config: &Config) {
 }
 
 fn survive(text: &str) {
-    match parse("f.conf", text) {
+    let (text, memory) = Memory::split(text, "a", BOUNDS);
+    match parse_in("f.conf", &text, &memory, &Policy::default()) {
         Ok(loaded) => {
             check(&loaded.notes);
             check_model(&loaded.config);
+            let again = parse("again", &show(&loaded.config), &Policy::default());
+            assert_eq!(diff(&loaded.config, &again.unwrap().config), "");
             assert_eq!(loaded.notes.errors(), 0);
         }
         Err(Failure::Invalid(report)) => {
@@ -142,6 +186,14 @@ fn survive(text: &str) {
         }
         Err(Failure::Io { .. }) => panic!("nothing is read here"),
     }
+}
+
+#[test]
+fn the_corpus_of_the_fuzzer_is_survived() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/corpus/config");
+    let inputs =
+        fs::read_dir(folder).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
+    assert!(inputs.map(|input| survive(&String::from_utf8_lossy(&input))).count() >= 10);
 }
 
 proptest! {

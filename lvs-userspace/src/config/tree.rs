@@ -20,6 +20,8 @@ const DEPTH_LIMIT: usize = 16;
 pub(crate) struct Directive<'s> {
     pub(crate) keyword: Word<'s>,
     pub(crate) args: Vec<Word<'s>>,
+    /// The arguments as they are written, with quotes and escapes.
+    pub(crate) raw: &'s str,
     pub(crate) block: Option<Block<'s>>,
 }
 
@@ -32,14 +34,66 @@ pub(crate) struct Block<'s> {
 }
 
 impl<'s> Directive<'s> {
-    fn new(words: Vec<Word<'s>>) -> Option<Self> {
-        let mut words = words.into_iter();
-        Some(Self { keyword: words.next()?, args: words.collect(), block: None })
+    /// The next words, and the brace that ends them, if one does.
+    fn take(
+        tokens: &mut impl Iterator<Item = Token<'s>>,
+        text: &'s str,
+    ) -> (Option<Self>, Option<Brace>) {
+        let keyword = match tokens.next() {
+            Some(Token::Word(word)) => word,
+            other => return (None, other.as_ref().and_then(Brace::of)),
+        };
+        let mut args = Vec::new();
+        loop {
+            match tokens.next() {
+                Some(Token::Word(word)) => {
+                    // Most keywords have one argument, and there are many of them.
+                    args.reserve_exact(if args.is_empty() { 1 } else { args.len() });
+                    args.push(word);
+                }
+                other => {
+                    let raw = raw(&args, text);
+                    let directive = Self { keyword, args, raw, block: None };
+                    return (Some(directive), other.as_ref().and_then(Brace::of));
+                }
+            }
+        }
+    }
+
+    /// Whether it is keepalived's business, at the top level.
+    fn is_foreign(&self) -> bool {
+        schema::is_foreign(Place::Top, &self.keyword.text)
     }
 
     /// From the keyword to the last argument.
     pub(crate) fn head(&self) -> Span {
         self.keyword.span.to(self.args.last().map_or(self.keyword.span, |last| last.span))
+    }
+}
+
+/// The text that words were made of.
+fn raw<'s>(words: &[Word<'_>], text: &'s str) -> &'s str {
+    match words {
+        [first, .., last] | [first @ last] => {
+            text.get(first.span.start..last.span.end).unwrap_or_default()
+        }
+        [] => "",
+    }
+}
+
+/// What ends words before their line does.
+enum Brace {
+    Open(Span),
+    Close(Span),
+}
+
+impl Brace {
+    const fn of(token: &Token<'_>) -> Option<Self> {
+        match token {
+            Token::Word(_) => None,
+            Token::Open(span) => Some(Self::Open(*span)),
+            Token::Close(span) => Some(Self::Close(*span)),
+        }
     }
 }
 
@@ -64,6 +118,10 @@ impl Frame<'_> {
         self.directive.as_ref().map_or(self.open, Directive::head)
     }
 
+    fn is_foreign(&self) -> bool {
+        self.directive.as_ref().is_some_and(Directive::is_foreign)
+    }
+
     fn is(&self, keyword: &str) -> bool {
         self.directive.as_ref().is_some_and(|directive| directive.keyword.text == keyword)
     }
@@ -82,7 +140,8 @@ struct Builder<'s, 'k> {
 /// Reads the whole source.
 pub(crate) fn build<'s>(source: &'s Source, sink: &mut Sink) -> Vec<Directive<'s>> {
     let mut lines = Lines::new(source);
-    let mut ahead = lines.next(sink);
+    let (mut tokens, mut ahead) = (Vec::new(), Vec::new());
+    lines.next(&mut ahead, sink);
     let mut builder = Builder {
         source,
         sink,
@@ -91,9 +150,10 @@ pub(crate) fn build<'s>(source: &'s Source, sink: &mut Sink) -> Vec<Directive<'s
         attachable: false,
         too_deep: false,
     };
-    while let Some(tokens) = ahead {
-        ahead = lines.next(builder.sink);
-        builder.line(tokens, ahead.as_ref().and_then(|tokens| tokens.first()));
+    while !ahead.is_empty() {
+        std::mem::swap(&mut tokens, &mut ahead);
+        lines.next(&mut ahead, builder.sink);
+        builder.line(&mut tokens, ahead.first());
         if builder.too_deep {
             return builder.root;
         }
@@ -103,26 +163,26 @@ pub(crate) fn build<'s>(source: &'s Source, sink: &mut Sink) -> Vec<Directive<'s
 }
 
 impl<'s> Builder<'s, '_> {
-    fn line(&mut self, tokens: Vec<Token<'s>>, ahead: Option<&Token<'s>>) {
-        let mut words = Vec::new();
-        for token in tokens {
-            if self.too_deep {
-                return;
-            }
-            match token {
-                Token::Word(word) => words.push(word),
-                Token::Open(span) => self.open(std::mem::take(&mut words), span),
-                Token::Close(span) => {
-                    if let Some(directive) = Directive::new(std::mem::take(&mut words)) {
+    fn line(&mut self, tokens: &mut Vec<Token<'s>>, ahead: Option<&Token<'s>>) {
+        let mut tokens = tokens.drain(..);
+        while !self.too_deep {
+            let (directive, end) = Directive::take(&mut tokens, self.source.text());
+            match end {
+                Some(Brace::Open(span)) => self.open(directive, span),
+                Some(Brace::Close(span)) => {
+                    if let Some(directive) = directive {
                         self.plain(directive, None);
                     }
                     self.close(span);
                 }
+                None => {
+                    if let Some(directive) = directive {
+                        self.attachable = true;
+                        self.plain(directive, ahead);
+                    }
+                    return;
+                }
             }
-        }
-        if let Some(directive) = Directive::new(words) {
-            self.attachable = true;
-            self.plain(directive, ahead);
         }
     }
 
@@ -130,7 +190,10 @@ impl<'s> Builder<'s, '_> {
     fn plain(&mut self, directive: Directive<'s>, ahead: Option<&Token<'s>>) {
         self.repair_before(&directive);
         let open_follows = matches!(ahead, Some(Token::Open(_)));
-        if !open_follows && let Some(place) = schema::needs_block(&directive.keyword.text) {
+        if !open_follows
+            && !self.in_foreign()
+            && let Some(place) = schema::needs_block(&directive.keyword.text)
+        {
             let head = directive.head();
             let end = Span::new(head.end, head.end);
             self.sink.push(
@@ -167,14 +230,15 @@ impl<'s> Builder<'s, '_> {
         next > own || (next == own && fits)
     }
 
-    fn open(&mut self, words: Vec<Word<'s>>, open: Span) {
+    fn open(&mut self, directive: Option<Directive<'s>>, open: Span) {
         let attachable = std::mem::take(&mut self.attachable);
-        let directive = match Directive::new(words) {
+        let directive = match directive {
             Some(directive) => {
                 self.repair_before(&directive);
                 Some(directive)
             }
             None if attachable => self.children().pop(),
+            None if self.in_foreign() => None,
             None => {
                 self.sink.push(
                     Diagnostic::new(
@@ -210,6 +274,11 @@ impl<'s> Builder<'s, '_> {
         self.frames.push(Frame { directive, open, children: Vec::new(), suspect: None });
     }
 
+    /// Whether this is inside of a block that is keepalived's business.
+    fn in_foreign(&self) -> bool {
+        self.frames.first().is_some_and(Frame::is_foreign)
+    }
+
     fn close(&mut self, close: Span) {
         self.attachable = false;
         let Some(frame) = self.frames.pop() else {
@@ -238,6 +307,19 @@ impl<'s> Builder<'s, '_> {
     /// A `}` too many. It may be any of those since the last block of the top level began, so what stands between
     /// that block's end and here is taken into it.
     fn close_nothing(&mut self, close: Span) {
+        if let Some(last) = self.root.last()
+            && last.is_foreign()
+        {
+            let line = self.source.line_name(last.keyword.span.start);
+            self.sink.push(
+                Diagnostic::new(Code::ForeignBraces, close, "a `}` too many")
+                    .label("nothing is open here")
+                    .help(format!(
+                        "look at the block of line {line}, which is for keepalived to read"
+                    )),
+            );
+            return;
+        }
         let mut report = Diagnostic::new(Code::UnexpectedClose, close, "a `}` too many")
             .label("nothing is open here");
         if self.sink.is_full(Severity::Error) {
@@ -258,7 +340,7 @@ impl<'s> Builder<'s, '_> {
             if let Some((head, block)) =
                 directive.and_then(|last| Some((last.head(), last.block.as_mut()?)))
             {
-                let line = self.source.line_of(head.start);
+                let line = self.source.line_name(head.start);
                 if let Some(earlier) = block.close {
                     report =
                         report.also(earlier, format!("the block of line {line} has ended here"));
@@ -293,6 +375,7 @@ impl<'s> Builder<'s, '_> {
         }
         let start = keyword.span.start;
         if let Some(frame) = self.frames.last_mut()
+            && frame.suspect.is_some()
             && self.source.is_first_on_line(start)
             && self.source.indentation(start) > self.source.indentation(frame.head().start)
         {
@@ -303,6 +386,10 @@ impl<'s> Builder<'s, '_> {
 
     /// Closes all blocks but the outermost `depth` ones, and reports each: its `}` is missing.
     fn unwind(&mut self, depth: usize, before: Option<&Word<'s>>) {
+        if depth == 0 && self.in_foreign() {
+            self.leave_foreign(before);
+            return;
+        }
         let several = self.frames.len() > depth + 1;
         while self.frames.len() > depth
             && let Some(frame) = self.frames.pop()
@@ -319,13 +406,29 @@ impl<'s> Builder<'s, '_> {
         }
     }
 
+    /// Ends a block that is keepalived's business where something of ours begins, so that it swallows nothing.
+    fn leave_foreign(&mut self, before: Option<&Word<'s>>) {
+        self.frames.truncate(1);
+        let Some(frame) = self.frames.pop() else { return };
+        let mut report =
+            Diagnostic::new(Code::ForeignBraces, frame.head(), "the `}` of this block is missing");
+        report = match before {
+            Some(keyword) => report
+                .also(keyword.span, format!("{} cannot stand inside of it", quoted(&keyword.text)))
+                .help("xlvs reads on from there; keepalived itself would not"),
+            None => report.help("put a `}` where it ends; the file ends before it does"),
+        };
+        self.sink.push(report);
+        self.store(frame, None);
+    }
+
     fn missing_close(&mut self, frame: &Frame<'s>, before: Option<&Word<'s>>) {
         let head = frame.suspect.map_or(frame.head(), |suspect| suspect.head);
         let mut report =
             Diagnostic::new(Code::MissingClose, head, "the `}` of this block is missing")
                 .label("the block begins here");
         if let Some(suspect) = frame.suspect {
-            let meant = self.source.line_of(frame.head().start);
+            let meant = self.source.line_name(frame.head().start);
             report = report
                 .also(
                     suspect.close,
@@ -337,7 +440,7 @@ impl<'s> Builder<'s, '_> {
                 .also(keyword.span, format!("{} cannot stand inside of it", quoted(&keyword.text)))
                 .help(format!(
                     "put a `}}` before line {}",
-                    self.source.line_of(keyword.span.start)
+                    self.source.line_name(keyword.span.start)
                 ));
         } else {
             report = report.help("put a `}` where it ends; the file ends before it does");

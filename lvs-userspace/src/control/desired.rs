@@ -13,7 +13,9 @@ pub use self::edits::Edits;
 use self::edits::{Edited, ServerEdit, ServiceEdit};
 use super::edit::{Edit, Refusal, ServerName, ServerSpec, ServiceSpec, check_timeouts};
 use crate::{
-    config::{Config, Forwarding, RealServer, Scheduler, SchedulerFlags, Timeouts, VirtualServer},
+    config::{
+        Config, Forwarding, Quorum, RealServer, Scheduler, SchedulerFlags, Timeouts, VirtualServer,
+    },
     inspect::ServiceName,
 };
 
@@ -306,14 +308,14 @@ impl Desired {
                 Some(Edited { now: Some(spec), .. }) => spec.apply(service),
                 None => {}
             }
-            edit.apply_to_servers(&mut service.real_servers);
+            edit.apply_to_servers(service);
             true
         });
         for edit in &self.edits.services {
             if let Some(Edited { file: None, now: Some(spec) }) = &edit.spec {
                 let mut service = new_service(edit.name);
                 spec.apply(&mut service);
-                edit.apply_to_servers(&mut service.real_servers);
+                edit.apply_to_servers(&mut service);
                 config.services.push(service);
             }
         }
@@ -366,7 +368,7 @@ pub(super) const fn server_name(server: &RealServer) -> ServerName {
     ServerName { address: server.address, port: server.port }
 }
 
-/// A service that no file has.
+/// A service that no file has; none of its servers is checked.
 fn new_service(name: ServiceName) -> VirtualServer {
     VirtualServer {
         target: name.target(),
@@ -378,20 +380,34 @@ fn new_service(name: ServiceName) -> VirtualServer {
         local_addresses: Vec::new(),
         one_packet: false,
         persistence: None,
-        delay_loop: std::time::Duration::from_secs(60),
+        quorum: Quorum::default(),
+        omega: false,
+        sorry_server: None,
+        ha_suspend: false,
+        smtp_alert: false,
+        persistence_engine: None,
+        snmp_name: None,
+        group: None,
         real_servers: Vec::new(),
         line: 0,
     }
 }
 
 /// A real server that no file has.
-const fn new_server(name: ServerName) -> RealServer {
+const fn new_server(name: ServerName, forwarding: Forwarding) -> RealServer {
     RealServer {
         address: name.address,
         port: name.port,
-        weight: 1,
+        weight: RealServer::WEIGHT,
+        forwarding,
         upper_threshold: 0,
         lower_threshold: 0,
+        inhibit_on_failure: false,
+        notify_up: None,
+        notify_down: None,
+        smtp_alert: false,
+        snmp_name: None,
+        checkers: Vec::new(),
         line: 0,
     }
 }

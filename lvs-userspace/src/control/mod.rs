@@ -19,7 +19,11 @@ mod room;
 mod run;
 mod runtime;
 mod socket;
+mod status;
+pub mod steps;
+mod stop;
 pub mod tables;
 pub mod write;
 
 pub(crate) use run::{Options, run};
+pub(crate) use stop::{Place, reload, stop};

@@ -4,7 +4,6 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     process,
-    time::UNIX_EPOCH,
 };
 
 use anyhow::Context as _;
@@ -15,12 +14,16 @@ use tracing::{info, warn};
 use super::{
     desired::{self, Desired, Edits, Fate},
     edit::{Edit, ServerSpec, ServiceSpec},
+    interfaces,
     protocol::{Answer, Edited, Listed, ListedServer, Problem, Request, Status},
     reload::Running,
     socket::Order,
     write,
 };
 use crate::{bpf::Configured, inspect::ServiceName};
+
+/// The file of edits in the runtime directory.
+pub(super) const EDITS: &str = "edits.json";
 
 /// Lines about single edits in the log at most.
 const MOST_LINES: usize = 20;
@@ -35,7 +38,7 @@ impl Running<'_> {
             Request::Edit { edits } => self.edit(&edits, maps).await,
             Request::Reload => match self.reread("control socket", maps).await {
                 Ok(line) => Answer::Done(line),
-                Err(error) => Answer::Error(Problem::new("failed", &format!("{error:#}"))),
+                Err(failure) => Answer::Error(Problem::failed(&failure)),
             },
             Request::Stop => match raise(Signal::SIGTERM) {
                 Ok(()) => Answer::Done("stopping".to_owned()),
@@ -52,9 +55,12 @@ impl Running<'_> {
             abi: ABI_VERSION,
             process: process::id(),
             config: self.options.config.display().to_string(),
-            since: self.since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
-            outdated: self.outdated.clone(),
-            interfaces: self.interfaces.iter().map(|interface| interface.name.clone()).collect(),
+            since: self.status.since(),
+            outdated: self.status.outdated().map(str::to_owned),
+            interfaces: interfaces::there(&self.interfaces.borrow())
+                .into_iter()
+                .map(|interface| interface.name)
+                .collect(),
             services: config.services.len(),
             servers: config.services.iter().map(|service| service.real_servers.len()).sum(),
             edits: self.desired.edits().len(),
@@ -90,20 +96,18 @@ impl Running<'_> {
         let mut desired = self.desired.clone();
         let results: Vec<_> = edits.iter().map(|edit| desired.edit(edit)).collect();
         if desired.edits() != self.desired.edits() {
-            let config = desired.effective();
-            if let Err(reason) = desired::check_room(&config) {
+            if let Err(reason) = desired::check_room(&desired.effective()) {
                 return Answer::Error(Problem::new("no-room", &reason));
             }
-            if let Err(error) = self.apply(&config, maps).await {
-                return Answer::Error(Problem::new("failed", &format!("{error:#}")));
-            }
-            self.desired = desired;
-            self.keep_edits();
+            let line = match self.put(desired, maps).await {
+                Ok(line) => line,
+                Err(failure) => return Answer::Error(Problem::failed(&failure)),
+            };
             let changes = edits.iter().zip(&results);
             let done = changes
                 .filter(|(edit, result)| result.is_ok() && !matches!(edit, Edit::Zero { .. }))
                 .count();
-            info!("edited ({done} of {}): {}", edits.len(), super::run::services_line(&config));
+            info!("edited ({done} of {}): {line}", edits.len());
         }
         for (edit, result) in edits.iter().zip(&results) {
             if let (Edit::Zero { service }, Ok(())) = (edit, result)
@@ -150,9 +154,9 @@ impl Running<'_> {
     }
 }
 
-/// Where edits are kept.
+/// Where edits are kept in a runtime directory.
 pub(super) fn edits_file(runtime_dir: &Path) -> PathBuf {
-    runtime_dir.join("edits.json")
+    runtime_dir.join(EDITS)
 }
 
 /// The edits of a controller that did not end properly.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::edit::{Edit, Refusal, ServerName, ServerSpec, ServiceSpec};
-use crate::inspect::ServiceName;
+use crate::{exit::Failure, inspect::ServiceName};
 
 /// The longest line of a request, in bytes.
 pub const LONGEST_REQUEST: usize = 1 << 20;
@@ -122,6 +122,11 @@ impl Problem {
     /// With these words.
     pub(super) fn new(code: &str, message: &(impl ToString + ?Sized)) -> Self {
         Self { code: code.to_owned(), message: message.to_string() }
+    }
+
+    /// It was allowed, but could not be done.
+    pub(super) fn failed(failure: &Failure) -> Self {
+        Self::new("failed", &format!("{:#}", failure.error))
     }
 }
 

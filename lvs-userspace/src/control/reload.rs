@@ -1,9 +1,9 @@
-//! SIGHUP: the configuration file is read again, and what it says now takes the place of what it said. A file that cannot
-//! be used changes nothing. Edits that still apply are kept (`desired.rs`).
+//! From what a configuration says to what the maps hold: at the start, and again whenever SIGHUP asks for it. A file that
+//! cannot be used changes nothing. Edits come on top, as long as they still apply (`desired.rs`).
 
-use std::{cell::RefCell, collections::BTreeSet, fs, net::IpAddr, time::SystemTime};
+use std::{cell::RefCell, collections::BTreeSet, fs, net::IpAddr};
 
-use anyhow::bail;
+use anyhow::anyhow;
 use sd_notify::NotifyState;
 use tokio::{signal::unix::Signal, sync::mpsc};
 use tracing::{error, info, warn};
@@ -11,34 +11,35 @@ use tracing::{error, info, warn};
 use super::{
     advice,
     desired::{self, Desired},
+    interfaces::{self, Wanted},
     ledger::Ledger,
     neighbours, orders,
     run::{self, Options},
     socket::Order,
+    status::StatusFile,
     write,
 };
 use crate::{
     bpf::Configured,
     config::{self, Config},
-    net::{Addresses, Interface},
+    exit::Failure,
+    net::Addresses,
 };
 
 /// The configuration that is in use, and what follows from it.
 pub(super) struct Running<'r> {
     pub(super) options: &'r Options,
-    pub(super) interfaces: Vec<Interface>,
+    pub(super) interfaces: &'r RefCell<Vec<Wanted>>,
     pub(super) netlink: &'r rtnetlink::Handle,
     /// The real servers, for who keeps the ways to them resolved.
     pub(super) servers: &'r RefCell<BTreeSet<IpAddr>>,
     /// What the file says, and what was edited since.
     pub(super) desired: Desired,
     pub(super) ledger: Ledger,
-    /// Whether the maps hold what the ledger says: not after a failure.
+    /// Whether the ledger is what the maps hold: not after a failure.
     pub(super) certain: bool,
-    /// When it was read.
-    pub(super) since: SystemTime,
-    /// Why the last attempt to read it again has failed, if it has.
-    pub(super) outdated: Option<String>,
+    /// What others are told.
+    pub(super) status: StatusFile,
 }
 
 impl Running<'_> {
@@ -64,7 +65,8 @@ impl Running<'_> {
         &mut self,
         why: &str,
         maps: &mut Configured<'_>,
-    ) -> anyhow::Result<String> {
+    ) -> Result<String, Failure> {
+        self.status.begun();
         info!("{why}: reading {} again", self.options.config.display());
         let reloading = NotifyState::monotonic_usec_now();
         run::notify(
@@ -76,79 +78,106 @@ impl Running<'_> {
         let result = self.reload(maps).await;
         match &result {
             Ok(line) => {
-                self.outdated = None;
                 info!("reloaded: {line}");
+                self.status.reloaded(line);
                 run::notify(&[NotifyState::Ready, NotifyState::Status(line)]);
             }
-            Err(error) => {
-                let age = self.since.elapsed().unwrap_or_default().as_secs();
-                error!("{error:#}");
+            Err(failure) => {
+                error!("{:#}", failure.error);
                 let line = if self.certain {
+                    let age = self.status.age();
                     format!("nothing has changed: the configuration of {age} s ago goes on")
                 } else {
                     "parts of the new configuration may be in use; a reload that succeeds puts that right".to_owned()
                 };
                 error!("{line}");
-                self.outdated = Some(format!("{error:#}"));
+                self.status.failed(failure, &line);
                 run::notify(&[NotifyState::Ready, NotifyState::Status(&line)]);
             }
         }
         result
     }
 
-    async fn reload(&mut self, maps: &mut Configured<'_>) -> anyhow::Result<String> {
+    async fn reload(&mut self, maps: &mut Configured<'_>) -> Result<String, Failure> {
         let path = &self.options.config;
         // One that nobody writes to would keep everything waiting.
         if fs::metadata(path).is_ok_and(|is| !is.is_file() && !is.is_dir()) {
-            bail!("cannot read {} again: it is not a file", path.display());
+            let reason = anyhow!("cannot read {} again: it is not a file", path.display());
+            return Err(Failure::configuration(reason));
         }
-        let loaded = config::load(path).inspect_err(|error| {
-            if let config::Failure::Invalid(report) = error {
+        let (config_id, policy) = (&self.options.config_id, &self.options.policy);
+        let loaded = config::load(path, config_id, policy).map_err(|error| {
+            if let config::Failure::Invalid(report) = &error {
                 run::tell(report);
             }
+            Failure::configuration(error)
         })?;
+        let loaded = loaded.balanced();
         run::tell(&loaded.notes);
         let (desired, fates) = self.desired.reloaded(loaded.config);
-        let config = desired.effective();
-        desired::check_room(&config).map_err(anyhow::Error::msg)?;
-        self.advise(&config).await;
-        self.apply(&config, maps).await?;
+        desired::check_room(&desired.effective()).map_err(anyhow::Error::msg)?;
+        let line = self.take(desired, maps).await?;
         orders::tell(&fates);
+        Ok(line)
+    }
+
+    /// The same for a file that was just read, at the start too: with advice about it.
+    pub(super) async fn take(
+        &mut self,
+        desired: Desired,
+        maps: &mut Configured<'_>,
+    ) -> Result<String, Failure> {
+        self.advise(&desired.effective()).await;
+        self.put(desired, maps).await
+    }
+
+    /// Has what the file and the edits say be in use, and tells how much that is. Start, reload and edit all come here: what
+    /// else has a say in the configuration has it between the first line and the second.
+    pub(super) async fn put(
+        &mut self,
+        desired: Desired,
+        maps: &mut Configured<'_>,
+    ) -> Result<String, Failure> {
+        let config = desired.effective();
+        self.apply(&config, maps).await?;
         self.desired = desired;
         self.keep_edits();
-        self.since = SystemTime::now();
         Ok(run::services_line(&config))
     }
 
-    /// Has the data plane be as this configuration says.
-    pub(super) async fn apply(
-        &mut self,
-        config: &Config,
-        maps: &mut Configured<'_>,
-    ) -> anyhow::Result<()> {
+    /// Has the maps hold what a configuration says.
+    async fn apply(&mut self, config: &Config, maps: &mut Configured<'_>) -> Result<(), Failure> {
         let choices = run::choices(config, self.options)?;
         // Before the first packet to a new server comes.
         let servers = run::real_servers(config);
         let new: BTreeSet<IpAddr> = servers.difference(&self.servers.borrow()).copied().collect();
-        advice::on_ways(&new, &self.interfaces, self.netlink).await;
+        let attached = interfaces::there(&self.interfaces.borrow());
+        advice::on_ways(&new, &attached, self.netlink).await;
         neighbours::resolve_servers(&new, self.netlink).await;
+        if !self.certain {
+            self.look_again(maps)?;
+        }
         // From here on in one go, for turns are taken meanwhile.
         let seen = write::look(&self.ledger, maps)?;
         let change = self.ledger.next(config, &choices, &seen)?;
-        let old = self.certain.then_some(&self.ledger.tables);
-        if let Err(error) = write::apply(&change, old, maps) {
+        if let Err(error) = write::apply(&change, &self.ledger.tables, maps) {
             self.certain = false;
-            self.ledger.skip(&change);
             return Err(error.into());
         }
-        self.certain = true;
         self.ledger = change.ledger;
         self.servers.replace(servers);
         Ok(())
     }
 
+    /// After a change that has failed half-way: as after a controller that was killed.
+    fn look_again(&mut self, maps: &Configured<'_>) -> Result<(), Failure> {
+        self.ledger = Ledger::adopt(write::dump(maps)?, maps.members.len());
+        self.certain = true;
+        Ok(())
+    }
+
     async fn advise(&self, config: &Config) {
-        advice::on_interfaces(config, &self.interfaces);
+        advice::on_interfaces(config, &interfaces::there(&self.interfaces.borrow()));
         match Addresses::read(self.netlink).await {
             Ok(addresses) => advice::on_addresses(config, &addresses),
             Err(error) => warn!("cannot list this host's addresses: {error}"),

@@ -1,15 +1,15 @@
 //! The contents of the maps, and what the configuration means in them.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     net::IpAddr,
 };
 
 use lvs_common::{
     abi::{
-        Address, Catalogued, FILTER_WORDS, MEMBERS_EACH, Mark, Run, SchedulerState, Server,
-        Service, ServiceKey, Settings, V4, V6, catalogue_flags, forwarding, half_open_slots,
-        server_flags, service_flags, settings_flags,
+        Address, FILTER_WORDS, Identity, LedgerHead, MEMBERS_EACH, Mark, Place, Run,
+        SchedulerState, Server, Service, ServiceKey, Settings, V4, V6, forwarding, half_open_slots,
+        identity_flags, server_flags, service_flags, settings_flags,
     },
     connection,
     tcp::TcpState,
@@ -48,8 +48,6 @@ pub struct Tables {
     pub services4: Vec<(ServiceKey<V4>, Service)>,
     /// `SERVICES6`, likewise.
     pub services6: Vec<(ServiceKey<V6>, Service)>,
-    /// `CATALOGUE`, by [`Service::id`].
-    pub catalogue: BTreeMap<u32, Catalogued>,
     /// `SERVERS`, by id.
     pub servers: Vec<Server>,
     /// `MEMBERS`.
@@ -66,6 +64,12 @@ pub struct Tables {
     pub settings: Settings,
     /// `FILTER`.
     pub filter: Vec<u64>,
+    /// `IDENTITIES`.
+    pub identities: HashMap<u32, Identity>,
+    /// `PLACES`, by server id.
+    pub places: Vec<Place>,
+    /// `LEDGER`.
+    pub head: LedgerHead,
 }
 
 impl Default for Tables {
@@ -73,7 +77,6 @@ impl Default for Tables {
         Self {
             services4: Vec::new(),
             services6: Vec::new(),
-            catalogue: BTreeMap::new(),
             servers: Vec::new(),
             members: Vec::new(),
             runs: Vec::new(),
@@ -82,6 +85,9 @@ impl Default for Tables {
             ports: Vec::new(),
             settings: Settings { timeouts: [0; 16], ports: 0, half_open: 0, flags: 0 },
             filter: vec![0; FILTER_WORDS],
+            identities: HashMap::new(),
+            places: Vec::new(),
+            head: LedgerHead::default(),
         }
     }
 }
@@ -96,28 +102,21 @@ impl Tables {
         }
     }
 
-    /// The number of a service.
+    /// The number of a service that is there.
     pub(super) fn id(&self, name: ServiceName) -> Option<u32> {
-        let address = match name.target() {
-            Target::Address { address, .. } => widen(address),
-            Target::Mark(_) => [0; 16],
+        let (address, port, mark) = name_in_maps(name.target());
+        let version = version(name.family());
+        let is_it = |identity: &Identity| {
+            (identity.address, identity.port, identity.mark) == (address, port, mark)
+                && identity.protocol == name.protocol().map_or(0, number)
+                && identity.version == version
+                && identity.flags & identity_flags::PRESENT != 0
         };
-        let (port, mark) = match name.target() {
-            Target::Address { port, .. } => (port, 0),
-            Target::Mark(mark) => (0, mark),
-        };
-        let ipv6 = name.family() == Family::Ipv6;
-        let is_it = |entry: &Catalogued| {
-            (entry.address, entry.port, entry.mark) == (address, port, mark)
-                && entry.protocol == name.protocol().map_or(0, number)
-                && (entry.flags & catalogue_flags::IPV6 != 0) == ipv6
-        };
-        self.catalogue.iter().find(|(_, entry)| is_it(entry)).map(|(id, _)| *id)
+        self.identities.iter().find(|(_, identity)| is_it(identity)).map(|(id, _)| *id)
     }
 
     /// Has the packets of a service find it, and those of its servers.
     pub(super) fn add(&mut self, service: &VirtualServer, value: Service, marked: &Marked) {
-        self.catalogue.insert(value.id, catalogued(service, value));
         for protocol in protocols(service.protocol) {
             for server in &service.real_servers {
                 self.mark(server.address, server.port, protocol);
@@ -204,26 +203,8 @@ pub(super) fn marked(config: &Config) -> Marked {
     marked
 }
 
-/// A service's entry in the catalogue.
-fn catalogued(service: &VirtualServer, value: Service) -> Catalogued {
-    let (address, port, mark) = match service.target {
-        Target::Address { address, port } => (widen(address), port, 0),
-        Target::Mark(mark) => ([0; 16], 0, mark),
-    };
-    let flag = |set: bool, bit| if set { bit } else { 0 };
-    Catalogued {
-        service: value,
-        address,
-        mark,
-        port,
-        protocol: service.protocol.map_or(0, number),
-        flags: flag(service.family == Family::Ipv6, catalogue_flags::IPV6)
-            | flag(service.flags.flag_3, catalogue_flags::FLAG_3),
-    }
-}
-
-/// A server's entry. `added` is [`Server::added`].
-pub(super) fn server(server: &RealServer, service: u32, granularity: u32, added: u32) -> Server {
+/// A server's entry.
+pub(super) fn server(server: &RealServer, service: u32, granularity: u32) -> Server {
     let flag = |set: bool, bit| if set { bit } else { 0 };
     Server {
         address: widen(server.address),
@@ -239,7 +220,22 @@ pub(super) fn server(server: &RealServer, service: u32, granularity: u32, added:
             lower => lower,
         },
         granularity,
-        added,
+    }
+}
+
+/// [`Identity::address`], [`Identity::port`] and [`Identity::mark`].
+pub(super) fn name_in_maps(target: Target) -> ([u8; 16], u16, u32) {
+    match target {
+        Target::Address { address, port } => (widen(address), port, 0),
+        Target::Mark(mark) => ([0; 16], 0, mark),
+    }
+}
+
+/// [`Identity::version`].
+pub(super) const fn version(family: Family) -> u8 {
+    match family {
+        Family::Ipv4 => 4,
+        Family::Ipv6 => 6,
     }
 }
 
@@ -266,8 +262,9 @@ pub(super) fn persistence(service: &VirtualServer) -> u32 {
 /// [`Service::forwarding`].
 pub(super) const fn forwarding(service: &VirtualServer) -> u8 {
     match service.forwarding {
-        Forwarding::Nat => forwarding::NAT,
         Forwarding::FullNat => forwarding::FULL_NAT,
+        // Services of the last two are left out before: `Loaded::balanced`.
+        Forwarding::Nat | Forwarding::DirectRouting | Forwarding::Tunnel(_) => forwarding::NAT,
     }
 }
 
@@ -279,11 +276,15 @@ pub(super) fn flags(service: &VirtualServer) -> u8 {
         | flag(service.flags.port, service_flags::SOURCE_PORT)
 }
 
+/// IANA's number.
+const PROTOCOL_SCTP: u8 = 132;
+
 /// The protocol's number.
-const fn number(protocol: Protocol) -> u8 {
+pub(super) const fn number(protocol: Protocol) -> u8 {
     match protocol {
         Protocol::Tcp => wire::PROTOCOL_TCP,
         Protocol::Udp => wire::PROTOCOL_UDP,
+        Protocol::Sctp => PROTOCOL_SCTP,
     }
 }
 
@@ -327,7 +328,8 @@ mod tests {
     use super::{super::ledger::Ledger, *};
 
     fn tables(text: &str) -> Tables {
-        let config = crate::config::parse("test", text).unwrap().config;
+        let config =
+            crate::config::parse("test", text, &crate::config::Policy::default()).unwrap().config;
         Ledger::first(&config, &Choices::default()).unwrap().ledger.tables
     }
 
@@ -372,7 +374,6 @@ mod tests {
                 upper: 0,
                 lower: 0,
                 granularity: u32::MAX,
-                added: 1,
             }
         );
         assert_eq!(tables.services4[0].1.persistence, 90);

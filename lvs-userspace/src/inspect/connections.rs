@@ -8,7 +8,7 @@ use std::{
 use aya::Pod;
 use lvs_common::{
     abi::{
-        Address, Catalogued, Clock, Flow, Server, Template, TemplateKey, Tuple, V4, V6, flow_flags,
+        Address, Clock, Flow, Identity, Server, Template, TemplateKey, Tuple, V4, V6, flow_flags,
     },
     connection::{self, ENDED, ticks},
     persistence::ended,
@@ -163,17 +163,17 @@ impl Shown for V6 {
 struct Walk<'w> {
     filter: &'w Filter,
     now: u64,
-    services: HashMap<u32, Catalogued>,
+    services: HashMap<u32, Identity>,
     servers: Vec<Server>,
 }
 
 impl<'w> Walk<'w> {
     fn new(maps: &PinnedMaps, filter: &'w Filter) -> Result<Self, Error> {
-        let services: Result<HashMap<_, _>, _> = maps.catalogue.iter().collect();
+        let services: Result<HashMap<_, _>, _> = maps.identities.iter().collect();
         Ok(Self {
             filter,
             now: now(maps)?,
-            services: services.map_err(|source| Error::Map { map: "CATALOGUE", source })?,
+            services: services.map_err(|source| Error::Map { map: "IDENTITIES", source })?,
             servers: maps.servers.read()?,
         })
     }

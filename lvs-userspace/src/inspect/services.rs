@@ -7,7 +7,7 @@ use std::{
 
 use lvs_common::{
     abi::{
-        Address as _, Catalogued, Load, Server, Service, Settings, V4, catalogue_flags, forwarding,
+        Address as _, Identity, Load, Server, Service, Settings, V4, forwarding, identity_flags,
         server_flags, service_flags,
     },
     connection,
@@ -93,12 +93,15 @@ impl Services {
     pub fn read(maps: &PinnedMaps, persistent: bool) -> Result<Self, Error> {
         let settings = maps.settings.get(&0, 0);
         let settings = settings.map_err(|source| Error::Map { map: "SETTINGS", source })?;
-        let catalogue: Result<Vec<_>, _> = maps.catalogue.iter().collect();
-        let catalogue = catalogue.map_err(|source| Error::Map { map: "CATALOGUE", source })?;
-        let (servers, loads) = (maps.servers.read()?, maps.loads.read()?);
+        let identities: Result<Vec<_>, _> = maps.identities.iter().collect();
+        let identities = identities.map_err(|source| Error::Map { map: "IDENTITIES", source })?;
+        let present =
+            identities.iter().filter(|(_, identity)| identity.flags & identity_flags::PRESENT != 0);
+        let (servers, loads, places) =
+            (maps.servers.read()?, maps.loads.read()?, maps.places.read()?);
         let templates = if persistent { Some(persistent_by_server(maps)?) } else { None };
         let mut views: HashMap<u32, ServiceView> =
-            catalogue.iter().map(|(id, entry)| (*id, ServiceView::of(entry))).collect();
+            present.map(|(id, identity)| (*id, ServiceView::of(identity))).collect();
         for (id, (server, load)) in (0..).zip(servers.iter().zip(&loads)) {
             // Also what was removed has an address.
             if server.address == Server::NONE.address {
@@ -117,9 +120,8 @@ impl Services {
         let mut services: Vec<ServiceView> = views.into_values().collect();
         services.sort_by_key(|view| (matches!(view.name, ServiceName::Mark { .. }), view.id));
         for view in &mut services {
-            let added =
-                |id: u32| servers.get(id as usize).map_or(0, |server: &Server| server.added);
-            view.servers.sort_by_key(|server| std::cmp::Reverse(added(server.id)));
+            let order = |id: u32| places.get(id as usize).map_or(0, |place| place.order);
+            view.servers.sort_by_key(|server| std::cmp::Reverse(order(server.id)));
         }
         Ok(Self { services, timeouts: timeouts(&settings) })
     }
@@ -136,43 +138,48 @@ fn timeouts(settings: &Settings) -> Timeouts {
 }
 
 impl ServiceView {
-    fn of(entry: &Catalogued) -> Self {
-        let Service { id, flags, .. } = entry.service;
-        let family = family_of(entry);
+    fn of(identity: &Identity) -> Self {
+        let Service { id, flags, .. } = identity.service;
+        let family = family_of(identity);
         let flag = |bit: u8| flags & bit != 0;
         Self {
-            name: name_of(entry),
+            name: name_of(identity),
             id,
-            scheduler: scheduler(entry.service.scheduler),
+            scheduler: scheduler(identity.service.scheduler),
             flags: SchedulerFlags {
                 fallback: flag(service_flags::FALLBACK),
                 port: flag(service_flags::SOURCE_PORT),
-                flag_3: entry.flags & catalogue_flags::FLAG_3 != 0,
+                flag_3: identity.flags & identity_flags::FLAG_3 != 0,
             },
-            forwarding: match entry.service.forwarding {
+            forwarding: match identity.service.forwarding {
                 forwarding::FULL_NAT => Forwarding::FullNat,
                 _ => Forwarding::Nat,
             },
             one_packet: flag(service_flags::ONE_PACKET),
-            persistence: persistence(&entry.service, family),
+            persistence: persistence(&identity.service, family),
             servers: Vec::new(),
             counts: Counts::default(),
         }
     }
 }
 
-fn family_of(entry: &Catalogued) -> Family {
-    if entry.flags & catalogue_flags::IPV6 == 0 { Family::Ipv4 } else { Family::Ipv6 }
+fn family_of(identity: &Identity) -> Family {
+    if identity.version == 4 { Family::Ipv4 } else { Family::Ipv6 }
 }
 
-/// The name under which a service is in the catalogue.
-pub(super) fn name_of(entry: &Catalogued) -> ServiceName {
-    let family = family_of(entry);
-    if entry.mark != 0 {
-        return ServiceName::Mark { mark: entry.mark, family };
+/// The name of a service.
+pub(super) fn name_of(identity: &Identity) -> ServiceName {
+    let family = family_of(identity);
+    if identity.mark != 0 {
+        return ServiceName::Mark { mark: identity.mark, family };
     }
-    let protocol = if entry.protocol == wire::PROTOCOL_TCP { Protocol::Tcp } else { Protocol::Udp };
-    ServiceName::Address { protocol, address: address(entry.address, family), port: entry.port }
+    let protocol =
+        if identity.protocol == wire::PROTOCOL_TCP { Protocol::Tcp } else { Protocol::Udp };
+    ServiceName::Address {
+        protocol,
+        address: address(identity.address, family),
+        port: identity.port,
+    }
 }
 
 /// Out of the 16 bytes that tables for both families hold.

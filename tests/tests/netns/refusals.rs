@@ -73,14 +73,20 @@ fn a_missing_capability_is_named() -> Result<()> {
 }
 
 #[test]
-fn an_interface_that_is_not_there_is_refused() -> Result<()> {
+fn interfaces_none_of_which_is_there_are_refused() -> Result<()> {
     skip_unless_possible!();
     let bed = Bed::new()?;
-    bed.topology.lb.ip(&["link set xlvs-s down", "link set xlvs-s name other"])?;
+    bed.topology.lb.ip(&[
+        "link set xlvs-s down",
+        "link set xlvs-s name other",
+        "link set xlvs-c down",
+        "link set xlvs-c name one",
+    ])?;
     let output = run(&bed, config::EXAMPLE, "", &xlvs::binary()?)?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.code() == Some(1), "{}: {said}", output.status);
-    ensure!(said.contains("xlvs-s"), "the interface is not named: {said}");
+    let named = said.contains("xlvs-s") && said.contains("xlvs-c");
+    ensure!(named, "the interfaces are not named: {said}");
     nothing_attached(&bed)
 }
 

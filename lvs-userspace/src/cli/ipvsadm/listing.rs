@@ -122,6 +122,7 @@ fn service_name(name: ServiceName, format: Format, names: &mut Names) -> String 
                 let option = match protocol {
                     Protocol::Tcp => "-t",
                     Protocol::Udp => "-u",
+                    Protocol::Sctp => "--sctp-service",
                 };
                 return format!("{option} {place}");
             }
@@ -201,6 +202,8 @@ fn server(
     // Full NAT rewrites the destination as NAT does, and ipvsadm has no other word for it.
     let (forward, option) = match view.forwarding {
         Forwarding::Nat | Forwarding::FullNat => ("Masq", "-m"),
+        Forwarding::DirectRouting => ("Route", "-g"),
+        Forwarding::Tunnel(_) => ("Tunnel", "-i"),
     };
     if format.rules {
         return writeln!(out, "-a {service} -r {name} {option} -w {weight}");

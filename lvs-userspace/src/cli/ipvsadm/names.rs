@@ -59,7 +59,7 @@ impl Names {
             let flags = match protocol {
                 Some(Protocol::Tcp) => libc::NI_NUMERICHOST,
                 Some(Protocol::Udp) => libc::NI_NUMERICHOST | libc::NI_DGRAM,
-                None => return port.to_string(),
+                Some(Protocol::Sctp) | None => return port.to_string(),
             };
             let name = getnameinfo(&SocketAddr::from(([0, 0, 0, 0], port)), flags);
             name.map_or_else(|_| port.to_string(), |(_, port)| port)
@@ -94,6 +94,7 @@ pub(super) fn port_of(name: &str, protocol: Protocol) -> Option<u16> {
     let socket = match protocol {
         Protocol::Tcp => SockType::Stream,
         Protocol::Udp => SockType::DGram,
+        Protocol::Sctp => return None,
     };
     let hints = AddrInfoHints {
         socktype: socket.into(),

@@ -48,6 +48,7 @@ fn compare_services(one: ServiceName, other: ServiceName) -> Ordering {
         let protocol = name.protocol().map_or(0, |protocol| match protocol {
             Protocol::Tcp => libc::IPPROTO_TCP,
             Protocol::Udp => libc::IPPROTO_UDP,
+            Protocol::Sctp => libc::IPPROTO_SCTP,
         });
         match name {
             ServiceName::Address { address, port, .. } => (0, family, protocol, address, port),

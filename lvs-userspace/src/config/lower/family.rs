@@ -1,7 +1,9 @@
 //! The address family of a service, and what is not of it.
 
+use std::net::IpAddr;
+
 use super::{
-    super::{diag::Diagnostic, model::Family, source::Span},
+    super::{code::Code, diag::Diagnostic, model::Family, source::Span},
     target::Subject,
     value::{self, Choice},
 };
@@ -9,7 +11,6 @@ use super::{
 pub(super) static FAMILY: Choice<Family> = Choice {
     what: "address family",
     understood: &[("inet", Family::Ipv4), ("inet6", Family::Ipv6)],
-    not_yet: &[],
     any_case: false,
 };
 
@@ -35,5 +36,17 @@ impl Decided {
     pub(super) fn refuse(self, subject: &Subject, span: Span, what: &str) -> Diagnostic {
         let other = self.family.other();
         value::wrong_family(span, what, other, &subject.name, self.family).also(self.span, self.why)
+    }
+
+    /// Says that a real server is of the other family. keepalived goes on without it.
+    pub(super) fn leave_out(self, subject: &Subject, span: Span, server: IpAddr) -> Diagnostic {
+        let (service, its) = (&subject.name, self.family);
+        let message = format!(
+            "the real server {server} is {}, but the service {service} is {its}; it is left out, as in keepalived",
+            self.family.other(),
+        );
+        Diagnostic::new(Code::ServerOfOtherFamily, span, message)
+            .also(self.span, self.why)
+            .help("delete it, for neither NAT nor FNAT translates between the two")
     }
 }

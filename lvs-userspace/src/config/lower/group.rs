@@ -66,18 +66,14 @@ pub(super) fn words_behind<'d, 's>(
     sink: &mut Sink,
 ) -> Option<&'d [Word<'s>]> {
     keyword::refuse_block(child, sink);
-    let mut clean = true;
-    for word in &child.args {
-        clean &= !keyword::refuse_preprocessor(word, sink);
-    }
-    if let (true, Some(first)) = (clean, child.args.get(most)) {
+    if let Some(first) = child.args.get(most) {
         let end = child.head().end;
         let span = first.span.to(Span::new(end, end));
         sink.push(
             Diagnostic::new(Code::ExtraArgument, span, "more on this line than belongs there")
                 .help(format!("write `{usage}`, each on a line of its own")),
         );
-        clean = false;
+        return None;
     }
-    clean.then_some(&child.args)
+    Some(&child.args)
 }

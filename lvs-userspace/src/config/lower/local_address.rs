@@ -106,15 +106,11 @@ fn entry(child: &Directive<'_>, sink: &mut Sink) -> Option<AddressRange> {
         return None;
     }
     keyword::refuse_block(child, sink);
-    let mut clean = true;
-    for word in &child.args {
-        clean &= !keyword::refuse_preprocessor(word, sink);
-    }
-    if let (true, Some(first)) = (clean, child.args.first()) {
+    if let Some(first) = child.args.first() {
         sink.push(behind(first, child));
-        clean = false;
+        return None;
     }
-    clean.then(|| range::by_last_part(&child.keyword, sink)).flatten()
+    range::by_last_part(&child.keyword, sink)
 }
 
 /// Says what is wrong with words behind an address.

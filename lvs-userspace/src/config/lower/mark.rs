@@ -16,13 +16,18 @@ use super::{
         tree::Directive,
     },
     Context, group, keyword, range,
-    service::PROTOCOL,
     services::Services,
     target, value,
 };
 
 /// As many pairs of address and port, for each protocol, as the data path's table holds.
 const KEYS: usize = 65_536;
+
+static MARKED: value::Choice<Protocol> = value::Choice {
+    what: "protocol",
+    understood: &[("TCP", Protocol::Tcp), ("UDP", Protocol::Udp)],
+    any_case: true,
+};
 
 const USAGE: &str = "ADDRESSES PORTS [TCP|UDP]";
 
@@ -159,6 +164,11 @@ impl Marks {
         }
     }
 
+    /// Those read so far.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &MarkMatch> {
+        self.matches.iter().map(|(line, _)| line)
+    }
+
     pub(super) fn finish(self) -> Vec<MarkMatch> {
         self.matches.into_iter().map(|(line, _)| line).collect()
     }
@@ -179,7 +189,7 @@ fn line(child: &Directive<'_>, mark: Option<u32>, context: &mut Context<'_>) -> 
         sink.push(value::missing_argument(&child.keyword.text, end, USAGE));
     }
     let protocol = match args.get(1) {
-        Some(word) => Some(PROTOCOL.pick(word, sink)?),
+        Some(word) => Some(MARKED.pick(word, sink)?),
         None => None,
     };
     let (first_port, last_port) = ports??;

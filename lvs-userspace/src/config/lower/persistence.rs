@@ -28,6 +28,11 @@ pub(super) struct Draft {
 impl Draft {
     pub(super) fn timeout(&mut self, child: &Directive<'_>, sink: &mut Sink) {
         let args = value::args(child, 0..=1, "persistence_timeout SECONDS", sink);
+        let only = args.and_then(|args| args.first());
+        let instead = "a client may change its server";
+        if only.is_some_and(|word| value::is_ignored_zero(child, word, instead, sink)) {
+            return;
+        }
         let timeout = args.and_then(|args| {
             let Some(word) = args.first() else { return Some(TIMEOUT) };
             let seconds = value::number(child, word, 1..=value::TIMEOUT_LIMIT, sink)?;
@@ -53,6 +58,11 @@ impl Draft {
         let args = value::args(child, 1..=1, "persistence_granularity MASK|LENGTH", sink);
         let value = args.and_then(|args| granularity(args.first()?, sink));
         self.granularity.set(child, value, sink);
+    }
+
+    /// Whether there will be any, but for a service of all ports.
+    pub(super) const fn is_set(&self) -> bool {
+        self.timeout.is_set() || self.granularity.is_set()
     }
 
     /// The family that the granularity is for, and where it stands.

@@ -3,30 +3,83 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     net::IpAddr,
+    time::Duration,
 };
 
 use super::{
     super::{
         code::Code,
         diag::{Diagnostic, Sink},
-        model::{Family, RealServer},
+        model::{Checker, Family, Forwarding, RealServer},
         schema::{Keyword, Place},
         source::Span,
         tree::Directive,
     },
-    Context, keyword,
-    setting::Setting,
-    value,
+    Context,
+    checker::{self, Inherited},
+    forwarding,
+    global_defs::Shared,
+    keyword, value,
+    values::Values,
 };
 
 /// As many real servers as one service's table holds.
 const REAL_SERVERS: usize = 1_000;
 
-/// IPVS keeps weights in an `int`.
-const WEIGHT_LIMIT: u32 = i32::MAX.unsigned_abs();
+/// What real servers have from their service.
+#[expect(clippy::struct_excessive_bools, reason = "lines of a configuration that are there or not")]
+pub(super) struct Defaults<'a> {
+    /// That of the service's address; 0 without one.
+    pub(super) port: u16,
+    /// Whether the service has one address.
+    pub(super) addressed: bool,
+    /// Whether it is of one mark.
+    pub(super) marked: bool,
+    pub(super) forwarding: Forwarding,
+    pub(super) weight: u32,
+    pub(super) inhibit: bool,
+    pub(super) delay_loop: Duration,
+    pub(super) connect_timeout: Duration,
+    pub(super) retry: Option<u32>,
+    pub(super) delay_before_retry: Option<Duration>,
+    pub(super) warmup: Option<Duration>,
+    pub(super) alpha: bool,
+    pub(super) virtualhost: Option<String>,
+    pub(super) shared: &'a Shared,
+}
 
-/// keepalived's default.
-const WEIGHT: u32 = 1;
+impl Defaults<'_> {
+    /// The port that a server gets: what it says, that of the service, and without NAT no other one, because only NAT
+    /// changes ports.
+    pub(super) fn port_for(
+        &self,
+        port: u16,
+        forwarding: Forwarding,
+        head: Span,
+        what: &str,
+        sink: &mut Sink,
+    ) -> u16 {
+        let rewrites = matches!(forwarding, Forwarding::Nat | Forwarding::FullNat);
+        let (right, why) = match (self.addressed, self.marked) {
+            (true, _) => (self.port, "that of the service"),
+            (_, true) => (0, "that of the client, for a mark has none"),
+            _ => return port,
+        };
+        if rewrites || port == 0 {
+            return if port == 0 { right } else { port };
+        }
+        if port != right {
+            let message = format!(
+                "{forwarding} does not change ports, so the {what}'s is not {port} but {why}"
+            );
+            sink.push(
+                Diagnostic::new(Code::PortReset, head, message)
+                    .help("as in keepalived; leave the port out, or use NAT"),
+            );
+        }
+        right
+    }
+}
 
 /// The real servers of a service.
 #[derive(Default)]
@@ -38,8 +91,13 @@ pub(super) struct List {
 }
 
 impl List {
-    /// Reads a block. A server without a port takes the one given, as in keepalived.
-    pub(super) fn read(&mut self, child: &Directive<'_>, port: u16, context: &mut Context<'_>) {
+    /// Reads a block.
+    pub(super) fn read(
+        &mut self,
+        child: &Directive<'_>,
+        defaults: &Defaults<'_>,
+        context: &mut Context<'_>,
+    ) {
         self.written += 1;
         if self.written == REAL_SERVERS + 1 {
             let message = format!("more than {REAL_SERVERS} real servers in one service");
@@ -49,10 +107,7 @@ impl List {
                     .help("spread them over several services"),
             );
         }
-        let Some(mut server) = lower(child, context) else { return };
-        if server.port == 0 {
-            server.port = port;
-        }
+        let Some(server) = lower(child, defaults, context) else { return };
         match self.heads.entry((server.address, server.port)) {
             Entry::Vacant(free) => {
                 free.insert(child.head());
@@ -97,7 +152,9 @@ impl List {
     ) -> Vec<RealServer> {
         let mut fit = Vec::with_capacity(self.servers.len());
         for (server, head) in self.servers {
-            if Family::of(server.address) == family {
+            // A tunnel may be of the other family.
+            let tunnel = matches!(server.forwarding, Forwarding::Tunnel(_));
+            if tunnel || Family::of(server.address) == family {
                 fit.push(server);
             } else {
                 report(server.address, head);
@@ -107,67 +164,105 @@ impl List {
     }
 }
 
-/// The block's content as far as it has been read.
-#[derive(Default)]
-struct Draft {
-    weight: Setting<u32>,
-    upper: Setting<u32>,
-    lower: Setting<u32>,
-}
-
-/// Reads a real server; the whole block, even if its address is wrong. Without a port of its own it has 0.
-fn lower(directive: &Directive<'_>, context: &mut Context<'_>) -> Option<RealServer> {
+/// Reads a real server; the whole block, even if its address is wrong.
+fn lower(
+    directive: &Directive<'_>,
+    defaults: &Defaults<'_>,
+    context: &mut Context<'_>,
+) -> Option<RealServer> {
     let sink = &mut *context.sink;
     let endpoint = value::endpoint(directive, sink);
-    let mut draft = Draft::default();
+    let mut values = Values::default();
+    let mut method = None;
+    let mut checks = Vec::new();
     for child in directive.block.iter().flat_map(|block| &block.children) {
-        draft.read(child, sink);
+        let Some(entry) = keyword::visit(child, Place::RealServer, sink) else { continue };
+        match entry.keyword {
+            Keyword::Checker => {
+                checks.push(child);
+                continue;
+            }
+            Keyword::Forwarding => method = forwarding::read(child, sink),
+            _ => {}
+        }
+        values.read(entry, child, sink);
     }
-    draft.check_thresholds(sink);
-    let (address, port) = endpoint?;
+    check_thresholds(&values, sink);
+    let forwarding = method.unwrap_or(defaults.forwarding);
+    let head = directive.head();
+    let (address, port) = endpoint.unwrap_or((IpAddr::from([0, 0, 0, 0]), 0));
+    let port = defaults.port_for(port, forwarding, head, "real server", sink);
+    let inherited = inherited((address, port), &values, defaults);
+    // The checkers too are read even if the address is wrong, but then nothing is said that may follow from it.
+    let checkers: Vec<Checker> = if endpoint.is_some() {
+        checks.iter().filter_map(|check| checker::lower(check, &inherited, context)).collect()
+    } else {
+        Vec::new()
+    };
+    endpoint?;
     Some(RealServer {
         address,
         port,
-        weight: draft.weight.value().unwrap_or(WEIGHT),
-        upper_threshold: draft.upper.value().unwrap_or(0),
-        lower_threshold: draft.lower.value().unwrap_or(0),
+        weight: values.number(Keyword::Weight).unwrap_or(defaults.weight),
+        forwarding,
+        upper_threshold: values.number(Keyword::UpperThreshold).unwrap_or(0),
+        lower_threshold: values.number(Keyword::LowerThreshold).unwrap_or(0),
+        inhibit_on_failure: values.truth(Keyword::Inhibit).unwrap_or(defaults.inhibit),
+        notify_up: values.script(Keyword::NotifyUp),
+        notify_down: values.script(Keyword::NotifyDown),
+        // Unlike the service's, on by default: keepalived keeps an old inconsistency.
+        smtp_alert: values.truth(Keyword::SmtpAlert).or(defaults.shared.smtp_alert).unwrap_or(true),
+        snmp_name: values.text(Keyword::SnmpName),
+        checkers,
         line: context.line(directive.keyword.span),
     })
 }
 
-impl Draft {
-    fn read(&mut self, child: &Directive<'_>, sink: &mut Sink) {
-        let (setting, range, usage) = match keyword::visit(child, Place::RealServer, sink) {
-            Some(Keyword::Weight) => (&mut self.weight, 0..=WEIGHT_LIMIT, "weight NUMBER"),
-            Some(Keyword::UpperThreshold) => (&mut self.upper, 0..=u32::MAX, "uthreshold NUMBER"),
-            Some(Keyword::LowerThreshold) => (&mut self.lower, 0..=u32::MAX, "lthreshold NUMBER"),
-            _ => return,
-        };
-        keyword::refuse_block(child, sink);
-        let number = value::args(child, 1..=1, usage, sink)
-            .and_then(|args| args.first())
-            .and_then(|word| value::number(child, word, range, sink));
-        setting.set(child, number, sink);
+fn inherited<'a>(
+    (address, port): (IpAddr, u16),
+    values: &Values,
+    defaults: &Defaults<'a>,
+) -> Inherited<'a> {
+    Inherited {
+        address,
+        port,
+        delay_loop: values.time(Keyword::DelayLoop).unwrap_or(defaults.delay_loop),
+        service_delay_loop: defaults.delay_loop,
+        connect_timeout: values.time(Keyword::ConnectTimeout).unwrap_or(defaults.connect_timeout),
+        retry: values.number(Keyword::Retry).or(defaults.retry),
+        delay_before_retry: values.time(Keyword::DelayBeforeRetry).or(defaults.delay_before_retry),
+        warmup: values.time(Keyword::Warmup).or(defaults.warmup),
+        alpha: values.truth(Keyword::Alpha).unwrap_or(defaults.alpha),
+        log_all_failures: defaults.shared.log_all_failures,
+        virtualhost: values.text(Keyword::Virtualhost).or_else(|| defaults.virtualhost.clone()),
+        track_files: &defaults.shared.track_files,
+        bfd: &defaults.shared.bfd,
     }
+}
 
-    /// keepalived hands them on as they are, and IPVS then refuses the server.
-    fn check_thresholds(&self, sink: &mut Sink) {
-        let (Some(upper), Some(lower)) = (self.upper.or(0), self.lower.or(0)) else { return };
-        let Some(line) = self.lower.head() else { return };
-        if lower <= upper {
-            return;
-        }
-        let report = match (upper, self.upper.head()) {
-            (1.., Some(other)) => {
-                let message =
-                    format!("the lower threshold {lower} is above the upper one, {upper}");
-                Diagnostic::new(Code::Thresholds, line, message)
-                    .also(other, "the upper one")
-                    .help("IPVS refuses such a server; exchange the two")
-            }
-            _ => Diagnostic::new(Code::Thresholds, line, "a lower threshold without an upper one")
-                .help("IPVS refuses such a server; add `uthreshold`, or delete it"),
-        };
-        sink.push(report);
+/// keepalived hands them on as they are, and IPVS then refuses the server.
+fn check_thresholds(values: &Values, sink: &mut Sink) {
+    let given = |keyword| match values.head(keyword) {
+        Some(_) => values.number::<u32>(keyword),
+        None => Some(0),
+    };
+    let Some((upper, lower)) = given(Keyword::UpperThreshold).zip(given(Keyword::LowerThreshold))
+    else {
+        return;
+    };
+    let Some(line) = values.head(Keyword::LowerThreshold) else { return };
+    if lower <= upper {
+        return;
     }
+    let report = match (upper, values.head(Keyword::UpperThreshold)) {
+        (1.., Some(other)) => {
+            let message = format!("the lower threshold {lower} is above the upper one, {upper}");
+            Diagnostic::new(Code::Thresholds, line, message)
+                .also(other, "the upper one")
+                .help("IPVS refuses such a server; exchange the two")
+        }
+        _ => Diagnostic::new(Code::Thresholds, line, "a lower threshold without an upper one")
+            .help("IPVS refuses such a server; add `uthreshold`, or delete it"),
+    };
+    sink.push(report);
 }

@@ -36,7 +36,6 @@ static SCHEDULER: Choice<Scheduler> = Choice {
         ("ovf", Scheduler::Overflow),
         ("twos", Scheduler::TwoChoices),
     ],
-    not_yet: &[],
     any_case: false,
 };
 

@@ -1,41 +1,38 @@
 //! A `virtual_server` block.
 
-use std::{net::IpAddr, rc::Rc, time::Duration};
+use std::{net::IpAddr, rc::Rc};
 
 use super::{
     super::{
         code::Code,
-        diag::{Diagnostic, Sink, quoted},
-        model::{Family, Forwarding, Protocol, Target, VirtualServer},
+        diag::{Diagnostic, Sink},
+        model::{
+            Connection, Family, Forwarding, Protocol, Quorum, RealServer, Schedule, SorryServer,
+            Target, VirtualServer,
+        },
         schema::{Keyword, Place},
         source::Span,
         tree::Directive,
     },
     Context,
     family::{Decided, FAMILY},
+    forwarding,
+    global_defs::Shared,
     keyword,
     local_address::{self, Addresses},
     named::{Groups, Named},
-    persistence, real_server, schedule,
+    persistence,
+    real_server::{self, Defaults},
+    schedule,
     setting::Setting,
     target::{self, Subject, Targets},
     value::{self, Choice},
-};
-
-/// keepalived's `KEEPALIVED_DEFAULT_DELAY`.
-const DELAY_LOOP: Duration = Duration::from_secs(60);
-
-static FORWARDING: Choice<Forwarding> = Choice {
-    what: "forwarding method",
-    understood: &[("NAT", Forwarding::Nat), ("FNAT", Forwarding::FullNat)],
-    not_yet: &["DR", "TUN"],
-    any_case: false,
+    values::Values,
 };
 
 pub(super) static PROTOCOL: Choice<Protocol> = Choice {
     what: "protocol",
-    understood: &[("TCP", Protocol::Tcp), ("UDP", Protocol::Udp)],
-    not_yet: &["SCTP"],
+    understood: &[("TCP", Protocol::Tcp), ("UDP", Protocol::Udp), ("SCTP", Protocol::Sctp)],
     any_case: true,
 };
 
@@ -68,17 +65,28 @@ struct Draft {
     persistence: persistence::Draft,
     protocol: Setting<Protocol>,
     one_packet: Setting<()>,
-    delay_loop: Setting<Duration>,
+    /// What the tables say all about.
+    values: Values,
     real_servers: real_server::List,
 }
 
 /// Reads a service; the whole block, even if its head is wrong.
-pub(super) fn lower(directive: &Directive<'_>, blocks: &Blocks, context: &mut Context<'_>) -> Read {
+pub(super) fn lower(
+    directive: &Directive<'_>,
+    blocks: &Blocks,
+    shared: &Shared,
+    context: &mut Context<'_>,
+) -> Read {
     let subject = Subject::read(directive, &blocks.targets, context.sink);
-    let port = subject.as_ref().and_then(|subject| subject.address).map_or(0, |(_, port)| port);
     let mut draft = Draft::default();
+    let mut servers = Vec::new();
     for child in directive.block.iter().flat_map(|block| &block.children) {
-        draft.read(child, port, context);
+        draft.read(child, &mut servers, context);
+    }
+    // They have defaults from lines that may stand below them.
+    let defaults = draft.defaults(subject.as_ref(), shared);
+    for child in servers {
+        draft.real_servers.read(child, &defaults, context);
     }
     let decided = draft.family(subject.as_ref(), directive.head());
     let (written, protocol) = (draft.real_servers.written(), draft.protocol.or(Protocol::Udp));
@@ -86,41 +94,41 @@ pub(super) fn lower(directive: &Directive<'_>, blocks: &Blocks, context: &mut Co
     let service = directive
         .block
         .as_ref()
-        .and_then(|_| draft.finish(directive, subject.as_ref(), decided, &blocks.locals, context))
-        .filter(|_| written > 0);
+        .and_then(|_| {
+            let subject = subject.as_ref();
+            draft.finish(directive, subject, decided, (&blocks.locals, &defaults), context)
+        })
+        // As in keepalived, a service without real servers is none.
+        .filter(|service| !service.real_servers.is_empty());
     Read { subject, family: decided.map(|decided| decided.family), protocol, written, service }
 }
 
 impl Draft {
-    fn read(&mut self, child: &Directive<'_>, port: u16, context: &mut Context<'_>) {
-        let Some(keyword) = keyword::visit(child, Place::VirtualServer, context.sink) else {
+    fn read<'d, 's>(
+        &mut self,
+        child: &'d Directive<'s>,
+        servers: &mut Vec<&'d Directive<'s>>,
+        context: &mut Context<'_>,
+    ) {
+        let Some(entry) = keyword::visit(child, Place::VirtualServer, context.sink) else {
             return;
         };
-        if keyword == Keyword::RealServer {
-            self.real_servers.read(child, port, context);
+        if entry.keyword == Keyword::RealServer {
+            servers.push(child);
             return;
         }
         let sink = &mut *context.sink;
-        keyword::refuse_block(child, sink);
-        match keyword {
+        match entry.keyword {
             Keyword::Family => {
                 let word = value::args(child, 1..=1, "ip_family inet|inet6", sink);
                 let value = word.and_then(|args| FAMILY.pick(args.first()?, sink));
                 self.family.set(child, value, sink);
             }
-            Keyword::DelayLoop => {
-                let word = value::args(child, 1..=1, "delay_loop SECONDS", sink);
-                let value = word.and_then(|args| value::timer(child, args.first()?, sink));
-                if value.is_some() {
-                    sink.push(no_health_checks(child));
-                }
-                self.delay_loop.set(child, value, sink);
-            }
             Keyword::Scheduler => self.schedule.scheduler(child, sink),
             Keyword::Flag(flag) => self.schedule.flag(flag, child, sink),
             Keyword::Hashed => schedule::hashed(child, sink),
             Keyword::Forwarding => {
-                self.forwarding.set(child, forwarding(child, sink), sink);
+                self.forwarding.set(child, forwarding::read(child, sink), sink);
             }
             Keyword::LocalAddresses => {
                 let args = value::args(child, 1..=1, "laddr_group_name NAME", sink);
@@ -128,7 +136,7 @@ impl Draft {
                 self.local_addresses.set(child, name, sink);
             }
             Keyword::Protocol => {
-                let word = value::args(child, 1..=1, "protocol TCP|UDP", sink);
+                let word = value::args(child, 1..=1, "protocol TCP|UDP|SCTP", sink);
                 let value = word.and_then(|args| PROTOCOL.pick(args.first()?, sink));
                 self.protocol.set(child, value, sink);
             }
@@ -139,18 +147,33 @@ impl Draft {
             Keyword::Persistence => self.persistence.timeout(child, sink),
             Keyword::PersistenceAlias => self.persistence.timeout_by_alias(child, sink),
             Keyword::Granularity => self.persistence.granularity(child, sink),
-            // These belong in other blocks, which `visit` has checked.
-            Keyword::Fwmark
-            | Keyword::FwmarkMatch
-            | Keyword::GlobalDefs
-            | Keyword::LocalAddressGroup
-            | Keyword::LowerThreshold
-            | Keyword::RealServer
-            | Keyword::Timeouts
-            | Keyword::UpperThreshold
-            | Keyword::VirtualServer
-            | Keyword::VirtualServerGroup
-            | Keyword::Weight => {}
+            _ => {
+                self.values.read(entry, child, sink);
+                return;
+            }
+        }
+        keyword::refuse_block(child, sink);
+    }
+
+    /// What real servers have from the service.
+    fn defaults<'a>(&self, subject: Option<&Subject>, shared: &'a Shared) -> Defaults<'a> {
+        let values = &self.values;
+        let address = subject.and_then(|subject| subject.address);
+        Defaults {
+            port: address.map_or(0, |(_, port)| port),
+            addressed: address.is_some(),
+            marked: subject.is_some_and(|subject| subject.is_mark() && subject.group.is_none()),
+            forwarding: self.forwarding.or(Forwarding::Nat).unwrap_or(Forwarding::Nat),
+            weight: values.number(Keyword::Weight).unwrap_or(RealServer::WEIGHT),
+            inhibit: values.is_on(Keyword::Inhibit),
+            delay_loop: values.time(Keyword::DelayLoop).unwrap_or(Schedule::DELAY_LOOP),
+            connect_timeout: values.time(Keyword::ConnectTimeout).unwrap_or(Connection::TIMEOUT),
+            retry: values.number(Keyword::Retry),
+            delay_before_retry: values.time(Keyword::DelayBeforeRetry),
+            warmup: values.time(Keyword::Warmup),
+            alpha: values.is_on(Keyword::Alpha),
+            virtualhost: values.text(Keyword::Virtualhost),
+            shared,
         }
     }
 
@@ -172,7 +195,7 @@ impl Draft {
         directive: &Directive<'_>,
         subject: Option<&Subject>,
         decided: Option<Decided>,
-        locals: &Groups<Addresses>,
+        (locals, defaults): (&Groups<Addresses>, &Defaults<'_>),
         context: &mut Context<'_>,
     ) -> Option<VirtualServer> {
         let head = directive.head();
@@ -188,16 +211,27 @@ impl Draft {
         let local_addresses = self.local_addresses(locals, subject.zip(decided), sink);
         let forwarding = self.forwarding.or(Forwarding::Nat);
         let schedule = self.schedule.finish(head, sink);
+        let persistent = self.persistence.is_set();
         let all_ports = subject.and_then(|subject| subject.targets.all_ports());
         let (subject, decided) = subject.zip(decided)?;
         let persistence = self.persistence.finish(decided.family, all_ports, sink);
         let real_servers = self.real_servers.finish(decided.family, |address, span| {
-            let what = format!("the real server {address}");
-            sink.push(decided.refuse(subject, span, &what));
+            sink.push(decided.leave_out(subject, span, address));
         });
         let (target, _) = subject.targets.iter().next()?;
         let (scheduler, flags) = schedule?;
-        Some(VirtualServer {
+        let forwarding = forwarding?;
+        let values = &self.values;
+        let sorry_server = sorry_server(values, directive, defaults, &real_servers, context);
+        let sink = &mut *context.sink;
+        if let (Some(head), false) = (values.head(Keyword::PersistenceEngine), persistent) {
+            let message = "`persistence_engine` is for services with `persistence_timeout`; it is ignored, as in keepalived";
+            sink.push(
+                Diagnostic::new(Code::EngineNeedsPersistence, head, message)
+                    .help("add `persistence_timeout`, or delete it"),
+            );
+        }
+        let service = VirtualServer {
             target,
             family: decided.family,
             protocol: match target {
@@ -206,31 +240,45 @@ impl Draft {
             },
             scheduler,
             flags,
-            forwarding: forwarding?,
+            forwarding,
             local_addresses,
             one_packet,
             persistence,
-            delay_loop: self.delay_loop.value().unwrap_or(DELAY_LOOP),
+            quorum: quorum(values, &real_servers, sink),
+            omega: values.is_on(Keyword::Omega),
+            sorry_server,
+            ha_suspend: ha_suspend(values, subject, sink),
+            smtp_alert: values
+                .truth(Keyword::SmtpAlert)
+                .or(defaults.shared.smtp_alert)
+                .unwrap_or(false),
+            persistence_engine: values.text(Keyword::PersistenceEngine).filter(|_| persistent),
+            snmp_name: values.text(Keyword::SnmpName),
+            group: subject.group.clone(),
             real_servers,
             line,
-        })
+        };
+        let places = [self.forwarding.head(), self.protocol.head(), Some(head)];
+        check_balanced(&service, places, sink);
+        Some(service)
     }
 
     /// Whether each packet is scheduled by itself. A mark may be on packets of UDP.
     fn one_packet(&self, marks_only: bool, sink: &mut Sink) -> bool {
         let Some(flag) = self.one_packet.head() else { return false };
-        let tcp = !marks_only && self.protocol.or(Protocol::Udp) == Some(Protocol::Tcp);
-        if tcp {
+        let protocol = self.protocol.or(Protocol::Udp);
+        let other = !marks_only && matches!(protocol, Some(Protocol::Tcp | Protocol::Sctp));
+        if other {
             sink.push(
                 Diagnostic::new(
                     Code::OpsNeedsUdp,
                     flag,
-                    "`ops` is for UDP; on this TCP service it is ignored, as in keepalived",
+                    "`ops` is for UDP; on this service it is ignored, as in keepalived",
                 )
                 .help("delete it"),
             );
         }
-        !tcp
+        !other
     }
 
     /// What else is of one family must be of that one.
@@ -259,12 +307,12 @@ impl Draft {
                     .map(|named| local_address::of_service(groups, named, service, sink))
                     .unwrap_or_default()
             }
-            (Some(Forwarding::Nat), Some(head)) => {
+            (Some(_), Some(head)) => {
                 sink.push(
                     Diagnostic::new(
                         Code::LocalAddressesNeedFullNat,
                         head,
-                        "`laddr_group_name` is for full NAT; on this NAT service it is ignored",
+                        "`laddr_group_name` is for full NAT; on this service it is ignored",
                     )
                     .help("write `lb_kind FNAT`, or delete it"),
                 );
@@ -311,7 +359,7 @@ impl Draft {
                     head,
                     "all real servers of this service have weight 0",
                 )
-                .help("every new connection will be dropped; give one of them a weight"),
+                .help("every new connection will be refused; give one of them a weight"),
             );
         }
         if !self.forwarding.is_set() {
@@ -327,24 +375,125 @@ impl Draft {
     }
 }
 
-fn no_health_checks(child: &Directive<'_>) -> Diagnostic {
-    Diagnostic::new(
-        Code::NoHealthChecks,
-        child.head(),
-        format!(
-            "{} has no effect yet: this version of xlvs runs no health checks",
-            quoted(&child.keyword.text)
-        ),
-    )
-    .help("all real servers count as alive")
+/// The quorum, as keepalived corrects it.
+fn quorum(values: &Values, servers: &[RealServer], sink: &mut Sink) -> Quorum {
+    let mut quorum = Quorum {
+        weight: values.number(Keyword::Quorum).unwrap_or(1),
+        hysteresis: values.number(Keyword::Hysteresis).unwrap_or(0),
+        up: values.script(Keyword::QuorumUp),
+        down: values.script(Keyword::QuorumDown),
+    };
+    let sum: u64 = servers.iter().map(|server| u64::from(server.weight)).sum();
+    let most = u32::try_from(sum).unwrap_or(u32::MAX);
+    // With all weights 0 there is nothing to correct it to.
+    if quorum.weight > most && most > 0 {
+        if let Some(head) = values.head(Keyword::Quorum) {
+            let message = format!(
+                "all real servers together weigh {most}, so the quorum is {most}, not {}",
+                quorum.weight
+            );
+            sink.push(
+                Diagnostic::new(Code::QuorumTooHigh, head, message)
+                    .help("as in keepalived; write less, or give the servers more weight"),
+            );
+        }
+        quorum.weight = most;
+    }
+    if quorum.hysteresis >= quorum.weight {
+        let less = quorum.weight.saturating_sub(1);
+        if let Some(head) = values.head(Keyword::Hysteresis) {
+            let message = format!("the hysteresis must be less than the quorum, so it is {less}");
+            sink.push(
+                Diagnostic::new(Code::HysteresisTooHigh, head, message)
+                    .help("as in keepalived; write less, or a greater `quorum`"),
+            );
+        }
+        quorum.hysteresis = less;
+    }
+    quorum
 }
 
-/// `lb_kind` may have arguments of its own behind a tunnel, about which nobody needs to hear twice.
-fn forwarding(child: &Directive<'_>, sink: &mut Sink) -> Option<Forwarding> {
-    let most = match child.args.first() {
-        Some(word) if word.text == "TUN" => usize::MAX,
-        _ => 1,
+/// keepalived cannot tell which address a mark is for.
+fn ha_suspend(values: &Values, subject: &Subject, sink: &mut Sink) -> bool {
+    let Some(head) = values.head(Keyword::HaSuspend) else { return false };
+    let mark = subject.targets.has_marks();
+    if mark {
+        let message = "`ha_suspend` is for services with an address; with a firewall mark it is ignored, as in keepalived";
+        sink.push(Diagnostic::new(Code::HaSuspendOfMark, head, message).help("delete it"));
+    }
+    !mark
+}
+
+fn sorry_server(
+    values: &Values,
+    directive: &Directive<'_>,
+    defaults: &Defaults<'_>,
+    servers: &[RealServer],
+    context: &mut Context<'_>,
+) -> Option<SorryServer> {
+    let head = values.head(Keyword::SorryServer);
+    for (keyword, name) in [
+        (Keyword::SorryServerInhibit, "sorry_server_inhibit"),
+        (Keyword::SorryServerMethod, "sorry_server_lvs_method"),
+    ] {
+        let Some(line) = values.head(keyword) else { continue };
+        if head.is_none_or(|head| line.start < head.start) {
+            let message = format!(
+                "`{name}` counts below `sorry_server` only; it is ignored, as in keepalived"
+            );
+            let help = if head.is_some() {
+                "move it below that line"
+            } else {
+                "delete it, or add `sorry_server`"
+            };
+            context.sink.push(Diagnostic::new(Code::AboveSorryServer, line, message).help(help));
+        }
+    }
+    let (address, port) = values.endpoint(Keyword::SorryServer)?;
+    let head = head?;
+    let below = |keyword| values.head(keyword).is_some_and(|line| line.start > head.start);
+    let method = directive
+        .block
+        .iter()
+        .flat_map(|block| &block.children)
+        .rfind(|child| child.keyword.text == "sorry_server_lvs_method")
+        .and_then(|child| forwarding::read(child, context.sink))
+        .filter(|_| below(Keyword::SorryServerMethod));
+    let forwarding = method.unwrap_or(defaults.forwarding);
+    let port = defaults.port_for(port, forwarding, head, "sorry server", context.sink);
+    let mut inhibit = below(Keyword::SorryServerInhibit);
+    let twin = servers.iter().find(|server| (server.address, server.port) == (address, port));
+    if let Some(twin) = twin {
+        inhibit = twin.inhibit_on_failure;
+        let message = format!("the sorry server {address} port {port} is one of the real servers");
+        context.sink.push(
+            Diagnostic::new(Code::SorryIsReal, head, message)
+                .help("it is asked to help out when it is down itself; name another host, or delete one of the two"),
+        );
+    }
+    Some(SorryServer { address, port, forwarding, inhibit, line: context.line(head) })
+}
+
+/// Says that the data path cannot balance a service yet, at its method, its protocol, or its head.
+fn check_balanced(
+    service: &VirtualServer,
+    [method, protocol, head]: [Option<Span>; 3],
+    sink: &mut Sink,
+) {
+    if service.is_balanced() {
+        return;
+    }
+    let mixed = service.real_servers.iter().any(|server| server.forwarding != service.forwarding);
+    let (place, why) = match service.forwarding {
+        Forwarding::DirectRouting | Forwarding::Tunnel(_) => {
+            (method, format!("{} is not balanced by this version of xlvs", service.forwarding))
+        }
+        _ if mixed => (head, "its real servers have different forwarding methods".to_owned()),
+        _ => (protocol, "SCTP is not balanced by this version of xlvs".to_owned()),
     };
-    let args = value::args(child, 1..=most, "lb_kind NAT|FNAT", sink)?;
-    FORWARDING.pick(args.first()?, sink)
+    let Some(place) = place.or(head) else { return };
+    sink.push(
+        Diagnostic::new(Code::NotBalanced, place, format!("this service is left out: {why}"))
+            .help("its packets go to the host itself, as if the service were not there"),
+    );
 }

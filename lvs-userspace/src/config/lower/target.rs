@@ -23,6 +23,8 @@ pub(super) struct Subject {
     pub(super) targets: Rc<Targets>,
     /// The address and port, if it is one address.
     pub(super) address: Option<(IpAddr, u16)>,
+    /// The group's name, if it is one.
+    pub(super) group: Option<String>,
 }
 
 impl Subject {
@@ -45,21 +47,26 @@ impl Subject {
                 let mut targets = Targets::default();
                 targets.push(Member::Mark(number, None), head);
                 let name = Target::Mark(number).to_string();
-                Some(Self { name, targets: Rc::new(targets), address: None })
+                Some(Self { name, targets: Rc::new(targets), address: None, group: None })
             }
             Some("group") => {
                 let args = value::args(directive, 2..=2, "virtual_server group NAME {", sink)?;
                 let named = Named::new(args.last()?);
                 let targets = Rc::clone(groups.get(&named, sink)?);
                 let name = format!("group {}", quoted(&named.name));
-                Some(Self { name, targets, address: None })
+                Some(Self { name, targets, address: None, group: Some(named.name) })
             }
             _ => {
                 let (address, port) = value::endpoint(directive, sink)?;
                 let mut targets = Targets::default();
                 targets.push(Member::Addresses(AddressRange::one(address), port), head);
                 let name = address.to_string();
-                Some(Self { name, targets: Rc::new(targets), address: Some((address, port)) })
+                Some(Self {
+                    name,
+                    targets: Rc::new(targets),
+                    address: Some((address, port)),
+                    group: None,
+                })
             }
         }
     }
@@ -138,6 +145,11 @@ impl Targets {
     /// How many services they make.
     pub(super) const fn count(&self) -> usize {
         self.count
+    }
+
+    /// Whether there are firewall marks among them.
+    pub(super) fn has_marks(&self) -> bool {
+        self.members.iter().any(|(member, _)| matches!(member, Member::Mark(..)))
     }
 
     /// The first line that stands for all ports of its addresses.

@@ -6,17 +6,14 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    super::{
-        code::Code,
-        diag::{Diagnostic, Sink, quoted},
-        lex::Word,
-        model::Family,
-        source::Span,
-        suggest,
-        tree::Directive,
-    },
-    keyword,
+use super::super::{
+    code::Code,
+    diag::{Diagnostic, Sink, quoted},
+    lex::Word,
+    model::Family,
+    source::Span,
+    suggest,
+    tree::Directive,
 };
 
 /// keepalived counts microseconds in 64 bits.
@@ -25,7 +22,7 @@ const MICROSECONDS: u64 = 1_000_000;
 /// keepalived's `LVS_MAX_TIMEOUT` in seconds: 31 days.
 pub(super) const TIMEOUT_LIMIT: u32 = 31 * 24 * 60 * 60;
 
-/// The arguments, if there are as many as there should be and none needs the preprocessor.
+/// The arguments, if there are as many as there should be.
 pub(super) fn args<'d, 's>(
     directive: &'d Directive<'s>,
     count: RangeInclusive<usize>,
@@ -33,13 +30,6 @@ pub(super) fn args<'d, 's>(
     sink: &mut Sink,
 ) -> Option<&'d [Word<'s>]> {
     let args = directive.args.as_slice();
-    let mut clean = true;
-    for word in args {
-        clean &= !keyword::refuse_preprocessor(word, sink);
-    }
-    if !clean {
-        return None;
-    }
     let name = quoted(&directive.keyword.text);
     if args.len() < *count.start() {
         let end = directive.head().end;
@@ -160,6 +150,19 @@ pub(super) fn port(word: &Word<'_>, sink: &mut Sink) -> Option<u16> {
     port
 }
 
+/// A port that is not 0.
+pub(super) fn port_not_zero(word: &Word<'_>, sink: &mut Sink) -> Option<u16> {
+    let port = digits(&word.text).and_then(|number| u16::try_from(number).ok()).filter(|p| *p > 0);
+    if port.is_none() {
+        let message = format!("{} is not a port", quoted(&word.text));
+        sink.push(
+            Diagnostic::new(Code::BadPort, word.span, message)
+                .help("a port is a number from 1 to 65535"),
+        );
+    }
+    port
+}
+
 /// A whole number within a range, the argument of a keyword.
 pub(super) fn number(
     directive: &Directive<'_>,
@@ -178,10 +181,54 @@ pub(super) fn number(
     good
 }
 
-/// keepalived's TIMER: seconds, to the microsecond.
-pub(super) fn timer(
+/// Whether it is the 0 that keepalived ignores; then that is said, with what holds instead.
+pub(super) fn is_ignored_zero(
     directive: &Directive<'_>,
     word: &Word<'_>,
+    instead: &str,
+    sink: &mut Sink,
+) -> bool {
+    let zero = digits(&word.text) == Some(0);
+    if zero {
+        let message = format!(
+            "{} does not take 0; the line is ignored, as in keepalived, so {instead}",
+            quoted(&directive.keyword.text)
+        );
+        sink.push(
+            Diagnostic::new(Code::ZeroIgnored, word.span, message).help("leave the line out"),
+        );
+    }
+    zero
+}
+
+/// A whole number within a range, with a sign if the range has such numbers.
+pub(super) fn integer(
+    directive: &Directive<'_>,
+    word: &Word<'_>,
+    range: RangeInclusive<i64>,
+    sink: &mut Sink,
+) -> Option<i64> {
+    let (negative, plain) = match word.text.strip_prefix('-') {
+        Some(plain) => (true, plain),
+        None => (false, &*word.text),
+    };
+    let value = digits(plain).and_then(|value| i64::try_from(value).ok());
+    let value = value.map(|value| if negative { -value } else { value });
+    let good = value.filter(|value| range.contains(value));
+    if good.is_none() {
+        let (low, high) = range.into_inner();
+        let expected = format!("a whole number from {low} to {high}");
+        let off = (value == Some(0)).then(|| "to switch it off, leave the line out".to_owned());
+        sink.push(bad_number(directive, word, &expected).maybe_help(off));
+    }
+    good
+}
+
+/// keepalived's TIMER: seconds, to the microsecond; the range is in microseconds.
+pub(super) fn timer_within(
+    directive: &Directive<'_>,
+    word: &Word<'_>,
+    range: RangeInclusive<u64>,
     sink: &mut Sink,
 ) -> Option<Duration> {
     let (whole, fraction) = word.text.split_once('.').unwrap_or((&word.text, "0"));
@@ -190,12 +237,47 @@ pub(super) fn timer(
         let seconds = digits(if whole.is_empty() { "0" } else { whole })?;
         seconds.checked_mul(MICROSECONDS)?.checked_add(digits(&fraction)?)
     };
-    let good = micros().filter(|micros| *micros > 0).map(Duration::from_micros);
+    let good = micros().filter(|micros| range.contains(micros)).map(Duration::from_micros);
     if good.is_none() {
         let help = "write them without a unit, such as `20` or `0.5`";
-        sink.push(bad_number(directive, word, "seconds, at least a microsecond").help(help));
+        let expected = match (range.start(), range.end()) {
+            (0, _) => "seconds, at least 0".to_owned(),
+            (1, most) if *most <= 0xffff_ffff => {
+                format!("seconds, at least a microsecond and at most {}", most / MICROSECONDS)
+            }
+            (1, _) => "seconds, at least a microsecond".to_owned(),
+            (least, most) => format!(
+                "seconds, from {:?} to {:?}",
+                Duration::from_micros(*least),
+                Duration::from_micros(*most)
+            ),
+        };
+        sink.push(bad_number(directive, word, &expected).help(help));
     }
     good
+}
+
+/// One of the words that a keyword takes; if it is written in other letters, that is the help.
+pub(super) fn word_of(
+    directive: &Directive<'_>,
+    word: &Word<'_>,
+    words: &[&'static str],
+    sink: &mut Sink,
+) -> Option<&'static str> {
+    // keepalived compares these two without regard to case, and all others with it.
+    let any_case = matches!(&*directive.keyword.text, "protocol" | "type");
+    let is = |name: &str| name == word.text || (any_case && name.eq_ignore_ascii_case(&word.text));
+    let found = words.iter().copied().find(|name| is(name));
+    if found.is_none() {
+        let message =
+            format!("{} does not take {}", quoted(&directive.keyword.text), quoted(&word.text));
+        let help = match suggest::nearest(&word.text, words.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("it takes `{}`", words.join("`, `")),
+        };
+        sink.push(Diagnostic::new(Code::BadChoice, word.span, message).help(help));
+    }
+    found
 }
 
 fn bad_number(directive: &Directive<'_>, word: &Word<'_>, expected: &str) -> Diagnostic {
@@ -215,7 +297,6 @@ pub(super) struct Choice<T: 'static> {
     /// As in "… is not a {}".
     pub(super) what: &'static str,
     pub(super) understood: &'static [(&'static str, T)],
-    pub(super) not_yet: &'static [&'static str],
     pub(super) any_case: bool,
 }
 
@@ -229,17 +310,7 @@ impl<T: Copy> Choice<T> {
         }
         let names: Vec<&str> = self.understood.iter().map(|(name, _)| *name).collect();
         let understood = names.join("`, `");
-        if self.not_yet.iter().any(|name| is(name)) {
-            let form = format!("the {} {}", self.what, quoted(&word.text));
-            let message = keyword::not_yet(&form);
-            sink.push(
-                Diagnostic::new(Code::ValueNotYet, word.span, message)
-                    .help(format!("this version has `{understood}`")),
-            );
-            return None;
-        }
-        let near =
-            suggest::nearest(&word.text, names.into_iter().chain(self.not_yet.iter().copied()));
+        let near = suggest::nearest(&word.text, names);
         let help = near.map_or_else(
             || format!("this version has `{understood}`"),
             |near| format!("did you mean `{near}`?"),

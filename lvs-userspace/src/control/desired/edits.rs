@@ -8,7 +8,7 @@ use super::{
     super::edit::{ServerName, ServerSpec, ServiceSpec},
     Fate, SAYS_OTHERWISE, new_server, server_name,
 };
-use crate::{config::RealServer, inspect::ServiceName};
+use crate::{config::VirtualServer, inspect::ServiceName};
 
 /// All edits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,10 +73,11 @@ impl ServiceEdit {
         self.servers.iter().find(|edit| edit.name == name)
     }
 
-    pub(super) fn apply_to_servers(&self, servers: &mut Vec<RealServer>) {
+    pub(super) fn apply_to_servers(&self, service: &mut VirtualServer) {
         if self.servers.is_empty() {
             return;
         }
+        let VirtualServer { real_servers: servers, forwarding, .. } = service;
         let edits: HashMap<ServerName, &ServerEdit> =
             self.servers.iter().map(|edit| (edit.name, edit)).collect();
         let mut there = HashSet::new();
@@ -87,7 +88,7 @@ impl ServiceEdit {
         });
         for edit in self.servers.iter().filter(|edit| !there.contains(&edit.name)) {
             if let Some(spec) = edit.spec.now {
-                let mut server = new_server(edit.name);
+                let mut server = new_server(edit.name, *forwarding);
                 spec.apply(&mut server);
                 servers.push(server);
             }

@@ -23,7 +23,7 @@ const FILE: &str = "
     }";
 
 fn config(text: &str) -> Config {
-    crate::config::parse("test", text).unwrap().config
+    crate::config::parse("test", text, &crate::config::Policy::default()).unwrap().config
 }
 
 fn service(number: u8) -> ServiceName {

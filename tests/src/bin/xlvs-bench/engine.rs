@@ -9,7 +9,11 @@ use aya::programs::ProgramFd;
 use lvs_common::abi::{self, DEFAULT_CONNECTIONS, Flow, Interface, Load, V4, V6};
 use lvs_userspace::bpf::{Dataplane, LoadOptions, Table};
 use lvs_userspace::config;
-use lvs_userspace::control::{ledger::Ledger, tables::Choices, write};
+use lvs_userspace::control::{
+    ledger::Ledger,
+    tables::{Choices, Tables},
+    write,
+};
 
 use crate::case::{Case, Family, Hook, PORT};
 use crate::frame::{OWN_MAC, Tuple};
@@ -22,7 +26,9 @@ const INGRESS: u32 = 1;
 
 /// Why a case cannot be measured with the engine as it is.
 pub(crate) fn objection(case: Case) -> Option<String> {
-    config::parse("bench", &case.config()).err().map(|_| "not in the configuration yet".to_owned())
+    config::parse("bench", &case.config(), &config::Policy::default())
+        .err()
+        .map(|_| "not in the configuration yet".to_owned())
 }
 
 /// The engine, loaded and configured.
@@ -39,7 +45,7 @@ impl Engine {
 
     /// The same with another configuration that has the case's service.
     pub(crate) fn load_with(case: Case, config: &str) -> Result<Self> {
-        let parsed = config::parse("bench", config)
+        let parsed = config::parse("bench", config, &config::Policy::default())
             .map_err(|_| anyhow!("the configuration for {case} has errors"))?;
         let choices = Choices {
             connections: DEFAULT_CONNECTIONS,
@@ -48,7 +54,7 @@ impl Engine {
         };
         let mut dataplane = Dataplane::load(&LoadOptions::default())?;
         let change = Ledger::first(&parsed.config, &choices)?;
-        write::apply(&change, None, &mut dataplane.maps.split().0)?;
+        write::apply(&change, &Tables::default(), &mut dataplane.maps.split().0)?;
         for index in [
             INGRESS,
             nix::net::if_::if_nametoindex(CLIENT_SIDE)?,

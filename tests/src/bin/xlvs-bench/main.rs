@@ -10,6 +10,7 @@ mod choice;
 mod choice_report;
 mod engine;
 mod frame;
+mod front_end;
 mod measure;
 mod memory;
 mod place;
@@ -44,7 +45,7 @@ struct Arguments {
     /// Write the report into this file too, between its marks
     #[arg(long, value_name = "PATH")]
     write: Option<PathBuf>,
-    /// Only the cases whose name contains this, such as "IPv6 NAT", or "schedulers"
+    /// Only the cases whose name contains this, such as "IPv6 NAT", or "schedulers", or "config"
     #[arg(long, value_name = "WORDS")]
     only: Option<String>,
     /// Numbers of connections
@@ -88,6 +89,9 @@ fn run(arguments: &Arguments) -> Result<()> {
         let links = schedulers::links(place::SERVER_SIDE);
         let choose = || choice::measure(&plan);
         report.add_schedulers(place::with(schedulers::CASE, &links, choose)?);
+    }
+    if named(front_end::NAME) {
+        report.add_front_end(front_end::measure(plan.rounds)?);
     }
     let text = report.markdown();
     // A reader that goes away must not keep the file from being written.

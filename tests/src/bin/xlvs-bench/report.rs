@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use crate::case::{Case, Family, Hook, Method};
 use crate::choice;
 use crate::choice_report;
+use crate::front_end;
 use crate::measure::{Cost, Figures, Kind, Plan, Results};
 use crate::system;
 
@@ -33,6 +34,7 @@ pub(crate) struct Report {
     rounds: u32,
     results: Vec<Results>,
     schedulers: Vec<choice::Figures>,
+    front_end: Option<front_end::Figures>,
     left_out: Vec<(Case, String)>,
 }
 
@@ -42,6 +44,7 @@ impl Report {
             rounds: plan.rounds,
             results: Vec::new(),
             schedulers: Vec::new(),
+            front_end: None,
             left_out: Vec::new(),
         }
     }
@@ -52,6 +55,10 @@ impl Report {
 
     pub(crate) fn add_schedulers(&mut self, figures: Vec<choice::Figures>) {
         self.schedulers = figures;
+    }
+
+    pub(crate) const fn add_front_end(&mut self, figures: front_end::Figures) {
+        self.front_end = Some(figures);
     }
 
     pub(crate) fn leave_out(&mut self, case: Case, reason: &str) {
@@ -77,6 +84,9 @@ impl Report {
             self.table(results, &mut text, &mut missed);
         }
         choice_report::section(&self.schedulers, &mut text, &mut missed);
+        if let Some(figures) = &self.front_end {
+            front_end::section(figures, &mut text, &mut missed);
+        }
         for (case, reason) in &self.left_out {
             let _ = writeln!(text, "Not measured: {case}, {reason}.");
         }

@@ -138,7 +138,8 @@ mod tests {
 
     #[test]
     fn the_configuration_has_every_scheduler_and_number_of_servers() {
-        let parsed = config::parse("bench", &config()).expect("no errors");
+        let parsed =
+            config::parse("bench", &config(), &config::Policy::default()).expect("no errors");
         let services = &parsed.config.services[1..];
         assert_eq!(services.len(), ALL.len() * COUNTS.len());
         let kinds: HashSet<Configured> = services.iter().map(|service| service.scheduler).collect();

@@ -128,7 +128,8 @@ impl World {
     fn new(hook: Hook, options: Options) -> Result<Self> {
         let Options { connections, trace, configuration: text } = options;
         let text = text.unwrap_or_else(|| configuration::<V4>() + &configuration::<V6>());
-        let parsed = config::parse("test", &text).map_err(|error| anyhow::anyhow!("{error:?}"))?;
+        let parsed = config::parse("test", &text, &config::Policy::default())
+            .map_err(|error| anyhow::anyhow!("{error:?}"))?;
         let ports = (FIRST_PORT..FIRST_PORT + 20_000).collect();
         let choices = Choices { connections, ports, ..Choices::default() };
         let change = Ledger::first(&parsed.config, &choices)?;
@@ -142,7 +143,7 @@ impl World {
                 kernel.tc()?;
             }
         }
-        write::apply(&change, None, &mut kernel.maps.split().0)?;
+        write::apply(&change, &Tables::default(), &mut kernel.maps.split().0)?;
         let tables = change.ledger.tables;
         let collector = Arc::new(kernel.collector()?);
         let client_side = nix::net::if_::if_nametoindex("c0")?;

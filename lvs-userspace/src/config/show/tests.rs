@@ -1,0 +1,128 @@
+//! What is shown is the same configuration again.
+
+use std::{fs, path::Path, time::Duration};
+
+use proptest::prelude::*;
+
+use super::{
+    super::{
+        Check, Config, Forwarding, Policy, diff, parse,
+        schema::{self, Place},
+    },
+    show,
+};
+
+const EVERY_KEYWORD: &str = include_str!("../../../tests/ui/every-keyword.conf");
+
+fn config(text: &str) -> Config {
+    match parse("f", text, &Policy::default()) {
+        Ok(loaded) => loaded.config,
+        Err(error) => panic!("{error:?}\n{text}"),
+    }
+}
+
+fn assert_same_again(before: &Config) {
+    let text = show(before);
+    let after = config(&text);
+    assert_eq!(diff(before, &after), "", "{text}");
+    assert_eq!(show(&after), text);
+}
+
+#[test]
+fn what_is_shown_is_read_as_the_same() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ui");
+    let mut read = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "conf") {
+            continue;
+        }
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        if let Ok(loaded) = parse("f", &text, &Policy::default()) {
+            assert_same_again(&loaded.config);
+            read += 1;
+        }
+    }
+    assert!(read > 20, "only {read} files can be used");
+}
+
+#[test]
+fn one_file_has_every_keyword() {
+    let words: Vec<&str> = EVERY_KEYWORD.split_whitespace().collect();
+    for place in Place::ALL {
+        for entry in schema::entries(place) {
+            assert!(words.contains(&entry.name), "{} of {}", entry.name, place.name());
+        }
+    }
+    let config = config(EVERY_KEYWORD);
+    let checkers = &config.services[0].real_servers[0].checkers;
+    assert_eq!(checkers.len(), 12);
+}
+
+/// What no `"` and no `$` stands in, so that it can be written between quotes.
+fn plain() -> impl Strategy<Value = String> {
+    "[^\"$\\p{C}]{1,20}"
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_stands_in_quotes_comes_back(
+        program in "[^\\x00]{1,20}",
+        arguments in prop::collection::vec("[^\\x00]{0,20}", 0..4),
+        text in plain(),
+        other in plain(),
+        pattern in "[^\\x00]{1,30}",
+        micros in 1..10_000_000_u64,
+        numbers in any::<[u32; 4]>(),
+    ) {
+        let mut config = config(EVERY_KEYWORD);
+        let command: Vec<String> = std::iter::once(program).chain(arguments).collect();
+        config.track_files[0].name.clone_from(&other);
+        config.ssl.as_mut().unwrap().password = Some(text.clone());
+        config.global.mail.router_id = Some(other.clone());
+        config.global.script_user.as_mut().unwrap().user.clone_from(&other);
+        let quorum_down = config.services[0].quorum.down.clone();
+        for service in &mut config.services {
+            service.snmp_name = Some(text.clone());
+            if service.forwarding == Forwarding::FullNat {
+                service.quorum.up.as_mut().unwrap().command.clone_from(&command);
+                service.quorum.down.clone_from(&quorum_down);
+            }
+            for server in &mut service.real_servers {
+                server.weight = numbers[0] >> 1;
+                server.lower_threshold = numbers[1].min(numbers[2]);
+                server.upper_threshold = numbers[1].max(numbers[2]);
+                if let Some(up) = &mut server.notify_up {
+                    up.command.clone_from(&command);
+                }
+                for checker in &mut server.checkers {
+                    if !matches!(checker.check, Check::Bfd(_) | Check::File(_)) {
+                        checker.schedule.delay_loop = Duration::from_micros(micros);
+                        checker.schedule.retry = numbers[3];
+                    }
+                    match &mut checker.check {
+                        Check::Misc(misc) => misc.script.command.clone_from(&command),
+                        Check::Http(http) => {
+                            http.urls[0].path.clone_from(&text);
+                            if let Some(regex) = &mut http.urls[0].regex {
+                                regex.pattern.clone_from(&pattern);
+                            }
+                        }
+                        Check::Dns(dns) => dns.name.clone_from(&other),
+                        Check::Bfd(name) => name.clone_from(&text),
+                        Check::File(file) if file.track_file == "load" => {
+                            file.track_file.clone_from(&other);
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+        // The quorum is corrected by the weights.
+        let most = config.services[0].real_servers.iter().map(|server| u64::from(server.weight)).sum::<u64>();
+        prop_assume!(most >= 2 && other != "other");
+        assert_same_again(&config);
+    }
+}

@@ -1,0 +1,131 @@
+//! `xlvs check` and `xlvs config`, as a user calls them.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot run its command has failed")]
+
+use std::{
+    io::Write as _,
+    process::{Command, Output, Stdio},
+};
+
+const GOOD: &str = "\
+virtual_server 10.0.0.1 80 {
+    lb_algo rr
+    lb_kind NAT
+    protocol TCP
+    real_server 10.1.0.1 80 {
+        weight 1
+    }
+}
+";
+
+fn xlvs(args: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_xlvs"))
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that does not read it ends before.
+    let _unread = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn check_ends_with_0_or_3() {
+    let good = xlvs(&["check", "-"], GOOD);
+    assert_eq!(
+        (code(&good), out(&good)),
+        (0, "-: good: 1 virtual server with 1 real server\n".into())
+    );
+    let bad = xlvs(&["check", "-"], &GOOD.replace("80 {", "808080 {"));
+    assert_eq!(code(&bad), 3);
+    assert!(out(&bad).contains("error[XLVS043]"), "{}", out(&bad));
+    let absent = xlvs(&["check", "/nonexistent"], "");
+    assert_eq!(code(&absent), 1);
+    assert!(err(&absent).contains("there is no such file"), "{}", err(&absent));
+}
+
+#[test]
+fn warnings_become_errors_or_nothing() {
+    let unknown = GOOD.replace("lb_algo rr", "lb_algo rr\n    lb_agol wrr");
+    assert_eq!(code(&xlvs(&["check", "-"], &unknown)), 0);
+    let strict = xlvs(&["check", "--strict", "-"], &unknown);
+    assert_eq!(code(&strict), 3);
+    assert!(out(&strict).contains("error[XLVS030]"), "{}", out(&strict));
+    let allowed = xlvs(&["check", "--strict", "--allow", "XLVS030", "-"], &unknown);
+    assert_eq!((code(&allowed), out(&allowed).lines().count()), (0, 1));
+    let wrong = xlvs(&["check", "--allow", "XLVS043", "-"], GOOD);
+    assert_eq!(code(&wrong), 2);
+    assert!(err(&wrong).contains("XLVS043 is an error"), "{}", err(&wrong));
+}
+
+#[test]
+fn check_has_lines_for_editors_and_json_for_programs() {
+    let bad = GOOD.replace("weight 1", "weight x");
+    let lines = xlvs(&["check", "--format", "line", "-"], &bad);
+    assert_eq!(
+        out(&lines),
+        "<stdin>:6:16: error[XLVS044]: `weight` takes a whole number from 0 to 2147483647, not `x`\n"
+    );
+    let json = xlvs(&["check", "--format", "json", "-"], &bad);
+    assert_eq!(code(&json), 3);
+    let document: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(document["errors"], 1);
+    let first = &document["diagnostics"][0];
+    assert_eq!(
+        (&first["line"], &first["column"], &first["end_column"]),
+        (&6.into(), &16.into(), &17.into())
+    );
+    assert_eq!((&first["code"], &first["severity"]), (&"XLVS044".into(), &"error".into()));
+}
+
+#[test]
+fn show_writes_defaults_out_and_reads_them_again() {
+    let shown = xlvs(&["config", "show", "-"], GOOD);
+    assert_eq!(code(&shown), 0);
+    assert!(out(&shown).contains("quorum 1"), "{}", out(&shown));
+    let again = xlvs(&["config", "show", "-"], &out(&shown));
+    assert_eq!(out(&again), out(&shown));
+    let json = xlvs(&["config", "show", "--json", "-"], GOOD);
+    let document: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(document["services"][0]["scheduler"], "rr");
+}
+
+#[test]
+fn diff_ends_with_5_where_something_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = folder.path().join("old.conf");
+    std::fs::write(&old, GOOD).unwrap();
+    let old = old.to_str().unwrap();
+    let same = xlvs(&["config", "diff", old, "-"], &format!("# the same\n{GOOD}"));
+    assert_eq!((code(&same), out(&same)), (0, String::new()));
+    let changed = xlvs(&["config", "diff", old, "-"], &GOOD.replace("weight 1", "weight 2"));
+    assert_eq!(code(&changed), 5);
+    assert_eq!(
+        out(&changed),
+        "~ 10.0.0.1 port 80 TCP\n    ~ real server 10.1.0.1 port 80: weight: 1 → 2\n"
+    );
+}
+
+#[test]
+fn explain_knows_keywords_and_what_was_meant() {
+    let quorum = xlvs(&["config", "explain", "quorum"], "");
+    assert_eq!(code(&quorum), 0);
+    assert!(out(&quorum).contains("a `virtual_server` block"), "{}", out(&quorum));
+    let typo = xlvs(&["config", "explain", "qorum"], "");
+    assert_eq!(code(&typo), 1);
+    assert!(err(&typo).contains("did you mean `quorum`?"), "{}", err(&typo));
+}
