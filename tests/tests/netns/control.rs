@@ -20,7 +20,7 @@ const SERVICE: &str = "-t 10.64.1.2:10000";
 fn xlvs(bed: &Bed, setup: &Setup, name: &str, words: &str) -> Result<Output> {
     let mut command = bed.topology.lb.command(binary()?);
     command.arg(name).arg("--pin-dir").arg(&setup.pin_dir);
-    if name == "ipvsadm" {
+    if ["ipvsadm", "stop"].contains(&name) {
         command.arg("--runtime-dir").arg(&setup.runtime_dir);
     }
     command.args(words.split_whitespace());
@@ -162,7 +162,7 @@ fn listings_need_no_controller_and_edits_do() -> Result<()> {
 }
 
 #[test]
-fn a_controller_that_was_killed_has_its_edits_again() -> Result<()> {
+fn edits_last_as_long_as_the_data_plane() -> Result<()> {
     skip_unless_possible!();
     let bed = Bed::new()?;
     let file = config::without_persistence();
@@ -176,10 +176,19 @@ fn a_controller_that_was_killed_has_its_edits_again() -> Result<()> {
     let controller = bed.start(&file, None)?;
     assert_eq!(ipvsadm("-S -n")?, listed);
     said(&controller, "the edit of fwmark 7 is kept")?;
+    printed(&bed, &setup, "stop", "--keep-dataplane")?;
+    drop(controller);
+    assert_eq!(ipvsadm("-S -n")?, listed);
+    let controller = bed.start(&file, None)?;
+    assert_eq!(ipvsadm("-S -n")?, listed);
     assert!(controller.stop()?.success());
     let controller = bed.start(&file, None)?;
     ensure!(!ipvsadm("-S -n")?.contains("-f 7"), "edits outlive a proper end");
-    assert!(controller.stop()?.success());
+    // What a killed one has left goes with it.
+    ipvsadm("-A -f 8 -s rr")?;
+    controller.stop_by(Signal::SIGKILL)?;
+    printed(&bed, &setup, "stop", "")?;
+    ensure!(!setup.runtime_dir.exists(), "the runtime directory is left");
     Ok(())
 }
 
