@@ -7,4 +7,5 @@ pub mod config;
 pub mod control;
 mod exit;
 pub mod health;
+pub mod inspect;
 pub mod net;

@@ -2,6 +2,8 @@
 //!
 //! Needs root and the binary (`cargo xtask test` builds it first); `XLVS_BIN` names another one.
 
+#[path = "netns/control.rs"]
+mod control;
 #[path = "netns/datagrams.rs"]
 mod datagrams;
 #[path = "netns/expiry.rs"]
@@ -16,6 +18,8 @@ mod health;
 mod lab;
 #[path = "netns/lifecycle.rs"]
 mod lifecycle;
+#[path = "netns/listings.rs"]
+mod listings;
 #[path = "netns/maps.rs"]
 mod maps;
 #[path = "netns/marks.rs"]

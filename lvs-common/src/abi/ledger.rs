@@ -1,13 +1,26 @@
-//! What the controller must know to go on with maps that another one has written (`LEDGER`, `IDENTITIES`, `PLACES`). The
-//! data path reads none of it.
+//! What the controller must know to go on with maps that another one has written (`LEDGER`, `IDENTITIES`, `PLACES`), and
+//! what listings show of the virtual services. The data path reads none of it. The service tables alone would not name the
+//! services: a firewall mark has many keys there, and may have taken the only key of another service.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::Service;
+
+/// Bits of [`Identity::flags`].
+pub mod identity_flags {
+    /// The service is there. Without it, only servers that were removed keep their places.
+    pub const PRESENT: u32 = 1;
+    /// `flag-3` of a scheduler, which none reads (`IP_VS_SVC_F_SCHED3`).
+    pub const FLAG_3: u32 = 2;
+}
 
 /// Which service has a number: the value of `IDENTITIES`, whose key is [`Service::id`](super::Service::id). It stays while
 /// servers of the service keep their places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, align(4))]
+#[repr(C, align(8))]
 pub struct Identity {
+    /// The same as in the service tables, once a change is finished; nothing when the service has gone.
+    pub service: Service,
     /// The virtual address as on the wire; IPv4 in the first four bytes. Zeros for a mark.
     pub address: [u8; 16],
     /// The firewall mark, or 0.
@@ -22,6 +35,10 @@ pub struct Identity {
     pub granularity: u32,
     /// For which scheduler its entries of `DESTINATIONS` are: a number of [`scheduler`](super::scheduler).
     pub scheduler: u32,
+    /// Bits of [`identity_flags`].
+    pub flags: u32,
+    /// Always zero.
+    pub reserved: u32,
 }
 
 /// Who has a place among the servers: an element of `PLACES`, beside that of `SERVERS`. A server that is not

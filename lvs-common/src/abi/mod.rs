@@ -24,7 +24,7 @@ pub use counter::{Counter, Fate};
 pub use filter::{FILTER_WORDS, Mark};
 pub use fragment::{Fragment, FragmentKey};
 pub use interface::{Interface, Neighbour, interface_flags, neighbour_state};
-pub use ledger::{Identity, LedgerHead, Place};
+pub use ledger::{Identity, LedgerHead, Place, identity_flags};
 pub use server::{Load, Server, Statistics, server_flags};
 pub use service::{
     Destination, DestinationKey, NO_SERVER, REPLICAS, Run, SchedulerState, Service, ServiceKey,

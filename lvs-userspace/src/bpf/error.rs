@@ -77,6 +77,15 @@ pub enum Error {
         /// Whether a permission is missing.
         permission: bool,
     },
+    /// There are no pins.
+    #[error(
+        "no data plane is pinned in {}: start `xlvs run`, or name its --pin-dir (`ip netns exec` hides pins, \
+         `nsenter --net=…` does not)", .path.display()
+    )]
+    NoPins {
+        /// Where they would be.
+        path: PathBuf,
+    },
     /// What is pinned has another layout than this program asks for.
     #[error(
         "the data plane in {} is that of another xlvs, which this one cannot go on with: {reason}; its packets flow on. \
@@ -132,6 +141,7 @@ impl Error {
             Self::Attach { unsupported, .. } => *unsupported,
             Self::Pins { permission, .. } => *permission,
             Self::NoObject
+            | Self::NoPins { .. }
             | Self::Map { .. }
             | Self::Batch { .. }
             | Self::Layout { .. }

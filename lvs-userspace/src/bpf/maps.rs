@@ -45,6 +45,7 @@ pub struct Maps {
     pub four: FamilyMaps<V4>,
     /// Those for IPv6.
     pub six: FamilyMaps<V6>,
+    /// What listings show of the services, by id.
     /// Real servers by id.
     pub servers: Array<MapData, Server>,
     /// Active and inactive connections by server id.

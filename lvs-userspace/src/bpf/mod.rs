@@ -7,6 +7,7 @@ mod foreign;
 mod layout;
 mod maps;
 mod object;
+mod pinned;
 mod pins;
 mod sys;
 mod table;
@@ -16,6 +17,7 @@ pub use dataplane::{Collectable, Collector, Dataplane, LoadOptions, Programs, Tr
 pub use error::Error;
 pub(crate) use foreign::refuse_occupied;
 pub use maps::{Configured, FamilyMaps, InterfaceMap, Maps, NeighbourMap, Watched};
+pub use pinned::{Elements, PinnedMaps};
 pub use pins::Pins;
 pub(crate) use sys::{run_as, send_signal};
 pub use table::{Sweep, Table};

@@ -64,6 +64,27 @@ pub(super) enum Command {
     Reload(Directories),
     /// End the running xlvs and its data plane, or what a killed one has left: nothing stays.
     Stop(Stop),
+    /// Show virtual services and real servers, with their weights and connections.
+    List(super::inspect::List),
+    /// Show connections and persistent clients.
+    Connections(super::inspect::Connections),
+    /// Show what was counted: for services and servers, and packets that were not sent on.
+    Stats(super::inspect::Stats),
+    /// Be ipvsadm: its command line, its listings; `xlvs ipvsadm -Ln`.
+    #[command(disable_help_flag = true)]
+    Ipvsadm(Ipvsadm),
+}
+
+/// `xlvs ipvsadm`: what comes after the first argument that is not an option here is ipvsadm's.
+#[derive(Debug, clap::Args)]
+pub(super) struct Ipvsadm {
+    #[command(flatten)]
+    pub(super) pins: super::places::PinDir,
+    #[command(flatten)]
+    pub(super) runtime: super::places::RuntimeDir,
+    /// Arguments of ipvsadm.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+    pub(super) words: Vec<String>,
 }
 
 /// How a configuration is read, and what to make of warnings.

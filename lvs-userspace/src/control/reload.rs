@@ -1,19 +1,25 @@
 //! From what a configuration says to what the maps hold: at the start, whenever SIGHUP asks for it, and whenever the health
-//! of a server changes. A file that cannot be used changes nothing.
+//! of a server changes. A file that cannot be used changes nothing. Edits come on top of the file, as long as they still
+//! apply (`desired.rs`), and the health of the servers on top of both.
 
 use std::{cell::RefCell, collections::BTreeSet, fs, future::pending, net::IpAddr};
 
 use anyhow::anyhow;
 use sd_notify::NotifyState;
-use tokio::{signal::unix::Signal, sync::watch};
+use tokio::{
+    signal::unix::Signal,
+    sync::{mpsc, watch},
+};
 use tracing::{error, info, warn};
 
 use super::{
     advice,
+    desired::{self, Desired},
     interfaces::{self, Wanted},
     ledger::Ledger,
-    neighbours,
+    neighbours, orders,
     run::{self, Options},
+    socket::Order,
     status::StatusFile,
     tables::Choices,
     write,
@@ -33,7 +39,9 @@ pub(super) struct Running<'r> {
     pub(super) netlink: &'r rtnetlink::Handle,
     /// The real servers, up or down, for who keeps the ways to them resolved.
     pub(super) servers: &'r RefCell<BTreeSet<IpAddr>>,
-    /// What the file says, and what else was chosen then.
+    /// What the file says, and what was edited since.
+    pub(super) desired: Desired,
+    /// What both come to, and what else was chosen then.
     pub(super) wanted: Option<(Config, Choices)>,
     /// Which servers are up; checks begin with the first configuration.
     pub(super) health: Option<Health>,
@@ -47,24 +55,38 @@ pub(super) struct Running<'r> {
 }
 
 impl Running<'_> {
-    /// Reads the file again whenever the signal comes, and follows the health of the servers. Never ends.
-    pub(super) async fn keep(&mut self, hangup: &mut Signal, mut maps: Configured<'_>) {
+    /// Reads the file again whenever the signal comes, does what is asked for on the control socket, and follows the health
+    /// of the servers. Never ends.
+    pub(super) async fn keep(
+        &mut self,
+        hangup: &mut Signal,
+        orders: &mut mpsc::Receiver<Order>,
+        mut maps: Configured<'_>,
+    ) {
         loop {
             tokio::select! {
-                _ = hangup.recv() => self.read_again(&mut maps).await,
+                _ = hangup.recv() => {
+                    let _told = self.reread("SIGHUP", &mut maps).await;
+                }
                 () = changed(&mut self.health) => self.follow_health(&mut maps),
                 Ok(()) = self.addresses.changed() => {
                     if let Some(health) = &mut self.health {
                         health.set_addresses(&self.addresses.borrow_and_update());
                     }
                 }
+                Some(order) = orders.recv() => self.obey(order, &mut maps).await,
             }
         }
     }
 
-    async fn read_again(&mut self, maps: &mut Configured<'_>) {
+    /// Reads the file again, and tells everybody what has come of it.
+    pub(super) async fn reread(
+        &mut self,
+        why: &str,
+        maps: &mut Configured<'_>,
+    ) -> Result<String, Failure> {
         self.status.begun();
-        info!("SIGHUP: reading {} again", self.options.config.display());
+        info!("{why}: reading {} again", self.options.config.display());
         let reloading = NotifyState::monotonic_usec_now();
         run::notify(
             &[Some(NotifyState::Reloading), reloading.ok()]
@@ -72,11 +94,12 @@ impl Running<'_> {
                 .flatten()
                 .collect::<Vec<_>>(),
         );
-        match self.reload(maps).await {
+        let result = self.reload(maps).await;
+        match &result {
             Ok(line) => {
                 info!("reloaded: {line}");
-                self.status.reloaded(&line);
-                run::notify(&[NotifyState::Ready, NotifyState::Status(&line)]);
+                self.status.reloaded(line);
+                run::notify(&[NotifyState::Ready, NotifyState::Status(line)]);
             }
             Err(failure) => {
                 error!("{:#}", failure.error);
@@ -87,10 +110,11 @@ impl Running<'_> {
                     "parts of the new configuration may be in use; a reload that succeeds puts that right".to_owned()
                 };
                 error!("{line}");
-                self.status.failed(&failure, &line);
+                self.status.failed(failure, &line);
                 run::notify(&[NotifyState::Ready, NotifyState::Status(&line)]);
             }
         }
+        result
     }
 
     async fn reload(&mut self, maps: &mut Configured<'_>) -> Result<String, Failure> {
@@ -109,16 +133,40 @@ impl Running<'_> {
         })?;
         let loaded = loaded.balanced();
         run::tell(&loaded.notes);
-        self.apply(loaded.config, maps).await
+        let (desired, fates) = self.desired.reloaded(loaded.config);
+        desired::check_room(&desired.effective()).map_err(anyhow::Error::msg)?;
+        let line = self.take(desired, maps).await?;
+        orders::tell(&fates);
+        Ok(line)
     }
 
-    /// Has the maps hold what a configuration says, as far as the servers are up, and tells how much that is.
-    pub(super) async fn apply(
+    /// The same for a file that was just read, at the start too: with advice about it.
+    pub(super) async fn take(
         &mut self,
-        config: Config,
+        desired: Desired,
         maps: &mut Configured<'_>,
     ) -> Result<String, Failure> {
-        self.advise(&config).await;
+        self.advise(&desired.effective()).await;
+        self.put(desired, maps).await
+    }
+
+    /// Has what the file and the edits say be in use, and tells how much that is. Start, reload and edit all come here: what
+    /// else has a say in the configuration has it between the first line and the second.
+    pub(super) async fn put(
+        &mut self,
+        desired: Desired,
+        maps: &mut Configured<'_>,
+    ) -> Result<String, Failure> {
+        let config = desired.effective();
+        let line = run::services_line(&config);
+        self.apply(config, maps).await?;
+        self.desired = desired;
+        self.keep_edits();
+        Ok(line)
+    }
+
+    /// Has the maps hold what a configuration says, as far as the servers are up.
+    async fn apply(&mut self, config: Config, maps: &mut Configured<'_>) -> Result<(), Failure> {
         let choices = run::choices(&config, self.options)?;
         // Before the first packet to a new server comes.
         let servers = run::real_servers(&config);
@@ -132,7 +180,6 @@ impl Running<'_> {
         // Nobody is checked or told for a configuration that does not fit, with all servers up.
         let seen = write::look(&self.ledger, maps)?;
         drop(self.ledger.next(&config, &choices, &seen)?);
-        let line = run::services_line(&config);
         let local = self.addresses.borrow_and_update().clone();
         match &mut self.health {
             Some(health) => health.reload(&config, &local),
@@ -140,8 +187,7 @@ impl Running<'_> {
         }
         self.servers.replace(servers);
         self.wanted = Some((config, choices));
-        self.write(maps)?;
-        Ok(line)
+        self.write(maps)
     }
 
     /// The health of a server has changed.

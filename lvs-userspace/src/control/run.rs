@@ -8,7 +8,7 @@ use lvs_common::abi::half_open_slots;
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
     time::sleep,
 };
 use tracing::{Level, error, info, warn};
@@ -18,9 +18,10 @@ use super::{
     expiry::{self, Expiring},
     interfaces::{self, Follower},
     ledger::Ledger,
-    neighbours,
+    neighbours, orders,
     reload::Running,
     runtime::RuntimeDir,
+    socket::{Order, Socket},
     status::StatusFile,
     tables::Choices,
     write,
@@ -37,6 +38,9 @@ use crate::{
 
 /// How often what the data path logs is read, if it logs.
 const LOG_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Requests on the control socket that wait at most; who makes more waits to be read.
+const ORDERS: usize = 16;
 
 /// Bytes of a bucket of a hash map, and of an entry in the connection tables as the kernel allocates it.
 const BUCKET: u64 = 16;
@@ -75,17 +79,20 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         .map_err(Failure::configuration)?
         .balanced();
     tell(&loaded.notes);
+    let desired = orders::with_edits(loaded.config, orders::left_edits(&options.runtime_dir)?)?;
+    let config = desired.effective();
     capabilities::check().map_err(Failure::kernel)?;
     let (netlink, events) = net::connect()?;
     let wanted = interfaces::find(&netlink, &options.interfaces).await?;
     let interfaces = interfaces::there(&wanted);
     let addresses = Addresses::read(&netlink).await.context("cannot list this host's addresses")?;
     if let Some(trace) = &options.trace {
-        advice::on_trace(&loaded.config, trace);
+        advice::on_trace(&config, trace);
     }
 
     let mut pins = Pins::prepare(&options.pin_dir)?;
     let runtime = RuntimeDir::prepare(&options.runtime_dir)?;
+    let socket = Socket::listen(&options.runtime_dir)?;
     if pins.found() {
         Dataplane::check(&pins, options.max_connections)?;
     }
@@ -94,11 +101,13 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         pins: Some(&pins),
         verifier_log: Some(&runtime.verifier_log()),
         connections: options.max_connections,
-        members: Ledger::elements_for(&loaded.config)?,
+        members: Ledger::elements_for(&config)?,
         trace: options.trace,
     })?;
     info!("{}", memory_line(options.max_connections));
     let collector = programs.collector()?;
+    // For who reads the tables before it is read for the first sweep.
+    collector.now()?;
     let elements = maps.members.len();
     let ledger = if pins.found() {
         Ledger::adopt(write::dump(&maps.split().0)?, elements)
@@ -117,6 +126,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         interfaces: &wanted,
         netlink: &netlink,
         servers: &servers,
+        desired: desired.clone(),
         wanted: None,
         health: None,
         addresses: heard,
@@ -125,7 +135,6 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         status: StatusFile::new(&runtime, &options.config),
     };
     let mut attachment;
-    let services = services_line(&loaded.config);
     if pins.found() {
         // The same as before, by the new programs; and then whatever is different.
         attachment = Attachment::new(&mut programs, &interfaces, options.mode, &pins)?;
@@ -134,16 +143,16 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
             "goes on with the data plane that is there: {}",
             counted(running.ledger.services(), "virtual service")
         );
-        running.apply(loaded.config, &mut maps.split().0).await?;
+        running.take(desired, &mut maps.split().0).await?;
         interfaces::keep_only(&mut maps.interfaces, &interfaces)?;
         drop(replaced);
     } else {
-        running.apply(loaded.config, &mut maps.split().0).await?;
+        running.take(desired, &mut maps.split().0).await?;
         write::seal(&mut running.ledger, layout, &mut maps.split().0)?;
         attachment = Attachment::new(&mut programs, &interfaces, options.mode, &pins)?;
     }
     pins.establish();
-    let ready = ready_line(&services, &interfaces, attachment.mode);
+    let ready = ready_line(&config, &interfaces, attachment.mode);
     info!("{ready}, pins in {}", pins.maps().display());
     running.status.started(&ready);
     notify(&[NotifyState::Ready, NotifyState::Status(&ready)]);
@@ -152,6 +161,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         netlink: &netlink,
         collector: &collector,
         capacity: 2 * options.max_connections,
+        socket: &socket,
         follower: Follower {
             netlink: &netlink,
             wanted: &wanted,
@@ -170,12 +180,20 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
             if let Some(health) = running.health.take() {
                 health.stop().await;
             }
-            attachment.detach_filters();
-            pins.remove()?;
-            info!("detached from all interfaces");
+            remove(attachment, pins, &options)?;
         }
         End::Keep => info!("the data plane stays, with its pins in {}", pins.maps().display()),
     }
+    Ok(())
+}
+
+/// Ends the data plane too.
+fn remove(mut attachment: Attachment, pins: Pins, options: &Options) -> Result<(), Failure> {
+    attachment.detach_filters();
+    pins.remove()?;
+    // They were to what ends here.
+    orders::forget_edits(&options.runtime_dir);
+    info!("detached from all interfaces");
     Ok(())
 }
 
@@ -184,6 +202,7 @@ struct Duties<'d, 'r> {
     netlink: &'d rtnetlink::Handle,
     collector: &'d Collector,
     capacity: u32,
+    socket: &'d Socket,
     follower: Follower<'d>,
     events: net::Events,
     running: &'d mut Running<'r>,
@@ -196,13 +215,14 @@ async fn serve(
     duties: Duties<'_, '_>,
     signals: &mut Signals,
 ) -> anyhow::Result<End> {
-    let Duties { netlink, collector, capacity, mut follower, events, running } = duties;
+    let Duties { netlink, collector, capacity, socket, mut follower, events, running } = duties;
     let logs = tracing::enabled!(Level::DEBUG) || programs.traces();
     let mut log = logs.then(|| programs.logger()).transpose()?;
     let (configured, watched) = maps.split();
     let Watched { connections4, connections6, templates4, templates6, .. } = watched;
     let servers = running.servers;
     let Signals { stop, hangup } = signals;
+    let (sender, mut orders) = mpsc::channel::<Order>(ORDERS);
     // One thread, several tasks: each gives way to the others while it waits.
     let result = tokio::select! {
         (name, end) = stop.wait() => {
@@ -218,7 +238,8 @@ async fn serve(
         () = neighbours::keep_resolved(watched.neighbours4, watched.neighbours6, netlink) => Ok(End::Keep),
         () = neighbours::keep_servers_resolved(servers, netlink) => Ok(End::Keep),
         () = alarms::watch(watched.counters) => Ok(End::Keep),
-        () = running.keep(hangup, configured) => Ok(End::Keep),
+        () = socket.serve(sender) => Ok(End::Keep),
+        () = running.keep(hangup, &mut orders, configured) => Ok(End::Keep),
         result = follower.follow(watched.interfaces, programs, events) => result.map(|()| End::Keep).map_err(Into::into),
         () = read_log(&mut log) => Ok(End::Keep),
     };
@@ -360,9 +381,9 @@ pub(super) fn keep_signal() -> i32 {
     libc::SIGRTMIN()
 }
 
-fn ready_line(services: &str, interfaces: &[Interface], mode: Mode) -> String {
+fn ready_line(config: &Config, interfaces: &[Interface], mode: Mode) -> String {
     let names: Vec<&str> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
-    format!("ready: {services}, {mode} on {}", names.join(", "))
+    format!("ready: {}, {mode} on {}", services_line(config), names.join(", "))
 }
 
 /// How much there is.

@@ -17,6 +17,8 @@ use nix::{
 };
 use tracing::warn;
 
+use super::{orders::EDITS, protocol::SOCKET};
+
 /// The directory with the controller's process id in `xlvs.pid`, which is locked. Dropping it removes the file,
 /// and the directory if it was made here and is empty.
 #[derive(Debug)]
@@ -114,7 +116,7 @@ pub(super) fn status(directory: &Path) -> PathBuf {
 
 /// Removes what a controller that was killed has left in its runtime directory.
 pub(super) fn clean(directory: &Path) {
-    for name in [PID_FILE, STATUS_FILE] {
+    for name in [PID_FILE, STATUS_FILE, SOCKET, EDITS] {
         let _there_or_not = fs::remove_file(directory.join(name));
     }
     // It may be the system's, or have something else in it.

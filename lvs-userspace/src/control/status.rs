@@ -83,6 +83,16 @@ impl StatusFile {
         seconds().saturating_sub(self.status.since)
     }
 
+    /// When what is in use was read, in seconds since 1970.
+    pub(super) const fn since(&self) -> u64 {
+        self.status.since
+    }
+
+    /// Why what is in use is not what the file says, if so.
+    pub(super) fn outdated(&self) -> Option<&str> {
+        self.status.out_of_date.as_ref().map(|why| why.reason.as_str())
+    }
+
     /// The start has ended well.
     pub(super) fn started(&mut self, line: &str) {
         line.clone_into(&mut self.status.outcome);

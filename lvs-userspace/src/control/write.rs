@@ -167,6 +167,42 @@ fn clear(id: u16, maps: &mut Configured<'_>) -> Result<(), Error> {
     result.map_err(|source| Error::Map { map: "STATISTICS", source })
 }
 
+/// Has the counts of a server begin at zero. A CPU that is adding to a count while it is written may put the old one back,
+/// so that it is looked at again.
+pub(super) fn zero(server: u32, maps: &mut Configured<'_>) -> Result<(), Error> {
+    const TRIES: usize = 4;
+    let failed = |source| Error::Map { map: "STATISTICS", source };
+    let fields = |counts: &Statistics| {
+        [
+            counts.connections,
+            counts.in_packets,
+            counts.in_bytes,
+            counts.out_packets,
+            counts.out_bytes,
+        ]
+    };
+    let before = maps.statistics.get(&server, 0).map_err(failed)?;
+    if before.iter().all(|counts| *counts == Statistics::default()) {
+        return Ok(());
+    }
+    for _ in 0..TRIES {
+        let none = PerCpuValues::try_from(vec![Statistics::default(); before.len()]);
+        let none = none.map_err(|error| failed(error.into()))?;
+        maps.statistics.set(server, none, 0).map_err(failed)?;
+        let after = maps.statistics.get(&server, 0).map_err(failed)?;
+        let put_back = before.iter().zip(after.iter()).any(|(before, after)| {
+            fields(before)
+                .into_iter()
+                .zip(fields(after))
+                .any(|(before, after)| before != 0 && after >= before)
+        });
+        if !put_back {
+            break;
+        }
+    }
+    Ok(())
+}
+
 fn set<T: Pod>(
     array: &mut Array<MapData, T>,
     map: &'static str,

@@ -27,12 +27,6 @@ fn a_broken_file_is_refused_with_its_line() -> Result<()> {
             "70000",
         ),
         ("unknown scheduler", config::EXAMPLE.replace("algo rr", "algo rrr"), vec![3], "rrr"),
-        (
-            "unknown keyword",
-            config::EXAMPLE.replace("delay_loop", "delay_lop"),
-            vec![2],
-            "delay_lop",
-        ),
         ("bad weight", config::EXAMPLE.replace("weight 1", "weight one"), vec![8], "one"),
     ];
     for (name, file, lines, reason) in cases {

@@ -256,9 +256,9 @@ impl Seen {
 }
 
 impl Known {
-    /// Whether it has servers, and with them lists and a state.
+    /// Whether it has lists and a state.
     const fn is_live(&self) -> bool {
-        !self.members.is_empty()
+        self.state.is_some()
     }
 
     /// Where its walk is now, over the lists in these tables.

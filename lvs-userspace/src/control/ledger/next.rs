@@ -8,7 +8,8 @@ use std::{
 
 use lvs_common::abi::{
     Identity, LOCAL_PLACES, LedgerHead, MAX_LOCALS, MAX_MEMBERS, MAX_RUNS, MAX_SERVERS, MAX_STATES,
-    MEMBERS_EACH, Place, Run, SchedulerState, Server, Service, scheduler, server_flags,
+    MEMBERS_EACH, Place, Run, SchedulerState, Server, Service, identity_flags, scheduler,
+    server_flags,
 };
 use thiserror::Error;
 
@@ -20,7 +21,7 @@ use super::{
     },
     Change, Gone, Known, Ledger, Lists, Position, Seen, Torn, slice,
 };
-use crate::config::{Family, RealServer, Scheduler, Target, VirtualServer};
+use crate::config::{RealServer, Scheduler, Target, VirtualServer};
 
 /// Why a ledger cannot be made.
 #[derive(Debug, Error)]
@@ -42,6 +43,8 @@ pub(super) struct Next<'l> {
     rooms: Option<[Room; 3]>,
     states: Slots,
     servers: Slots,
+    /// What there is, by number: the entries and flags of [`Identity`].
+    present: HashMap<u32, (Service, u32)>,
 }
 
 impl<'l> Next<'l> {
@@ -94,6 +97,7 @@ impl<'l> Next<'l> {
             rooms: moves.then_some(rooms),
             states: Slots::new(states, 0, MAX_STATES),
             servers: Slots::new(servers, old.next_server, MAX_SERVERS),
+            present: HashMap::new(),
             change: Change {
                 ledger,
                 states: Vec::new(),
@@ -179,6 +183,8 @@ impl<'l> Next<'l> {
             },
         };
         self.change.ledger.tables.add(service, value, marked);
+        let flag_3 = if service.flags.flag_3 { identity_flags::FLAG_3 } else { 0 };
+        self.present.insert(id, (value, identity_flags::PRESENT | flag_3));
         self.change.ledger.services.insert(identity, known);
         Ok(())
     }
@@ -228,8 +234,8 @@ impl<'l> Next<'l> {
                 fresh.push(server);
                 continue;
             };
-            let value = tables::server(server, id, granularity);
             let was = self.old.tables.servers.get(usize::from(slot)).copied();
+            let value = tables::server(server, id, granularity);
             if was.is_some_and(|was| {
                 (was.weight, was.upper, was.lower) != (value.weight, value.upper, value.lower)
             }) && let Some(member) = places.get(&slot).and_then(|place| members.get_mut(*place))
@@ -439,20 +445,22 @@ impl<'l> Next<'l> {
         torn.scattered = scattered;
         tables.places = vec![Place::default(); tables.servers.len()];
         for ((target, protocol, family), known) in services.iter() {
-            let (address, port, mark) = match target {
-                Target::Address { address, port } => (widen(*address), *port, 0),
-                Target::Mark(mark) => ([0; 16], 0, *mark),
-            };
+            let (address, port, mark) = tables::name_in_maps(*target);
+            let present = self.present.get(&known.id).copied();
+            let (service, flags) = present.unwrap_or((Service::NONE, 0));
             tables.identities.insert(
                 known.id,
                 Identity {
+                    service,
                     address,
                     mark,
                     port,
                     protocol: protocol.map_or(0, tables::number),
-                    version: if *family == Family::Ipv4 { 4 } else { 6 },
+                    version: tables::version(*family),
                     granularity: known.granularity,
                     scheduler: lists::number(known.scheduler).into(),
+                    flags,
+                    reserved: 0,
                 },
             );
             let members = known.members.iter().map(|member| {

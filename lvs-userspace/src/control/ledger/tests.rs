@@ -284,3 +284,53 @@ proptest! {
         }
     }
 }
+
+/// As `ipvsadm -A` makes them.
+#[test]
+fn a_service_without_servers_chooses_nobody_and_stays_where_it_is() {
+    for scheduler in [
+        "rr", "wrr", "lc", "wlc", "sh", "dh", "lblc", "lblcr", "sed", "nq", "mh", "fo", "ovf",
+        "twos",
+    ] {
+        let other = service(2, "rr", &[(1, 1)]);
+        let mut empty = config(&(service(1, scheduler, &[(1, 1)]) + &other));
+        empty.services[0].real_servers.clear();
+        let before = Ledger::first(&empty, &Choices::default()).unwrap().ledger.within(32_768);
+        let (_, value) = before.tables.services4[0];
+        assert_eq!(value.members, 0, "{scheduler}");
+        let change = before.next(&empty, &Choices::default(), &seen(1, None, &[])).unwrap();
+        assert!(change.states.is_empty(), "{scheduler}");
+        assert_eq!(change.ledger.tables.services4, before.tables.services4, "{scheduler}");
+        // It gets a server, and loses it.
+        let text = service(1, scheduler, &[(1, 1)]) + &other;
+        let full = next(&change.ledger, &text, &seen(2, None, &[])).ledger;
+        assert_ne!(full.tables.services4[0].1.members, 0, "{scheduler}");
+        let change = full.next(&empty, &Choices::default(), &seen(3, None, &[])).unwrap();
+        assert_eq!(change.ledger.tables.services4[0].1.members, 0, "{scheduler}");
+        assert_eq!(change.ledger.tables.services4[0].1.id, value.id, "{scheduler}");
+    }
+}
+
+#[test]
+fn places_tell_which_server_is_the_newest() {
+    let order = |ledger: &Ledger| -> Vec<u32> {
+        ledger.tables.places.iter().map(|place| place.order).collect()
+    };
+    let before = first(&service(1, "rr", &[(1, 1), (2, 1)]));
+    assert_eq!(order(&before), [0, 1]);
+    let gone = next(&before, &service(1, "rr", &[(2, 1)]), &seen(1, None, &[])).ledger;
+    let back = next(&gone, &service(1, "rr", &[(2, 5), (1, 1), (3, 1)]), &seen(2, None, &[]));
+    assert_eq!(order(&back.ledger), [2, 1, 3]);
+}
+
+/// Two services may come by one key, and both are to be listed.
+#[test]
+fn a_service_whose_only_key_a_mark_has_taken_is_known_by_its_name() {
+    let text = "fwmark_match 7 { \n10.0.0.1 80 TCP\n }\n".to_owned()
+        + &service(80, "rr", &[(1, 1)])
+        + "virtual_server fwmark 7 {\nlb_algo rr\nlb_kind NAT\nreal_server 10.1.0.2 80 {\nweight 1\n}\n}\n";
+    let tables = first(&text).tables;
+    let mut names: Vec<_> = tables.identities.values().map(|one| (one.mark, one.port)).collect();
+    names.sort_unstable();
+    assert_eq!(names, [(0, 80), (7, 0)]);
+}
