@@ -7,11 +7,12 @@ use super::{
         model::{
             FlushOnStop, Global, Mail, NotifyFifo, ScriptUser, SyncDaemon, Timeouts, TrackFile,
         },
-        schema::{Keyword as K, Place},
+        schema::{Form, Keyword as K, Place},
         tree::Directive,
     },
     keyword,
     setting::Setting,
+    shell,
     value::{self, Choice},
     values::Values,
 };
@@ -73,8 +74,12 @@ impl Draft {
                 }
                 K::Other => {
                     Values::default().read(entry, child, sink);
-                    let words = child.args.iter().map(|word| word.text.clone().into_owned());
-                    self.others.push((entry.name, words.collect()));
+                    let words = if matches!(entry.form, Form::Script) {
+                        shell::words(child.raw).unwrap_or_default()
+                    } else {
+                        child.args.iter().map(|word| word.text.clone().into_owned()).collect()
+                    };
+                    self.others.push((entry.name, words));
                 }
                 _ => {
                     check_words(entry.keyword, child, sink);
