@@ -68,7 +68,7 @@ table! {
     "reload_file" Other, Form::OptionalText("FILE"), "", NotYet, "A file that is there while a reload should wait";
     "reload_repeat" Other, Form::Bare, "off", NotYet, "Reload each day at the same time";
     "reload_time_file" Other, Form::Text("FILE"), "", NotYet, "When to reload";
-    "include_check" Other, Form::Words("[+|-]CHECK…", 0, 8), "", Never, "What is wrong with an `include`; here a missing file always is";
+    "include_check" Other, Form::Words("[+|-]CHECK…", 0, 8), "", Acted, "Which failures of an `include` below are errors: `readable`, `match`, `wildcard_match`, `brace_match`. `+` adds one, `-` takes one away, without a sign it stands in place of all others; alone it means all";
     "config_save_dir" Other, Form::Text("FOLDER"), "", Never, "Where keepalived keeps copies of its file";
     "tmp_config_directory" Other, Form::Text("FOLDER"), "", Never, "Where keepalived keeps temporary copies of its file";
     "data_use_instance" Other, Form::Flag, "off", Never, "Names of keepalived's dumps";
