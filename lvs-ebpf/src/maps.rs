@@ -9,10 +9,11 @@ use aya_ebpf::{
 };
 use lvs_common::abi::{
     Clock, Counter, DEFAULT_CONNECTIONS, DEFAULT_MEMBERS, Destination, DestinationKey,
-    FILTER_WORDS, Flow, Fragment, FragmentKey, Interface, LOCAL_PLACES, Load, MAX_DESTINATIONS,
-    MAX_FRAGMENTS, MAX_INTERFACES, MAX_KEYS, MAX_NEIGHBOURS, MAX_PORTS, MAX_RUNS, MAX_SERVERS,
-    MAX_STATES, MAX_TEMPLATES, MEMBERS_EACH, Neighbour, Run, SchedulerState, Server, Service,
-    ServiceKey, Settings, Stage, Statistics, Template, TemplateKey, Tuple, V4, V6, half_open_slots,
+    FILTER_WORDS, Flow, Fragment, FragmentKey, Identity, Interface, LOCAL_PLACES, LedgerHead, Load,
+    MAX_DESTINATIONS, MAX_FRAGMENTS, MAX_IDENTITIES, MAX_INTERFACES, MAX_KEYS, MAX_NEIGHBOURS,
+    MAX_PORTS, MAX_RUNS, MAX_SERVERS, MAX_STATES, MAX_TEMPLATES, MEMBERS_EACH, Neighbour, Place,
+    Run, SchedulerState, Server, Service, ServiceKey, Settings, Stage, Statistics, Template,
+    TemplateKey, Tuple, V4, V6, half_open_slots,
 };
 use lvs_common::env::Draft;
 use lvs_common::recent::{self, Recent};
@@ -172,6 +173,19 @@ pub(crate) static COUNTERS: PerCpuArray<u64, { Counter::ALL.len() }> = PerCpuArr
 /// The attached interfaces by index.
 #[btf_map]
 pub(crate) static INTERFACES: HashMap<u32, Interface, { MAX_INTERFACES as usize }> = HashMap::new();
+
+/// Which service has which number; for the controller alone, as the next two.
+#[btf_map]
+pub(crate) static IDENTITIES: HashMap<u32, Identity, { MAX_IDENTITIES as usize }, NO_PREALLOC> =
+    HashMap::new();
+
+/// Who has which place of `SERVERS`.
+#[btf_map]
+pub(crate) static PLACES: Array<Place, { MAX_SERVERS as usize }> = Array::new();
+
+/// What else the controller has to find again.
+#[btf_map]
+pub(crate) static LEDGER: Array<LedgerHead, 1> = Array::new();
 
 /// What a CPU keeps from one stage to the next, and from one packet to the next.
 #[btf_map]

@@ -6,4 +6,6 @@ pub mod cli;
 pub mod config;
 pub mod control;
 mod exit;
+pub mod health;
+pub mod inspect;
 pub mod net;

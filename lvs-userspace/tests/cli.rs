@@ -53,6 +53,15 @@ fn check_ends_with_0_or_3() {
     let bad = xlvs(&["check", "-"], &GOOD.replace("80 {", "808080 {"));
     assert_eq!(code(&bad), 3);
     assert!(out(&bad).contains("error[XLVS043]"), "{}", out(&bad));
+    let also_direct = GOOD.to_owned() + &GOOD.replace("NAT", "DR").replace("0.1 80", "0.2 80");
+    let part = xlvs(&["check", "-"], &also_direct);
+    assert!(
+        out(&part).ends_with(
+            "can be used: 1 virtual server with 1 real server; 1 virtual server left out; 1 warning\n"
+        ),
+        "{}",
+        out(&part)
+    );
     let absent = xlvs(&["check", "/nonexistent"], "");
     assert_eq!(code(&absent), 1);
     assert!(err(&absent).contains("there is no such file"), "{}", err(&absent));
@@ -118,6 +127,13 @@ fn diff_ends_with_5_where_something_changes() {
         out(&changed),
         "~ 10.0.0.1 port 80 TCP\n    ~ real server 10.1.0.1 port 80: weight: 1 → 2\n"
     );
+}
+
+#[test]
+fn diff_takes_standard_input_once() {
+    let twice = xlvs(&["config", "diff", "-", "-"], GOOD);
+    assert_eq!((code(&twice), out(&twice)), (2, String::new()));
+    assert!(err(&twice).contains("only one of the two"), "{}", err(&twice));
 }
 
 #[test]

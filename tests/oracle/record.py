@@ -405,4 +405,5 @@ def main():
         len(made), len(answers), answers.count("-"), time.monotonic() - start, platform.release()))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -41,6 +41,24 @@ pub fn lookup(map: &Path, index: u32) -> Result<Value> {
     formatted(json(&lookup_command(map, index))?)
 }
 
+/// A pinned link.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Link {
+    /// Its id.
+    pub id: u64,
+    /// The id of its program.
+    pub program: u64,
+}
+
+/// What a pinned link leads to.
+pub fn link(pin: &Path) -> Result<Link> {
+    let mut command = Command::new("bpftool");
+    command.args(["link", "show", "pinned"]).arg(pin);
+    let link = json(&command)?;
+    let number = |field: &str| link.get(field).and_then(Value::as_u64).context("no such field");
+    Ok(Link { id: number("id")?, program: number("prog_id")? })
+}
+
 /// Runs a `bpftool` command with its answer in JSON.
 fn json(command: &Command) -> Result<Value> {
     let mut with_json = Command::new(command.get_program());

@@ -6,10 +6,10 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -32,14 +32,25 @@ pub fn run(command: &mut Command) -> Result<String> {
 
 /// Like [`run`], with `input` on the command's standard input.
 pub fn run_with_input(command: &mut Command, input: &str) -> Result<String> {
+    let output = output_with_input(command, input)?;
+    finish(command, &output)
+}
+
+/// Like [`run_with_input`], for a command that may fail.
+pub fn output_with_input(command: &mut Command, input: &str) -> Result<Output> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child =
         command.spawn().with_context(|| format!("`{}` did not start", line(command)))?;
     if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(input.as_bytes()).with_context(|| format!("`{}`", line(command)))?;
+        match stdin.write_all(input.as_bytes()) {
+            // It may have ended without reading.
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                return Err(error).with_context(|| format!("`{}`", line(command)));
+            }
+            _ => {}
+        }
     }
-    let output = child.wait_with_output().with_context(|| format!("`{}`", line(command)))?;
-    finish(command, &output)
+    child.wait_with_output().with_context(|| format!("`{}`", line(command)))
 }
 
 /// Where a command is, looked up in `PATH` and in the `sbin` folders that a plain user's lacks.
@@ -52,7 +63,7 @@ pub fn find(name: &str) -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
-fn finish(command: &Command, output: &std::process::Output) -> Result<String> {
+fn finish(command: &Command, output: &Output) -> Result<String> {
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         bail!("`{}` failed ({}): {}", line(command), output.status, said.trim());

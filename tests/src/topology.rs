@@ -152,12 +152,17 @@ impl Topology {
         let Self { lb, switch, plan, .. } = self;
         plug((lb, plan.server_side()), switch, "br0", "lb0")?;
         wiring::address((lb, plan.server_side()), GATEWAY)?;
+        wiring::forward(lb)?;
+        self.connect_client_side()
+    }
+
+    fn connect_client_side(&self) -> Result<()> {
+        let Self { lb, plan, .. } = self;
         if plan.arms == Arms::Two {
             veth(self.client_side_peer(), (lb, plan.client_side()))?;
             wiring::address((lb, plan.client_side()), BALANCER)?;
         }
-        wiring::host_address((lb, plan.client_side()), plan.virtual4())?;
-        wiring::forward(lb)
+        wiring::host_address((lb, plan.client_side()), plan.virtual4())
     }
 
     fn connect_client(&self) -> Result<()> {

@@ -2,16 +2,24 @@
 //!
 //! Needs root and the binary (`cargo xtask test` builds it first); `XLVS_BIN` names another one.
 
+#[path = "netns/control.rs"]
+mod control;
 #[path = "netns/datagrams.rs"]
 mod datagrams;
+#[path = "netns/expiry.rs"]
+mod expiry;
 #[path = "netns/floods.rs"]
 mod floods;
 #[path = "netns/harness.rs"]
 mod harness;
+#[path = "netns/health.rs"]
+mod health;
 #[path = "netns/lab.rs"]
 mod lab;
 #[path = "netns/lifecycle.rs"]
 mod lifecycle;
+#[path = "netns/listings.rs"]
+mod listings;
 #[path = "netns/maps.rs"]
 mod maps;
 #[path = "netns/marks.rs"]
@@ -22,6 +30,8 @@ mod modes;
 mod moves;
 #[path = "netns/neighbours.rs"]
 mod neighbours;
+#[path = "netns/operation.rs"]
+mod operation;
 #[path = "netns/oracle.rs"]
 mod oracle;
 #[path = "netns/other_traffic.rs"]
@@ -42,6 +52,8 @@ mod shapes;
 mod shutdown;
 #[path = "netns/support.rs"]
 mod support;
+#[path = "netns/survival.rs"]
+mod survival;
 #[path = "netns/throughput.rs"]
 mod throughput;
 #[path = "netns/transfers.rs"]

@@ -11,6 +11,7 @@ mod counter;
 mod filter;
 mod fragment;
 mod interface;
+mod ledger;
 mod server;
 mod service;
 mod settings;
@@ -23,17 +24,18 @@ pub use counter::{Counter, Fate};
 pub use filter::{FILTER_WORDS, Mark};
 pub use fragment::{Fragment, FragmentKey};
 pub use interface::{Interface, Neighbour, interface_flags, neighbour_state};
+pub use ledger::{Identity, LedgerHead, Place, identity_flags};
 pub use server::{Load, Server, Statistics, server_flags};
 pub use service::{
-    Destination, DestinationKey, REPLICAS, Run, SchedulerState, Service, ServiceKey, forwarding,
-    scheduler, service_flags,
+    Destination, DestinationKey, NO_SERVER, REPLICAS, Run, SchedulerState, Service, ServiceKey,
+    forwarding, scheduler, service_flags,
 };
 pub use settings::{Clock, Settings, settings_flags};
 pub use stage::Stage;
 pub use template::{Template, TemplateKey};
 
-/// Version of all layouts and map names in this module; part of the pin directory's path (`v3`).
-pub const ABI_VERSION: u32 = 3;
+/// Version of all layouts and map names in this module; part of the pin directory's path (`v4`).
+pub const ABI_VERSION: u32 = 4;
 
 /// Virtual services that fit.
 pub const MAX_SERVICES: u32 = 4096;
@@ -56,6 +58,9 @@ pub const MAX_RUNS: u32 = 2 * MAX_SERVERS;
 
 /// States of schedulers: twice the services, so that a new one never overwrites the one in use.
 pub const MAX_STATES: u32 = 2 * MAX_SERVICES;
+
+/// Services that have numbers at a time: each has a server that keeps a place.
+pub const MAX_IDENTITIES: u32 = MAX_SERVERS + MAX_SERVICES;
 
 /// Keys of services of each family that fit: those of marks are many for one service, and new ones come before old ones
 /// go.
@@ -111,9 +116,9 @@ mod pod {
         };
     }
     use super::{
-        Clock, Destination, DestinationKey, Flow, Fragment, FragmentKey, Interface, Load,
-        Neighbour, Run, SchedulerState, Server, Service, ServiceKey, Settings, Statistics,
-        Template, TemplateKey, Tuple, V4, V6,
+        Clock, Destination, DestinationKey, Flow, Fragment, FragmentKey, Identity, Interface,
+        LedgerHead, Load, Neighbour, Place, Run, SchedulerState, Server, Service, ServiceKey,
+        Settings, Statistics, Template, TemplateKey, Tuple, V4, V6,
     };
     pod!(
         Clock,
@@ -124,10 +129,13 @@ mod pod {
         Fragment,
         FragmentKey<V4>,
         FragmentKey<V6>,
+        Identity,
         Interface,
+        LedgerHead,
         Load,
         Neighbour<V4>,
         Neighbour<V6>,
+        Place,
         Run,
         SchedulerState,
         Server,

@@ -9,6 +9,8 @@ pub mod server_flags {
     pub const AVAILABLE: u16 = 1;
     /// The address is IPv6.
     pub const IPV6: u16 = 2;
+    /// No lower threshold is asked for: [`Server::lower`](super::Server::lower) is the default.
+    pub const DEFAULT_LOWER: u16 = 4;
 }
 
 /// A real server of one service: an element of `SERVERS`.

@@ -107,7 +107,9 @@ pub struct Service {
     /// Bits of [`service_flags`].
     pub flags: u8,
     /// Always zero.
-    pub reserved: [u8; 5],
+    pub reserved: u8,
+    /// The firewall mark that it is a service of, for who reads the table; 0 for none.
+    pub mark: u32,
 }
 
 impl Service {
@@ -125,7 +127,8 @@ impl Service {
         scheduler: 0,
         forwarding: 0,
         flags: 0,
-        reserved: [0; 5],
+        reserved: 0,
+        mark: 0,
     };
 }
 
@@ -151,15 +154,37 @@ pub struct SchedulerState {
     pub turn: u64,
     /// wrr: the turn that a round was last begun anew with because nobody could take one; all ones for never.
     pub restart: u64,
+    /// The controller's note: with how many turns taken it was written.
+    pub written: u64,
+    /// rr, the controller's note: the server that was last when it was written, or [`NO_SERVER`].
+    pub last: u32,
+    /// wrr, the controller's note: the limit of the walk when it was written.
+    pub limit: u32,
+    /// wrr, the controller's note: by how much the limit falls from walk to walk.
+    pub step: u32,
+    /// Always zero.
+    pub unused: u32,
     /// Fills the cache line.
-    pub reserved: [u64; 6],
+    pub reserved: [u64; 3],
 }
+
+/// [`SchedulerState::last`] of a walk that begins at the head.
+pub const NO_SERVER: u32 = u32::MAX;
 
 impl SchedulerState {
     /// With so many turns taken.
     #[must_use]
     pub const fn at(turn: u64) -> Self {
-        Self { turn, restart: u64::MAX, reserved: [0; 6] }
+        Self {
+            turn,
+            restart: u64::MAX,
+            written: turn,
+            last: NO_SERVER,
+            limit: 0,
+            step: 0,
+            unused: 0,
+            reserved: [0; 3],
+        }
     }
 }
 

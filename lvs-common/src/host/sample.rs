@@ -210,7 +210,8 @@ fn add_service<A: Sample>(env: &mut MemoryEnv, method: Method, kind: Kind) {
         scheduler: scheduler::ROUND_ROBIN,
         forwarding: if method == Method::FullNat { forwarding::FULL_NAT } else { forwarding::NAT },
         flags: if kind == Kind::OnePacket { service_flags::ONE_PACKET } else { 0 },
-        reserved: [0; 5],
+        reserved: 0,
+        mark: 0,
     };
     env.members.push([newest, newest - 1, 0, 0]);
     A::tables_mut(env).services.insert(service_key(method, kind), service);

@@ -2,6 +2,7 @@
 
 use std::{
     fmt, fs, io,
+    mem::ManuallyDrop,
     path::{Path, PathBuf},
 };
 
@@ -16,14 +17,18 @@ use aya::{
 use tracing::{debug, warn};
 
 use super::{
-    Dataplane, Error,
+    Error, Pins, Programs,
     error::{chain, os_error},
+    pins::Attached,
     sys,
 };
 use crate::net::Interface;
 
 /// The kernel that brought tcx.
 const TCX_SINCE: KernelVersion = KernelVersion::new(6, 6, 0);
+
+/// What is appended to the name of an interface's second pin, which it has while its mode changes.
+const SECOND: &str = "::";
 
 /// How the program is to be attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -56,25 +61,54 @@ impl fmt::Display for Mode {
     }
 }
 
-/// The program on its interfaces. Dropping it detaches.
+/// The program on its interfaces. It stays there when this is dropped: the pins hold it.
 #[derive(Debug)]
 pub struct Attachment {
-    /// Each with the path of its pin, which `PinnedLink` does not tell.
-    links: Vec<(PathBuf, PinnedLink)>,
-    /// Filters in the old way, on kernels without tcx; each goes when it is dropped.
-    filters: Vec<SchedClassifierLink>,
+    links: PathBuf,
+    /// Filters in the old way, on kernels without tcx, by the index of the interface; each goes when it is dropped.
+    filters: Vec<(u32, ManuallyDrop<SchedClassifierLink>)>,
     /// The mode that was taken; never [`Mode::Auto`].
     pub mode: Mode,
 }
 
 impl Attachment {
-    /// Attaches to all of `interfaces`, or to none. The links are pinned in `pins` under the names of the
-    /// interfaces. A mode other than the best is announced with the reason.
+    /// Attaches to all of `interfaces`, or to none where nothing was attached before. Links that are pinned already have
+    /// their programs replaced, without a moment in between, and others than these are removed. A mode other than the best
+    /// is announced with the reason; `auto` goes on in the mode of the links that are there.
     pub fn new(
-        dataplane: &mut Dataplane,
+        programs: &mut Programs,
         interfaces: &[Interface],
         mode: Mode,
-        pins: &Path,
+        pins: &Pins,
+    ) -> Result<Self, Error> {
+        let attached = pins.attached()?;
+        let in_place = interfaces.iter().find_map(|interface| {
+            let link = link_of(&attached, interface)?;
+            Some(Self::mode_of(link, interface))
+        });
+        let mode = if mode == Mode::Auto { in_place.unwrap_or(mode) } else { mode };
+        let attachment = Self::in_some_mode(programs, interfaces, mode, pins, &attached)?;
+        if pins.found() && attachment.mode != Mode::Tc {
+            remove_filters();
+        }
+        for link in pins.attached()? {
+            let of = |interface: &Interface| link.path == attachment.pin(&interface.name);
+            if !interfaces.iter().any(of) {
+                debug!("removed the link {}", link.path.display());
+                if let Err(error) = remove_link(&link.path) {
+                    warn!("cannot remove {}: {error}", link.path.display());
+                }
+            }
+        }
+        Ok(attachment)
+    }
+
+    fn in_some_mode(
+        programs: &mut Programs,
+        interfaces: &[Interface],
+        mode: Mode,
+        pins: &Pins,
+        attached: &[Attached],
     ) -> Result<Self, Error> {
         if mode != Mode::Auto {
             if mode == Mode::Native
@@ -82,7 +116,7 @@ impl Attachment {
             {
                 warn!("{reason}");
             }
-            return Self::in_mode(dataplane, interfaces, mode, pins);
+            return Self::in_mode(programs, interfaces, mode, pins, attached);
         }
         let mut reasons = Vec::new();
         for mode in [Mode::Native, Mode::Tc] {
@@ -92,7 +126,7 @@ impl Attachment {
                 reasons.push(reason);
                 continue;
             }
-            match Self::in_mode(dataplane, interfaces, mode, pins) {
+            match Self::in_mode(programs, interfaces, mode, pins, attached) {
                 Err(error @ Error::Attach { unsupported: true, .. }) => {
                     reasons.push(error.to_string());
                 }
@@ -104,38 +138,173 @@ impl Attachment {
             }
         }
         announce(Mode::Generic, &reasons);
-        Self::in_mode(dataplane, interfaces, Mode::Generic, pins)
+        Self::in_mode(programs, interfaces, Mode::Generic, pins, attached)
     }
 
     fn in_mode(
-        dataplane: &mut Dataplane,
+        programs: &mut Programs,
         interfaces: &[Interface],
         mode: Mode,
-        pins: &Path,
+        pins: &Pins,
+        attached: &[Attached],
     ) -> Result<Self, Error> {
-        let mut attachment = Self { links: Vec::new(), filters: Vec::new(), mode };
-        // Where the version cannot be told, the attempt will.
-        let tcx = KernelVersion::current().map_or(true, |version| version >= TCX_SINCE);
-        for interface in interfaces {
-            let link = match mode {
-                Mode::Tc if !tcx => {
-                    attachment.filters.push(attach_clsact(dataplane, interface)?);
-                    continue;
-                }
-                Mode::Tc => attach_tcx(dataplane, interface)?,
-                _ => attach_xdp(dataplane, interface, mode)?,
-            };
-            let path = pins.join(pin_name(&interface.name));
-            let link = link.pin(&path).map_err(|error| Error::Attach {
-                interface: interface.name.clone(),
-                mode: mode.name(),
-                reason: chain(&error),
-                unsupported: false,
-            })?;
-            attachment.links.push((path, link));
+        let mut attachment = Self { links: pins.links(), filters: Vec::new(), mode };
+        for (count, interface) in interfaces.iter().enumerate() {
+            let link = link_of(attached, interface);
+            if let Err(error) = attachment.put(programs, interface, link) {
+                let new = interfaces.iter().take(count).filter(|interface| {
+                    attached.iter().all(|link| link.interface != interface.index)
+                });
+                new.for_each(|interface| attachment.forget(interface));
+                attachment.detach_filters();
+                return Err(error);
+            }
         }
         Ok(attachment)
     }
+
+    /// Attaches to one more interface, which was not there at the start or has come back.
+    pub fn add(&mut self, programs: &mut Programs, interface: &Interface) -> Result<(), Error> {
+        self.put(programs, interface, None)
+    }
+
+    /// Removes the pin of an interface that is not to be balanced any more, or has gone.
+    pub fn forget(&mut self, interface: &Interface) {
+        let path = self.pin(&interface.name);
+        match remove_link(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                warn!("cannot remove the link {}: {error}", path.display());
+            }
+            _ => {}
+        }
+        self.filters.retain(|(index, _)| *index != interface.index);
+    }
+
+    /// Follows an interface that has another name now.
+    pub fn rename(&self, from: &str, to: &str) {
+        let [from, to] = [from, to].map(|name| self.pin(name));
+        if from.exists()
+            && let Err(error) = fs::rename(&from, &to)
+        {
+            warn!("cannot rename the link {}: {error}", from.display());
+        }
+    }
+
+    /// Detaches what the pins do not hold.
+    pub fn detach_filters(&mut self) {
+        for (_, filter) in self.filters.drain(..) {
+            drop(ManuallyDrop::into_inner(filter));
+        }
+    }
+
+    /// The mode of a link.
+    const fn mode_of(link: &Attached, interface: &Interface) -> Mode {
+        match (link.xdp, interface.xdp_in_stack) {
+            (false, _) => Mode::Tc,
+            (true, true) => Mode::Generic,
+            (true, false) => Mode::Native,
+        }
+    }
+
+    /// Attaches to an interface, in the place of what is there.
+    fn put(
+        &mut self,
+        programs: &mut Programs,
+        interface: &Interface,
+        link: Option<&Attached>,
+    ) -> Result<(), Error> {
+        let mode = self.mode;
+        // Where the version cannot be told, the attempt will.
+        let tcx = KernelVersion::current().map_or(true, |version| version >= TCX_SINCE);
+        if mode == Mode::Tc && !tcx {
+            let filter = attach_clsact(programs, interface)?;
+            self.filters.push((interface.index, ManuallyDrop::new(filter)));
+            return link.map_or(Ok(()), |link| self.remove(interface, link));
+        }
+        let path = self.pin(&interface.name);
+        let Some(link) = link else {
+            return self.attach_pinned(programs, interface, mode, &path);
+        };
+        let moved = |from: &Path, to: &Path| {
+            if from == to { Ok(()) } else { fs::rename(from, to) }
+                .map_err(|error| self.refused(interface, error.to_string()))
+        };
+        let before = Self::mode_of(link, interface);
+        if before == mode {
+            replace(programs, interface, link)?;
+            return moved(&link.path, &path);
+        }
+        // Two links hold the interface for a moment, so that no packet is missed: it makes no difference which of them it
+        // meets. The second one is removed with those that nobody asks for.
+        let second = self.links.join(pin_name(&interface.name) + SECOND);
+        if before == Mode::Tc || mode == Mode::Tc {
+            moved(&link.path, &second)?;
+        } else {
+            // The kernel takes XDP in one mode at a time; tc does the work meanwhile.
+            if tcx {
+                self.attach_pinned(programs, interface, Mode::Tc, &second)?;
+            }
+            self.remove(interface, link)?;
+        }
+        self.attach_pinned(programs, interface, mode, &path)
+    }
+
+    /// Where the link of an interface is pinned.
+    fn pin(&self, interface: &str) -> PathBuf {
+        self.links.join(pin_name(interface))
+    }
+
+    fn attach_pinned(
+        &self,
+        programs: &mut Programs,
+        interface: &Interface,
+        mode: Mode,
+        path: &Path,
+    ) -> Result<(), Error> {
+        let link = if mode == Mode::Tc {
+            attach_tcx(programs, interface)
+        } else {
+            attach_xdp(programs, interface, mode)
+        };
+        let pinned = link?.pin(path);
+        pinned.map(drop).map_err(|error| self.refused(interface, chain(&error)))
+    }
+
+    fn remove(&self, interface: &Interface, link: &Attached) -> Result<(), Error> {
+        remove_link(&link.path).map_err(|error| self.refused(interface, error.to_string()))
+    }
+
+    fn refused(&self, interface: &Interface, reason: String) -> Error {
+        let mode = self.mode.name();
+        Error::Attach { interface: interface.name.clone(), mode, reason, unsupported: false }
+    }
+}
+
+/// The link of an interface; of two, the one under its name.
+fn link_of<'a>(attached: &'a [Attached], interface: &Interface) -> Option<&'a Attached> {
+    let name = pin_name(&interface.name);
+    let of_interface = || attached.iter().filter(|link| link.interface == interface.index);
+    let named = |link: &&Attached| link.path.file_name().is_some_and(|file| *file == *name);
+    of_interface().find(named).or_else(|| of_interface().next())
+}
+
+/// Has a pinned link lead to our program, at once.
+fn replace(programs: &mut Programs, interface: &Interface, link: &Attached) -> Result<(), Error> {
+    let failed = |source| Error::Link { interface: interface.name.clone(), source };
+    let pinned = FdLink::from(PinnedLink::from_pin(&link.path).map_err(failed)?);
+    let mode = if link.xdp { Mode::Native } else { Mode::Tc };
+    let refused = |error: ProgramError| refused(interface, mode, &error);
+    // The link that is taken out and dropped is but a descriptor: the pin holds it.
+    if link.xdp {
+        let program = programs.xdp()?;
+        let id = program.attach_to_link(pinned.try_into().map_err(failed)?).map_err(refused)?;
+        drop(FdLink::try_from(program.take_link(id).map_err(refused)?).map_err(failed)?);
+    } else {
+        let program = programs.tc()?;
+        let id = program.attach_to_link(pinned.try_into().map_err(failed)?).map_err(refused)?;
+        drop(FdLink::try_from(program.take_link(id).map_err(refused)?).map_err(failed)?);
+    }
+    Ok(())
 }
 
 /// The name of an interface's pin. A bpffs takes no dots, interfaces take no colons.
@@ -147,16 +316,6 @@ fn pin_name(interface: &str) -> String {
 fn announce(mode: Mode, reasons: &[String]) {
     if !reasons.is_empty() {
         warn!("mode auto: falls back to {mode}: {}", reasons.join("; "));
-    }
-}
-
-impl Drop for Attachment {
-    fn drop(&mut self) {
-        for (path, _link) in self.links.drain(..) {
-            if let Err(error) = remove_link(&path) {
-                warn!("cannot remove the link {}: {error}", path.display());
-            }
-        }
     }
 }
 
@@ -178,13 +337,9 @@ fn against_native(interfaces: &[Interface]) -> Option<String> {
     ))
 }
 
-fn attach_xdp(
-    dataplane: &mut Dataplane,
-    interface: &Interface,
-    mode: Mode,
-) -> Result<FdLink, Error> {
+fn attach_xdp(programs: &mut Programs, interface: &Interface, mode: Mode) -> Result<FdLink, Error> {
     let xdp_mode = if mode == Mode::Native { XdpMode::Driver } else { XdpMode::Skb };
-    let program = dataplane.xdp()?;
+    let program = programs.xdp()?;
     let id = program
         .attach_to_if_index(interface.index, xdp_mode)
         .map_err(|error| refused(interface, mode, &error))?;
@@ -194,8 +349,8 @@ fn attach_xdp(
         .map_err(|source: LinkError| Error::Link { interface: interface.name.clone(), source })
 }
 
-fn attach_tcx(dataplane: &mut Dataplane, interface: &Interface) -> Result<FdLink, Error> {
-    let program = dataplane.tc()?;
+fn attach_tcx(programs: &mut Programs, interface: &Interface) -> Result<FdLink, Error> {
+    let program = programs.tc()?;
     // First, because what it takes never reaches the stack; it leaves everything else to the others.
     let options = TcAttachOptions::TcxOrder(LinkOrder::first());
     let id = program
@@ -225,7 +380,7 @@ pub(super) fn remove_filters() {
 /// The way before Linux 6.6: a filter at the queueing discipline `clsact`, which is left there at the end because others
 /// may use it too. A filter of a controller that was killed is replaced.
 fn attach_clsact(
-    dataplane: &mut Dataplane,
+    programs: &mut Programs,
     interface: &Interface,
 ) -> Result<SchedClassifierLink, Error> {
     let refuse = |error: &dyn std::error::Error| Error::Attach {
@@ -235,7 +390,7 @@ fn attach_clsact(
         unsupported: false,
     };
     // Verified first, so that the interface is without a filter for a moment only.
-    dataplane.tc()?;
+    programs.tc()?;
     match tc::qdisc_add_clsact(&interface.name) {
         Err(error) if os_error(&error) != Some(libc::EEXIST) => return Err(refuse(&error)),
         _ => {}
@@ -244,7 +399,7 @@ fn attach_clsact(
     if tc::qdisc_detach_program(&interface.name, TcAttachType::Ingress, name).is_ok() {
         warn!("replaced a filter of an earlier xlvs on `{}`", interface.name);
     }
-    let program = dataplane.tc()?;
+    let program = programs.tc()?;
     // First in the line, as with tcx; where that place is taken, behind the others.
     let first = NlOptions { priority: 1, ..NlOptions::default() };
     let mut attach = |options| {

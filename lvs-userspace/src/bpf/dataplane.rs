@@ -14,18 +14,18 @@ use aya::{
 use aya_log::EbpfLogger;
 use lvs_common::{
     abi::{
-        COLLECTED_AT_ONCE, Clock, DEFAULT_CONNECTIONS, DEFAULT_MEMBERS, Stage, Tuple, V4, V6,
-        half_open_slots,
+        COLLECTED_AT_ONCE, Clock, DEFAULT_CONNECTIONS, DEFAULT_MEMBERS, FILTER_WORDS, Stage, Tuple,
+        V4, V6, half_open_slots,
     },
     wire,
 };
 use nix::time::{ClockId, clock_getres};
 use tracing::Level;
 
-use super::{Error, Maps, error::chain, maps, object, sys};
+use super::{Error, Maps, Pins, error::chain, layout, maps, object, sys};
 
 /// Names of the first programs in the object; those of the stages begin with them too.
-const XDP_PROGRAM: &str = "xlvs";
+pub(super) const XDP_PROGRAM: &str = "xlvs";
 pub(super) const TC_PROGRAM: &str = "xlvs_tc";
 
 /// The program that tells what is traced, and its slot behind those of the stages.
@@ -51,8 +51,8 @@ pub struct Trace {
 /// How a data plane is to be loaded.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadOptions<'o> {
-    /// The directory in which each map is pinned under its name.
-    pub pins: Option<&'o Path>,
+    /// Where the maps are pinned; those that are there already are taken.
+    pub pins: Option<&'o Pins>,
     /// Where the verifier's log goes should it refuse a program.
     pub verifier_log: Option<&'o Path>,
     /// Connections of each address family that fit.
@@ -78,13 +78,22 @@ impl Default for LoadOptions<'_> {
 /// The programs and their maps. Dropping it releases what is not pinned.
 #[expect(missing_debug_implementations, reason = "aya's arrays have none")]
 pub struct Dataplane {
+    /// The programs.
+    pub programs: Programs,
+    /// The maps.
+    pub maps: Maps,
+    /// The fingerprint of the maps' layouts.
+    pub layout: u64,
+}
+
+/// The programs.
+#[expect(missing_debug_implementations, reason = "aya's arrays have none")]
+pub struct Programs {
     ebpf: Ebpf,
     verifier_log: Option<PathBuf>,
     stages: ProgramArray<MapData>,
     stages_tc: ProgramArray<MapData>,
     trace: bool,
-    /// The maps.
-    pub maps: Maps,
 }
 
 impl Dataplane {
@@ -105,16 +114,16 @@ impl Dataplane {
             wide(filter.address),
             filter.port.unwrap_or_default(),
         );
-        let slots = half_open_slots(connections);
         let mut loader = EbpfLoader::new();
-        for (map, entries) in [
-            ("CONNECTIONS4", 2 * connections),
-            ("CONNECTIONS6", 2 * connections),
-            ("HALF_OPEN4", slots),
-            ("HALF_OPEN6", slots),
-            ("MEMBERS", (members + members / 4).saturating_mul(2).max(DEFAULT_MEMBERS)),
-        ] {
+        for (map, entries) in sized_by(connections) {
             loader.map_max_entries(map, entries);
+        }
+        let members = (members + members / 4).saturating_mul(2).max(DEFAULT_MEMBERS);
+        loader.map_max_entries("MEMBERS", members);
+        if let Some(pins) = pins {
+            for name in maps::NAMES {
+                loader.map_pin_path(name, pins.maps().join(name));
+            }
         }
         let mut ebpf = loader
             .verifier_log_level(VerifierLogLevel::STATS)
@@ -126,12 +135,10 @@ impl Dataplane {
             .override_global("TRACE_PORT", &port, true)
             .load(object::bytes()?)
             .map_err(|error| Error::object(&error))?;
-        if let Some(directory) = pins {
-            for name in maps::NAMES {
-                let map = ebpf
-                    .map(maps::in_object(name))
-                    .ok_or_else(|| Error::Object(format!("it has no map {name}")))?;
-                map.pin(directory.join(name)).map_err(|error| Error::Map {
+        if let Some(pins) = pins {
+            for (name, in_object) in maps::OF_PROGRAMS {
+                let map = ebpf.map(in_object).ok_or_else(|| Error::no_map(name))?;
+                map.pin(pins.programs().join(name)).map_err(|error| Error::Map {
                     map: name,
                     source: MapError::PinError { name: Some(name.to_owned()), error },
                 })?;
@@ -139,17 +146,66 @@ impl Dataplane {
         }
         let stages = maps::typed(&mut ebpf, "STAGES")?;
         let stages_tc = maps::typed(&mut ebpf, "STAGES_TC")?;
-        let maps = Maps::take(&mut ebpf)?;
-        Ok(Self {
+        let mut maps = Maps::take(&mut ebpf)?;
+        if let Some(pins) = pins {
+            let words = pins.filters()?;
+            let words: &[u64; FILTER_WORDS] = words
+                .as_slice()
+                .try_into()
+                .map_err(|_| Error::Object("its filter has another size".to_owned()))?;
+            maps.filter.set(0, words, 0).map_err(|source| Error::Map { map: "FILTER", source })?;
+        }
+        let programs = Programs {
             ebpf,
             verifier_log: verifier_log.map(Path::to_owned),
             stages,
             stages_tc,
             trace: trace.is_some(),
-            maps,
+        };
+        Ok(Self { programs, maps, layout: layout::fingerprint() })
+    }
+
+    /// Whether what is pinned is what [`load`](Self::load) would make for so many connections of each family.
+    pub fn check(pins: &Pins, connections: u32) -> Result<(), Error> {
+        let mut entries = sized_by(connections).map(|(map, entries)| (map, Some(entries))).to_vec();
+        entries.push(("MEMBERS", None));
+        layout::check(&pins.maps(), &entries)?;
+        if pins.layout()? == layout::fingerprint() {
+            return Ok(());
+        }
+        Err(Error::Layout {
+            path: pins.maps(),
+            reason: "the fields of its maps are others (the fingerprint in LEDGER)".to_owned(),
         })
     }
 
+    /// See [`Programs::xdp`].
+    pub fn xdp(&mut self) -> Result<&mut Xdp, Error> {
+        self.programs.xdp()
+    }
+
+    /// See [`Programs::tc`].
+    pub fn tc(&mut self) -> Result<&mut SchedClassifier, Error> {
+        self.programs.tc()
+    }
+
+    /// See [`Programs::program`].
+    pub fn program(&mut self, name: &str) -> Option<&mut Program> {
+        self.programs.program(name)
+    }
+
+    /// See [`Programs::collector`].
+    pub fn collector(&mut self) -> Result<Collector, Error> {
+        self.programs.collector()
+    }
+
+    /// See [`Programs::logger`].
+    pub fn logger(&mut self) -> Result<EbpfLogger<&'static dyn tracing_log::log::Log>, Error> {
+        self.programs.logger()
+    }
+}
+
+impl Programs {
     /// The XDP program, verified and in the kernel, with all its stages.
     pub fn xdp(&mut self) -> Result<&mut Xdp, Error> {
         if program::<Xdp>(&mut self.ebpf, XDP_PROGRAM)?.fd().is_err() {
@@ -226,6 +282,17 @@ impl Dataplane {
     pub fn logger(&mut self) -> Result<EbpfLogger<&'static dyn tracing_log::log::Log>, Error> {
         EbpfLogger::init(&mut self.ebpf).map_err(|error| Error::Object(chain(&error)))
     }
+}
+
+/// The maps whose number of entries follows from how many connections of each family fit, and the number.
+fn sized_by(connections: u32) -> [(&'static str, u32); 4] {
+    let slots = half_open_slots(connections);
+    [
+        ("CONNECTIONS4", 2 * connections),
+        ("CONNECTIONS6", 2 * connections),
+        ("HALF_OPEN4", slots),
+        ("HALF_OPEN6", slots),
+    ]
 }
 
 /// The length of a jiffy in ns: the resolution of the kernel's coarse clocks.

@@ -77,6 +77,51 @@ pub enum Error {
         /// Whether a permission is missing.
         permission: bool,
     },
+    /// There are no pins.
+    #[error(
+        "no data plane is pinned in {}: start `xlvs run`, or name its --pin-dir (`ip netns exec` hides pins, \
+         `nsenter --net=…` does not)", .path.display()
+    )]
+    NoPins {
+        /// Where they would be.
+        path: PathBuf,
+    },
+    /// What is pinned has another layout than this program asks for.
+    #[error(
+        "the data plane in {} is that of another xlvs, which this one cannot go on with: {reason}; its packets flow on. \
+         Start the xlvs that it belongs to, or end it and its connections with `xlvs stop --pin-dir {}`",
+        .path.display(), pin_dir(.path).display()
+    )]
+    Layout {
+        /// The directory of its maps.
+        path: PathBuf,
+        /// What is other.
+        reason: String,
+    },
+    /// What is pinned has room for another number of connections.
+    #[error(
+        "the map {map} of the data plane that is there has {is} entries, and what is asked for needs {wanted}: give \
+         --max-connections as before, or end that data plane and its connections with `xlvs stop`"
+    )]
+    Room {
+        /// Name of the map.
+        map: &'static str,
+        /// Its entries.
+        is: u32,
+        /// Those that are asked for.
+        wanted: u32,
+    },
+    /// Another xlvs is on an interface.
+    #[error(
+        "`{interface}` is balanced by another xlvs already (program {program}), whose pins are not in this --pin-dir; \
+         end that one: `xlvs stop --pin-dir DIR`, or `bpftool link` shows where it is pinned"
+    )]
+    Occupied {
+        /// Name of the interface.
+        interface: String,
+        /// Id of the program.
+        program: u32,
+    },
     /// A link could not be pinned or kept.
     #[error("link of `{interface}`: {source}")]
     Link {
@@ -95,8 +140,20 @@ impl Error {
             Self::Object(_) | Self::Verifier { .. } => true,
             Self::Attach { unsupported, .. } => *unsupported,
             Self::Pins { permission, .. } => *permission,
-            Self::NoObject | Self::Map { .. } | Self::Batch { .. } | Self::Link { .. } => false,
+            Self::NoObject
+            | Self::NoPins { .. }
+            | Self::Map { .. }
+            | Self::Batch { .. }
+            | Self::Layout { .. }
+            | Self::Room { .. }
+            | Self::Occupied { .. }
+            | Self::Link { .. } => false,
         }
+    }
+
+    /// The object lacks a map.
+    pub(super) fn no_map(name: &str) -> Self {
+        Self::Object(format!("it has no map {name}"))
     }
 
     /// From an error while the object's maps were created.
@@ -135,6 +192,11 @@ impl Error {
             error => Self::Object(chain(error)),
         }
     }
+}
+
+/// The pin directory to which a directory of maps belongs: `<pin dir>/v<ABI>/maps`.
+fn pin_dir(maps: &Path) -> &Path {
+    maps.ancestors().nth(2).unwrap_or(maps)
 }
 
 /// The lines of a verifier log that say why: the last ones that are not statistics.

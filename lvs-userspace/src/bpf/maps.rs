@@ -5,9 +5,9 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
 };
 use lvs_common::abi::{
-    Destination, DestinationKey, FILTER_WORDS, Flow, Interface, Load, MEMBERS_EACH, Neighbour, Run,
-    SchedulerState, Server, Service, ServiceKey, Settings, Statistics, Template, TemplateKey,
-    Tuple, V4, V6,
+    Destination, DestinationKey, FILTER_WORDS, Flow, Identity, Interface, LedgerHead, Load,
+    MEMBERS_EACH, Neighbour, Place, Run, SchedulerState, Server, Service, ServiceKey, Settings,
+    Statistics, Template, TemplateKey, Tuple, V4, V6,
 };
 
 use super::{Error, Table};
@@ -45,6 +45,7 @@ pub struct Maps {
     pub four: FamilyMaps<V4>,
     /// Those for IPv6.
     pub six: FamilyMaps<V6>,
+    /// What listings show of the services, by id.
     /// Real servers by id.
     pub servers: Array<MapData, Server>,
     /// Active and inactive connections by server id.
@@ -65,6 +66,12 @@ pub struct Maps {
     pub settings: Array<MapData, Settings>,
     /// The filter of addresses and ports.
     pub filter: Array<MapData, [u64; FILTER_WORDS]>,
+    /// Which service has which number.
+    pub identities: HashMap<MapData, u32, Identity>,
+    /// Who has which place among the servers.
+    pub places: Array<MapData, Place>,
+    /// What else the controller has to find again.
+    pub ledger: Array<MapData, LedgerHead>,
     /// Connections, packets and bytes by server id and CPU.
     pub statistics: PerCpuArray<MapData, Statistics>,
     /// Packets passed and dropped by reason and CPU.
@@ -106,6 +113,12 @@ pub struct Configured<'m> {
     pub settings: &'m mut Array<MapData, Settings>,
     /// `FILTER`.
     pub filter: &'m mut Array<MapData, [u64; FILTER_WORDS]>,
+    /// `IDENTITIES`.
+    pub identities: &'m mut HashMap<MapData, u32, Identity>,
+    /// `PLACES`.
+    pub places: &'m mut Array<MapData, Place>,
+    /// `LEDGER`.
+    pub ledger: &'m mut Array<MapData, LedgerHead>,
 }
 
 /// The maps that are looked after all the time.
@@ -129,8 +142,7 @@ pub struct Watched<'m> {
     pub interfaces: &'m mut InterfaceMap,
 }
 
-/// The maps that are pinned, by name. The programs of the stages among them: the kernel empties such a map when nobody
-/// holds it but the programs themselves.
+/// The maps that are pinned, by name, and go from one set of programs to the next.
 pub(super) const NAMES: [&str; 30] = [
     "CLOCK",
     "CONNECTIONS4",
@@ -138,18 +150,20 @@ pub(super) const NAMES: [&str; 30] = [
     "COUNTERS",
     "CURSORS",
     "DESTINATIONS",
-    "FILTER",
     "FRAGMENTS4",
     "FRAGMENTS6",
     "HALF_OPEN4",
     "HALF_OPEN6",
+    "IDENTITIES",
     "INTERFACES",
+    "LEDGER",
     "LOADS",
     "LOCALS",
     "MEMBERS",
     "NEIGHBOURS4",
     "NEIGHBOURS6",
     "NOTES",
+    "PLACES",
     "PORTS",
     "RUNS",
     "SCHEDULERS",
@@ -157,17 +171,15 @@ pub(super) const NAMES: [&str; 30] = [
     "SERVICES4",
     "SERVICES6",
     "SETTINGS",
-    "STAGES",
-    "STAGES_TC",
     "STATISTICS",
     "TEMPLATES4",
     "TEMPLATES6",
 ];
 
-/// What a map is called in the object: the filter is the object's variables.
-pub(super) fn in_object(name: &'static str) -> &'static str {
-    if name == "FILTER" { ".bss" } else { name }
-}
+/// The maps that each set of programs has for itself, by the names of their pins and in the object: the filter is the
+/// object's variables. The kernel empties `STAGES` when nobody holds it but the programs themselves.
+pub(super) const OF_PROGRAMS: [(&str, &str); 3] =
+    [("FILTER", ".bss"), ("STAGES", "STAGES"), ("STAGES_TC", "STAGES_TC")];
 
 impl Maps {
     /// Both at once.
@@ -188,6 +200,9 @@ impl Maps {
             destinations: &mut self.destinations,
             settings: &mut self.settings,
             filter: &mut self.filter,
+            identities: &mut self.identities,
+            places: &mut self.places,
+            ledger: &mut self.ledger,
         };
         let watched = Watched {
             connections4: &self.four.connections,
@@ -226,7 +241,10 @@ impl Maps {
             schedulers: typed(ebpf, "SCHEDULERS")?,
             destinations: typed(ebpf, "DESTINATIONS")?,
             settings: typed(ebpf, "SETTINGS")?,
-            filter: typed(ebpf, in_object("FILTER"))?,
+            filter: typed(ebpf, ".bss")?,
+            identities: typed(ebpf, "IDENTITIES")?,
+            places: typed(ebpf, "PLACES")?,
+            ledger: typed(ebpf, "LEDGER")?,
             statistics: typed(ebpf, "STATISTICS")?,
             counters: typed(ebpf, "COUNTERS")?,
             interfaces: typed(ebpf, "INTERFACES")?,
@@ -235,7 +253,7 @@ impl Maps {
 }
 
 fn take(ebpf: &mut Ebpf, map: &'static str) -> Result<Map, Error> {
-    ebpf.take_map(map).ok_or_else(|| Error::Object(format!("it has no map {map}")))
+    ebpf.take_map(map).ok_or_else(|| Error::no_map(map))
 }
 
 /// A map as aya's handle of some type.

@@ -3,15 +3,21 @@
 mod attach;
 mod dataplane;
 mod error;
+mod foreign;
+mod layout;
 mod maps;
 mod object;
+mod pinned;
 mod pins;
 mod sys;
 mod table;
 
 pub use attach::{Attachment, Mode};
-pub use dataplane::{Collectable, Collector, Dataplane, LoadOptions, Trace};
+pub use dataplane::{Collectable, Collector, Dataplane, LoadOptions, Programs, Trace};
 pub use error::Error;
+pub(crate) use foreign::refuse_occupied;
 pub use maps::{Configured, FamilyMaps, InterfaceMap, Maps, NeighbourMap, Watched};
+pub use pinned::{Elements, PinnedMaps};
 pub use pins::Pins;
+pub(crate) use sys::{run_as, send_signal};
 pub use table::{Sweep, Table};

@@ -1,18 +1,23 @@
-//! The BPF system calls that aya does not offer: batches, look-up with deletion, test runs of shared programs. All `unsafe` code of
-//! the controller is here and in `lvs-common`'s `Pod` marks.
+//! The BPF system calls that aya does not offer: batches, look-up with deletion, test runs of shared programs; and programs that
+//! run as another user. All `unsafe` code of the controller is here and in `lvs-common`'s `Pod` marks.
 
 use std::{
     ffi::CString,
     io, mem,
     os::{
         fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
-        unix::ffi::OsStrExt as _,
+        unix::{ffi::OsStrExt as _, process::CommandExt as _},
     },
     path::Path,
+    process::Command,
 };
 
 use aya::{Pod, programs::ProgramFd};
-use aya_obj::generated::{BPF_NOEXIST, bpf_attr, bpf_cmd};
+use aya_obj::generated::{BPF_NOEXIST, bpf_attr, bpf_cmd, bpf_link_info, bpf_link_type};
+use nix::{
+    errno::Errno,
+    unistd::{Gid, Pid, Uid, setgid, setgroups, setuid},
+};
 
 fn bpf(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<libc::c_long> {
     // SAFETY: `attributes` is a valid `bpf_attr` of the given size; the callers below fill in pointers
@@ -39,6 +44,14 @@ fn zeroed() -> bpf_attr {
 pub(super) fn zero<T: Pod>() -> T {
     // SAFETY: aya's `Pod` promises that any bytes make a value.
     unsafe { mem::zeroed() }
+}
+
+/// A value of all ones.
+pub(super) fn ones<T: Pod>() -> T {
+    let mut value = zero::<T>();
+    // SAFETY: aya's `Pod` promises that any bytes make a value; these are the value's own.
+    unsafe { std::ptr::from_mut(&mut value).write_bytes(0xff, 1) };
+    value
 }
 
 /// The bytes of a value.
@@ -112,15 +125,61 @@ pub(super) fn lookup_and_delete<K: Pod, V: Pod>(
     }
 }
 
+/// Sends a signal by its number: nix knows no real-time signals.
+pub(crate) fn send_signal(process: Pid, number: i32) -> nix::Result<()> {
+    // SAFETY: the call takes two numbers and touches no memory of ours.
+    Errno::result(unsafe { libc::kill(process.as_raw(), number) }).map(drop)
+}
+
+/// A link as the kernel describes it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LinkInfo {
+    /// Whether it is one of XDP; else it is one of tcx.
+    pub(super) xdp: bool,
+    /// The index of its interface; 0 if that has gone.
+    pub(super) interface: u32,
+    /// The id of its program.
+    pub(super) program: u32,
+}
+
+/// Describes the link that is pinned at `path`; fails if it is neither of XDP nor of tcx.
+pub(super) fn link_info(path: &Path) -> io::Result<LinkInfo> {
+    let link = open_pin(path)?;
+    // SAFETY: every field of the struct is made of plain integers.
+    let mut info: bpf_link_info = unsafe { mem::zeroed() };
+    let mut attributes = zeroed();
+    attributes.info.bpf_fd = u32::try_from(link.as_raw_fd()).unwrap_or_default();
+    attributes.info.info_len = u32::try_from(size_of::<bpf_link_info>()).unwrap_or_default();
+    attributes.info.info = std::ptr::from_mut(&mut info) as u64;
+    bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attributes)?;
+    let xdp = info.type_ == bpf_link_type::BPF_LINK_TYPE_XDP as u32;
+    if !xdp && info.type_ != bpf_link_type::BPF_LINK_TYPE_TCX as u32 {
+        return Err(io::Error::other("it is no link of XDP or tcx"));
+    }
+    let interface = if xdp {
+        // SAFETY: the kernel has written the field of this kind of link, a plain integer.
+        unsafe { info.__bindgen_anon_1.xdp.ifindex }
+    } else {
+        // SAFETY: likewise.
+        unsafe { info.__bindgen_anon_1.tcx.ifindex }
+    };
+    Ok(LinkInfo { xdp, interface, program: info.prog_id })
+}
+
+/// Opens what is pinned at `path`.
+pub(super) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attributes = zeroed();
+    attributes.__bindgen_anon_4.pathname = path.as_ptr() as u64;
+    bpf_fd(bpf_cmd::BPF_OBJ_GET, &mut attributes)
+}
+
 /// Detaches the link that is pinned at `path` at once. Removing the pin alone detaches too, but only some time
 /// later: the kernel frees what was pinned after a grace period.
 ///
 /// Minimum kernel version: 5.9.
 pub(super) fn detach_link(path: &Path) -> io::Result<()> {
-    let path = CString::new(path.as_os_str().as_bytes())?;
-    let mut attributes = zeroed();
-    attributes.__bindgen_anon_4.pathname = path.as_ptr() as u64;
-    let link = bpf_fd(bpf_cmd::BPF_OBJ_GET, &mut attributes)?;
+    let link = open_pin(path)?;
     let mut attributes = zeroed();
     attributes.link_detach.link_fd = u32::try_from(link.as_raw_fd()).unwrap_or_default();
     bpf(bpf_cmd::BPF_LINK_DETACH, &mut attributes).map(drop)
@@ -143,4 +202,16 @@ pub(super) fn insert_new<K: Pod, V: Pod>(
         Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
         result => result.map(drop),
     }
+}
+
+/// Makes a program run as another user, with these supplementary groups: the standard library sets none.
+pub(crate) fn run_as(command: &mut Command, uid: Uid, gid: Gid, groups: Vec<Gid>) {
+    let become_other = move || {
+        setgroups(&groups)?;
+        setgid(gid)?;
+        Ok(setuid(uid)?)
+    };
+    // SAFETY: between fork and exec it makes three system calls, on values that are there already: it neither allocates nor
+    // takes a lock.
+    unsafe { command.pre_exec(become_other) };
 }

@@ -12,7 +12,7 @@ use lvs_common::abi::DEFAULT_CONNECTIONS;
 use crate::{
     bpf::{Mode, Trace},
     config::{NotAllowed, Policy, host_name},
-    control::Options,
+    control::{Options, Place},
 };
 
 /// Below what the kernel makes a hash map for, which has two entries for each.
@@ -58,6 +58,33 @@ pub(super) enum Command {
     /// Show, compare and explain configurations.
     #[command(subcommand)]
     Config(Config),
+    /// Have the running xlvs read its configuration again, and say how that went.
+    ///
+    /// Exit codes: 0 it is in use, 3 it is invalid and what was in use goes on, 1 and 4 as above.
+    Reload(Directories),
+    /// End the running xlvs and its data plane, or what a killed one has left: nothing stays.
+    Stop(Stop),
+    /// Show virtual services and real servers, with their weights and connections.
+    List(super::inspect::List),
+    /// Show connections and persistent clients.
+    Connections(super::inspect::Connections),
+    /// Show what was counted: for services and servers, and packets that were not sent on.
+    Stats(super::inspect::Stats),
+    /// Be ipvsadm: its command line, its listings; `xlvs ipvsadm -Ln`.
+    #[command(disable_help_flag = true)]
+    Ipvsadm(Ipvsadm),
+}
+
+/// `xlvs ipvsadm`: what comes after the first argument that is not an option here is ipvsadm's.
+#[derive(Debug, clap::Args)]
+pub(super) struct Ipvsadm {
+    #[command(flatten)]
+    pub(super) pins: super::places::PinDir,
+    #[command(flatten)]
+    pub(super) runtime: super::places::RuntimeDir,
+    /// Arguments of ipvsadm.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+    pub(super) words: Vec<String>,
 }
 
 /// How a configuration is read, and what to make of warnings.
@@ -152,6 +179,32 @@ pub(super) enum Config {
     },
 }
 
+/// Where a controller has its pins and its files.
+#[derive(Debug, clap::Args)]
+pub(super) struct Directories {
+    /// Where maps and links are pinned: `v<ABI>/maps` and `v<ABI>/links` below it.
+    #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/xlvs")]
+    pin_dir: PathBuf,
+    /// Where the process id and the status are kept, and the verifier's log should it refuse the program.
+    #[arg(long, value_name = "DIR", default_value = "/run/xlvs")]
+    runtime_dir: PathBuf,
+}
+
+impl From<Directories> for Place {
+    fn from(Directories { pin_dir, runtime_dir }: Directories) -> Self {
+        Self { pin_dir, runtime_dir }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Stop {
+    /// End the controller only: packets flow on, and the next start goes on from there.
+    #[arg(long)]
+    pub(super) keep_dataplane: bool,
+    #[command(flatten)]
+    pub(super) directories: Directories,
+}
+
 #[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 #[derive(Debug, clap::Args)]
 pub(super) struct Run {
@@ -164,12 +217,8 @@ pub(super) struct Run {
     /// How to attach.
     #[arg(long, value_enum, default_value_t = Mode::Auto)]
     mode: Mode,
-    /// Where maps and links are pinned: `v<ABI>/maps` and `v<ABI>/links` below it.
-    #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/xlvs")]
-    pin_dir: PathBuf,
-    /// Where the process id is kept, and the verifier's log should it refuse the program.
-    #[arg(long, value_name = "DIR", default_value = "/run/xlvs")]
-    runtime_dir: PathBuf,
+    #[command(flatten)]
+    directories: Directories,
     /// How many connections of each address family fit; the memory is taken as they come.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_CONNECTIONS, value_parser = clap::value_parser!(u32).range(1..=MOST_CONNECTIONS))]
     max_connections: u32,
@@ -213,8 +262,7 @@ impl From<Run> for Options {
             config,
             interfaces,
             mode,
-            pin_dir,
-            runtime_dir,
+            directories: Directories { pin_dir, runtime_dir },
             max_connections,
             sloppy_tcp,
             expire_nodest_conn,

@@ -7,15 +7,19 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
+use clap::{CommandFactory as _, error::ErrorKind};
 
 use super::{
-    args::{Check, Config, Format, Reading},
+    args::{Args, Check, Config, Format, Reading},
     log,
 };
 use crate::{
     config::{self, Loaded, Report, Severity},
     exit::{DIFFERENT, Failure, Reason},
 };
+
+/// clap's exit code.
+const WRONG_USAGE: u8 = 2;
 
 /// Reads a file, or standard input for `-`.
 fn load(file: &Path, reading: &Reading) -> Result<Loaded, config::Failure> {
@@ -31,8 +35,15 @@ pub(super) fn check(Check { file, format, reading }: Check) -> Result<ExitCode, 
     let (report, usable) = match load(&file, &reading) {
         Ok(loaded) => {
             let config = loaded.config;
-            let servers: usize = config.services.iter().map(|s| s.real_servers.len()).sum();
-            (loaded.notes, Some((config.services.len(), servers)))
+            let all = config.services.len();
+            let mut balanced = config.services;
+            balanced.retain(config::VirtualServer::is_balanced);
+            let counts = Counts {
+                services: balanced.len(),
+                servers: balanced.iter().map(|service| service.real_servers.len()).sum(),
+                left_out: all - balanced.len(),
+            };
+            (loaded.notes, Some(counts))
         }
         Err(config::Failure::Invalid(report)) => (report, None),
         Err(error) => return Err(anyhow::Error::new(error).into()),
@@ -51,7 +62,16 @@ pub(super) fn check(Check { file, format, reading }: Check) -> Result<ExitCode, 
     Ok(if usable.is_some() { ExitCode::SUCCESS } else { Reason::Configuration.into() })
 }
 
-fn summary(report: &Report, usable: Option<(usize, usize)>) -> String {
+/// What is in a configuration that can be used.
+#[derive(Clone, Copy)]
+struct Counts {
+    services: usize,
+    servers: usize,
+    /// Further services, which cannot be balanced.
+    left_out: usize,
+}
+
+fn summary(report: &Report, usable: Option<Counts>) -> String {
     let count = |number: usize, what: &str| {
         let plural = if number == 1 { "" } else { "s" };
         format!("{number} {what}{plural}")
@@ -64,12 +84,15 @@ fn summary(report: &Report, usable: Option<(usize, usize)>) -> String {
         .join(", ");
     match usable {
         None => format!("cannot be used: {found}"),
-        Some((services, servers)) => {
-            let what = format!(
+        Some(Counts { services, servers, left_out }) => {
+            let mut what = format!(
                 "{} with {}",
                 count(services, "virtual server"),
                 count(servers, "real server")
             );
+            if left_out > 0 {
+                what += &format!("; {} left out", count(left_out, "virtual server"));
+            }
             if found.is_empty() {
                 format!("good: {what}")
             } else {
@@ -92,6 +115,14 @@ pub(super) fn config(command: Config) -> Result<ExitCode, Failure> {
             };
             print(&text)?;
             Ok(ExitCode::SUCCESS)
+        }
+        Config::Diff { old, new, .. } if old == new && old == Path::new("-") => {
+            let error = Args::command().error(
+                ErrorKind::ArgumentConflict,
+                "only one of the two configurations can be `-`, standard input",
+            );
+            let _nobody_listens = error.print();
+            Ok(ExitCode::from(WRONG_USAGE))
         }
         Config::Diff { old, new, reading } => {
             let changes = config::diff(&usable(&old, &reading)?, &usable(&new, &reading)?);

@@ -2,14 +2,22 @@
 
 mod args;
 mod configuration;
+mod inspect;
+mod ipvsadm;
 mod log;
+mod places;
+mod table;
 
 use std::{
     io::{self, Write as _},
+    iter,
+    path::Path,
     process::ExitCode,
 };
 
 use clap::Parser as _;
+
+use self::args::Ipvsadm;
 
 use crate::{
     config,
@@ -22,12 +30,39 @@ use crate::{
 /// that were compared differ.
 #[must_use]
 pub fn main() -> ExitCode {
+    let words: Vec<String> =
+        std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    if words
+        .first()
+        .is_some_and(|program| Path::new(program).file_name() == Some("ipvsadm".as_ref()))
+    {
+        let places = ipvsadm::Places {
+            pin_dir: places::PinDir::DEFAULT.into(),
+            runtime_dir: places::RuntimeDir::DEFAULT.into(),
+        };
+        return ipvsadm::run(&words, places);
+    }
     let args = args::Args::parse();
     log::start(args.log_level);
     let result = match args.command {
         args::Command::Run(run) => execute(run.into()).map(|()| ExitCode::SUCCESS),
         args::Command::Check(check) => configuration::check(check),
         args::Command::Config(command) => configuration::config(command),
+        args::Command::Reload(place) => control::reload(&place.into()).map(say),
+        args::Command::Stop(args::Stop { keep_dataplane, directories }) => {
+            control::stop(&directories.into(), keep_dataplane).map(say)
+        }
+        args::Command::List(options) => inspect::list(&options).map(|()| ExitCode::SUCCESS),
+        args::Command::Connections(options) => {
+            inspect::connections(&options).map(|()| ExitCode::SUCCESS)
+        }
+        args::Command::Stats(options) => inspect::stats(&options).map(|()| ExitCode::SUCCESS),
+        args::Command::Ipvsadm(Ipvsadm { pins, runtime, words }) => {
+            let places =
+                ipvsadm::Places { pin_dir: pins.pin_dir, runtime_dir: runtime.runtime_dir };
+            let words: Vec<String> = iter::once("ipvsadm".to_owned()).chain(words).collect();
+            return ipvsadm::run(&words, places);
+        }
     };
     match result {
         Ok(code) => code,
@@ -44,6 +79,12 @@ fn execute(options: Options) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::from(anyhow::Error::new(error)))?;
     runtime.block_on(control::run(options))
+}
+
+/// Tells the user what was done. That stdout cannot be written to changes nothing of the exit code.
+fn say(line: String) -> ExitCode {
+    let _nobody_listens = io::stdout().write_all((line + "\n").as_bytes());
+    ExitCode::SUCCESS
 }
 
 /// Tells the user what went wrong. A configuration is shown with its lines, everything else in one. That stderr

@@ -90,6 +90,8 @@ codes! {
     IncludeRefused = "XLVS006" Error,
     /// An `@ID` without anything behind it.
     EmptyCondition = "XLVS007" Warning,
+    /// A quotation mark of a book, which quotes nothing here.
+    TypographicQuote = "XLVS008" Error,
     /// A `"` without its partner on the same line.
     UnmatchedQuote = "XLVS010" Error,
     /// A line longer than keepalived reads.

@@ -82,6 +82,7 @@ fn line<'s>(text: &'s str, start: usize, tokens: &mut Vec<Token<'s>>, sink: &mut
         return;
     }
     let mut cursor = Cursor { rest: text, at: start };
+    let mut typographic = false;
     while let Some(c) = cursor.peek() {
         let start = cursor.at;
         match c {
@@ -108,6 +109,11 @@ fn line<'s>(text: &'s str, start: usize, tokens: &mut Vec<Token<'s>>, sink: &mut
             }
             _ => {
                 let text = cursor.bare();
+                // Once for a line: quotes come in pairs.
+                if !typographic && let Some(quote) = typographic_quote(&text) {
+                    typographic = true;
+                    sink.push(not_a_quote(quote, Span::new(start, cursor.at)));
+                }
                 tokens.push(word(text, start, cursor.at));
             }
         }
@@ -132,6 +138,22 @@ fn invisible(c: char, span: Span) -> Diagnostic {
     };
     Diagnostic::new(Code::InvisibleCharacter, span, format!("{what} (U+{:04X}) stands here", u32::from(c)))
         .help("delete it, or type a plain space; text copied from web pages often brings such characters along")
+}
+
+/// The quotation mark of a book that a word begins or ends with.
+fn typographic_quote(word: &str) -> Option<char> {
+    let is_quote = |c: &char| matches!(c, '\u{2018}'..='\u{201f}' | '\u{ab}' | '\u{bb}');
+    if word.is_ascii() {
+        return None;
+    }
+    word.chars().next().filter(is_quote).or_else(|| word.chars().next_back().filter(is_quote))
+}
+
+fn not_a_quote(quote: char, span: Span) -> Diagnostic {
+    let message = format!("`{quote}` (U+{:04X}) does not quote", u32::from(quote));
+    Diagnostic::new(Code::TypographicQuote, span, message).help(
+        "write `\"`; word processors and web pages put such marks in its place. One that is meant stands between `\"`",
+    )
 }
 
 /// What C's `isspace` takes for a blank.
@@ -281,6 +303,13 @@ mod tests {
         assert_eq!(lex("a\u{a0}\u{a0}b"), (vec!["a".into(), "b".into()], vec!["XLVS012"]));
         assert_eq!(lex("\u{feff}a"), (vec!["a".into()], vec!["XLVS012"]));
         assert_eq!(lex("# caf\u{e9}\u{a0}"), (vec![], vec![]));
+    }
+
+    #[test]
+    fn typographic_quotes_are_reported_once_for_a_line() {
+        assert_eq!(lex("a \u{201c}b c\u{201d}").1, ["XLVS008"]);
+        assert_eq!(lex("a \u{2018}b\u{2019}\na b\u{201d}").1, ["XLVS008", "XLVS008"]);
+        assert_eq!(lex("a \"\u{201c}b\u{201d}\" it\u{2019}s # \u{201c}").1, Vec::<&str>::new());
     }
 
     #[test]

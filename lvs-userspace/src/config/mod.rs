@@ -70,6 +70,10 @@ impl Loaded {
     #[must_use]
     pub fn balanced(mut self) -> Self {
         self.config.services.retain(VirtualServer::is_balanced);
+        for service in &mut self.config.services {
+            let method = service.forwarding;
+            service.sorry_server.take_if(|sorry| sorry.forwarding != method);
+        }
         self
     }
 }

@@ -3,8 +3,20 @@
 /// One word of a plain keyword: in quotes if it has to be. There are no escapes there, and no way to write a `"`, which
 /// such a word cannot have either.
 pub(super) fn plain(word: &str) -> String {
-    let bare = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '#' | '!' | '{' | '}' | '\\');
-    if !word.is_empty() && word.chars().all(bare) { word.to_owned() } else { format!("\"{word}\"") }
+    // A `$NAME` without quotes would be taken for a variable. A `\` at the end of a line would be drawn to the word before.
+    let bare = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '#' | '!' | '{' | '}' | '$');
+    let is_bare = !word.is_empty() && !word.starts_with('\\') && word.chars().all(bare);
+    if is_bare { word.to_owned() } else { first(word) }
+}
+
+/// The same at the beginning of a line, where the preprocessor looks for more: always in quotes.
+pub(super) fn first(word: &str) -> String {
+    format!("\"{word}\"")
+}
+
+/// A word behind a program, where escapes are read: in quotes if it has to be.
+pub(super) fn behind_program(word: &str) -> String {
+    if is_bare_argument(word) { word.to_owned() } else { escaped(word) }
 }
 
 /// One word where escapes are read, such as a regular expression: always in quotes.
@@ -32,8 +44,7 @@ pub(super) fn command(words: &[String]) -> String {
 }
 
 fn argument(word: &str) -> String {
-    let bare = |c: char| c.is_alphanumeric() || "/._-=:,@%+".contains(c);
-    if !word.is_empty() && word.chars().all(bare) {
+    if is_bare_argument(word) {
         return word.to_owned();
     }
     let mut text = String::from("'");
@@ -46,6 +57,11 @@ fn argument(word: &str) -> String {
     }
     text.push('\'');
     text
+}
+
+fn is_bare_argument(word: &str) -> bool {
+    let bare = |c: char| c.is_alphanumeric() || "/._-=:,@%+".contains(c);
+    !word.is_empty() && word.chars().all(bare)
 }
 
 /// Three digits, so that none behind it is taken for another one.

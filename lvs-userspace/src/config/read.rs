@@ -1,10 +1,13 @@
 //! From a path to text: what can go wrong before there is anything to parse.
 
 use std::{
-    fs::File,
-    io::{self, ErrorKind, Read as _},
+    fs::{self, File, OpenOptions},
+    io::{self, ErrorKind, IsTerminal as _, Read as _},
+    os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
     path::Path,
 };
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::{code::Code, diag::Diagnostic, source::Place};
 
@@ -12,9 +15,44 @@ use super::{code::Code, diag::Diagnostic, source::Place};
 /// some checks, takes half of it.
 pub(super) const SIZE_LIMIT: usize = 32 * 1024 * 1024;
 
-/// Reads a file. It is never read beyond the limit, so pipes and devices are safe too.
+/// Reads a file, or a pipe that somebody writes into; nothing that would have it wait for ever.
 pub(super) fn bytes(path: &Path) -> io::Result<Vec<u8>> {
-    all(File::open(path)?)
+    // Without waiting: a pipe that nobody writes into would not even open, and `/proc/kmsg` has no end.
+    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_file() || kind.is_dir() {
+        return all(file);
+    }
+    let first = if kind.is_fifo() { first_of_pipe(&file, path)? } else { device(&file, path)? };
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()))?;
+    all(first.chain(file))
+}
+
+/// What a pipe begins with.
+fn first_of_pipe(mut pipe: &File, path: &Path) -> io::Result<io::Cursor<Vec<u8>>> {
+    let mut bytes = vec![0; 4096];
+    match pipe.read(&mut bytes) {
+        // One that has a name in a folder. The others, as of `<(…)`, have had their writer.
+        Ok(0) if fs::canonicalize(path).is_ok() => Err(io::Error::other(
+            "it is a pipe that nobody writes into; name a file, or `-` for standard input",
+        )),
+        Ok(length) => {
+            bytes.truncate(length);
+            Ok(io::Cursor::new(bytes))
+        }
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(io::Cursor::default()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a device is a terminal, or the one that is always empty; nothing has been read then.
+fn device(device: &File, path: &Path) -> io::Result<io::Cursor<Vec<u8>>> {
+    let is_empty = || fs::canonicalize(path).is_ok_and(|path| path == Path::new("/dev/null"));
+    if device.is_terminal() || is_empty() {
+        Ok(io::Cursor::default())
+    } else {
+        Err(io::Error::other("it is a device; name a file, or `-` for standard input"))
+    }
 }
 
 /// Reads standard input, in the same way.
@@ -76,6 +114,7 @@ pub(super) fn advice(error: &io::Error) -> String {
             "permission denied; run as root, or make the file and its folders readable".to_owned()
         }
         ErrorKind::IsADirectory => "it is a directory; name the file in it".to_owned(),
+        ErrorKind::WouldBlock => "it has no end; name a configuration file".to_owned(),
         ErrorKind::FileTooLarge => {
             format!("it is larger than {} MiB; name a configuration file", SIZE_LIMIT >> 20)
         }
@@ -85,6 +124,8 @@ pub(super) fn advice(error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::{io::Write as _, os::fd::AsRawFd as _};
+
     use super::super::{Failure, Policy, load};
     use super::*;
 
@@ -100,7 +141,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str, content: &[u8]| {
             let path = folder.path().join(name);
-            std::fs::write(&path, content).unwrap();
+            fs::write(&path, content).unwrap();
             path
         };
         for (path, text) in [
@@ -110,11 +151,31 @@ mod tests {
             (file("latin1", b"# caf\xe9\n# \xe9"), "error[XLVS001]"),
             (file("utf16", b"\xff\xfev\0i\0"), "error[XLVS001]"),
             (file("nul", b"a\0b"), "error[XLVS002]"),
-            ("/dev/zero".into(), "larger than 32 MiB"),
+            ("/dev/zero".into(), "it is a device"),
         ] {
             let shown = failure(&path);
             assert!(shown.contains(text), "{}: {shown}", path.display());
         }
+    }
+
+    #[test]
+    fn pipes_are_read_if_somebody_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(failure(&path).contains("a pipe that nobody writes into"));
+        // So that what is written stays until it is read.
+        let nonblocking = OFlag::O_NONBLOCK.bits();
+        let _reader = OpenOptions::new().read(true).custom_flags(nonblocking).open(&path).unwrap();
+        OpenOptions::new().write(true).open(&path).unwrap().write_all(b"one").unwrap();
+        assert_eq!(bytes(&path).unwrap(), b"one");
+        let (read, write) = nix::unistd::pipe().unwrap();
+        let path = format!("/dev/fd/{}", read.as_raw_fd());
+        let writer = std::thread::spawn(move || File::from(write).write_all(b"two").unwrap());
+        assert_eq!(bytes(Path::new(&path)).unwrap(), b"two");
+        writer.join().unwrap();
+        assert_eq!(bytes(Path::new(&path)).unwrap(), b"");
+        assert_eq!(bytes(Path::new("/dev/null")).unwrap(), b"");
     }
 
     #[test]

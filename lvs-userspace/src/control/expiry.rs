@@ -1,7 +1,7 @@
 //! Collecting connections and persistence templates whose time has ended. The data path treats them as absent
 //! already; this gives their memory back and takes connections out of their servers' counts.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use aya::Pod;
@@ -9,7 +9,7 @@ use lvs_common::{
     abi::{Address, COLLECTED_AT_ONCE, Flow, Template, TemplateKey, Tuple, V4, V6},
     persistence::ended,
 };
-use tokio::{task::yield_now, time::sleep};
+use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use crate::bpf::{Collectable, Collector, Error, Table};
@@ -42,10 +42,11 @@ pub(super) async fn collect(
     let mut interval = INTERVAL;
     loop {
         sleep(interval).await;
+        let pace = Pace { hurries: interval < INTERVAL };
         interval = INTERVAL;
         let swept = [
-            sweep(&four, collector).await.context("IPv4"),
-            sweep(&six, collector).await.context("IPv6"),
+            sweep(&four, collector, pace).await.context("IPv4"),
+            sweep(&six, collector, pace).await.context("IPv6"),
         ];
         for result in swept {
             match result {
@@ -58,9 +59,32 @@ pub(super) async fn collect(
     }
 }
 
+/// How a sweep goes about it.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    /// Whether a table is nearly full.
+    hurries: bool,
+}
+
+impl Pace {
+    /// Waits after a batch as long as that has taken, so that a large table takes half a CPU at most from the packets; not
+    /// if they need the room.
+    async fn wait(self, begun: Instant) {
+        if self.hurries {
+            tokio::task::yield_now().await;
+        } else {
+            sleep(begun.elapsed()).await;
+        }
+    }
+}
+
 /// Goes once over both tables of a family, a batch at a time, and lets other tasks run in between. Tells how many
 /// entries of connections go on.
-async fn sweep<A>(tables: &Expiring<'_, A>, collector: &Collector) -> anyhow::Result<u32>
+async fn sweep<A>(
+    tables: &Expiring<'_, A>,
+    collector: &Collector,
+    pace: Pace,
+) -> anyhow::Result<u32>
 where
     A: Address + Collectable,
     Tuple<A>: Pod,
@@ -68,9 +92,11 @@ where
     TemplateKey<A>: Pod,
 {
     let Expiring { connections, templates } = tables;
-    let live = sweep_connections(connections, collector).await?;
+    let live = sweep_connections(connections, collector, pace).await?;
     let mut walk = templates.sweep();
+    let (mut ended_ones, start) = (0, Instant::now());
     loop {
+        let begun = Instant::now();
         let batch = walk.next(templates)?;
         if batch.is_empty() {
             break;
@@ -78,10 +104,14 @@ where
         let now = collector.now()?;
         for (key, template) in batch {
             if ended(&template, now) {
+                ended_ones += 1;
                 take_ended(templates, &key, now)?;
             }
         }
-        yield_now().await;
+        pace.wait(begun).await;
+    }
+    if ended_ones > 0 {
+        debug!("collected {ended_ones} ended persistence templates in {:?}", start.elapsed());
     }
     Ok(live)
 }
@@ -89,6 +119,7 @@ where
 async fn sweep_connections<A>(
     table: &Table<Tuple<A>, Flow<A>>,
     collector: &Collector,
+    pace: Pace,
 ) -> anyhow::Result<u32>
 where
     A: Address + Collectable,
@@ -96,8 +127,9 @@ where
     Flow<A>: Pod,
 {
     let mut walk = table.sweep();
-    let (mut live, mut collected) = (0, 0);
+    let (mut live, mut collected, start) = (0, 0, Instant::now());
     loop {
+        let begun = Instant::now();
         let batch = walk.next(table)?;
         if batch.is_empty() {
             break;
@@ -111,10 +143,10 @@ where
         for keys in keys.chunks(COLLECTED_AT_ONCE) {
             collected += collector.collect(keys)?;
         }
-        yield_now().await;
+        pace.wait(begun).await;
     }
     if collected > 0 {
-        debug!("collected {collected} ended connections");
+        debug!("collected {collected} ended connections in {:?}", start.elapsed());
     }
     Ok(live)
 }

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use lvs_common::{
-    abi::{MEMBERS_EACH, scheduler},
+    abi::{MEMBERS_EACH, Run, scheduler},
     scheduler::{dh, hash, mh, sh},
 };
 
@@ -23,6 +23,49 @@ pub(super) struct Member {
     pub(super) address: IpAddr,
     /// Its port.
     pub(super) port: u16,
+    /// Its age: [`Place::order`](lvs_common::abi::Place::order).
+    pub(super) order: u32,
+}
+
+/// The number of a scheduler.
+pub(super) const fn number(scheduler: Scheduler) -> u8 {
+    match scheduler {
+        Scheduler::RoundRobin => scheduler::ROUND_ROBIN,
+        Scheduler::WeightedRoundRobin => scheduler::WEIGHTED_ROUND_ROBIN,
+        Scheduler::LeastConnections => scheduler::LEAST_CONNECTION,
+        Scheduler::WeightedLeastConnections => scheduler::WEIGHTED_LEAST_CONNECTION,
+        Scheduler::SourceHash => scheduler::SOURCE_HASHING,
+        Scheduler::DestinationHash => scheduler::DESTINATION_HASHING,
+        Scheduler::LocalityLeastConnections => scheduler::LOCALITY,
+        Scheduler::LocalityLeastConnectionsReplicated => scheduler::LOCALITY_REPLICATED,
+        Scheduler::ShortestExpectedDelay => scheduler::SHORTEST_EXPECTED_DELAY,
+        Scheduler::NeverQueue => scheduler::NEVER_QUEUE,
+        Scheduler::MaglevHash => scheduler::MAGLEV,
+        Scheduler::Failover => scheduler::FAIL_OVER,
+        Scheduler::Overflow => scheduler::OVERFLOW,
+        Scheduler::TwoChoices => scheduler::TWO_RANDOM_CHOICES,
+    }
+}
+
+/// The scheduler that has a number.
+pub(super) fn scheduler(wanted: u8) -> Option<Scheduler> {
+    let all = [
+        Scheduler::RoundRobin,
+        Scheduler::WeightedRoundRobin,
+        Scheduler::LeastConnections,
+        Scheduler::WeightedLeastConnections,
+        Scheduler::SourceHash,
+        Scheduler::DestinationHash,
+        Scheduler::LocalityLeastConnections,
+        Scheduler::LocalityLeastConnectionsReplicated,
+        Scheduler::ShortestExpectedDelay,
+        Scheduler::NeverQueue,
+        Scheduler::MaglevHash,
+        Scheduler::Failover,
+        Scheduler::Overflow,
+        Scheduler::TwoChoices,
+    ];
+    all.into_iter().find(|one| number(*one) == wanted)
 }
 
 /// What a scheduler chooses from.
@@ -41,33 +84,17 @@ pub(super) struct Layout {
 impl Layout {
     /// For these servers.
     pub(super) fn of(scheduler: Scheduler, servers: &[Member]) -> Self {
-        let (number, list) = match scheduler {
+        let number = number(scheduler);
+        let list = match scheduler {
             Scheduler::WeightedRoundRobin => {
                 let Round { runs, turns } = weighted_round(servers);
                 let (runs, lists) = runs.into_iter().unzip();
-                return Self { scheduler: scheduler::WEIGHTED_ROUND_ROBIN, lists, runs, turns };
+                return Self { scheduler: number, lists, runs, turns };
             }
-            Scheduler::RoundRobin => (scheduler::ROUND_ROBIN, usable(servers)),
-            Scheduler::LeastConnections => (scheduler::LEAST_CONNECTION, usable(servers)),
-            Scheduler::WeightedLeastConnections => {
-                (scheduler::WEIGHTED_LEAST_CONNECTION, usable(servers))
-            }
-            Scheduler::SourceHash => (scheduler::SOURCE_HASHING, source_hashing(servers)),
-            Scheduler::DestinationHash => {
-                (scheduler::DESTINATION_HASHING, destination_hashing(servers))
-            }
-            Scheduler::LocalityLeastConnections => (scheduler::LOCALITY, usable(servers)),
-            Scheduler::LocalityLeastConnectionsReplicated => {
-                (scheduler::LOCALITY_REPLICATED, usable(servers))
-            }
-            Scheduler::ShortestExpectedDelay => {
-                (scheduler::SHORTEST_EXPECTED_DELAY, usable(servers))
-            }
-            Scheduler::NeverQueue => (scheduler::NEVER_QUEUE, usable(servers)),
-            Scheduler::MaglevHash => (scheduler::MAGLEV, maglev(servers)),
-            Scheduler::Failover => (scheduler::FAIL_OVER, usable(servers)),
-            Scheduler::Overflow => (scheduler::OVERFLOW, usable(servers)),
-            Scheduler::TwoChoices => (scheduler::TWO_RANDOM_CHOICES, usable(servers)),
+            Scheduler::SourceHash => source_hashing(servers),
+            Scheduler::DestinationHash => destination_hashing(servers),
+            Scheduler::MaglevHash => maglev(servers),
+            _ => usable(servers),
         };
         Self { scheduler: number, lists: vec![list], runs: Vec::new(), turns: 0 }
     }
@@ -205,11 +232,11 @@ fn levels(servers: &[Member], step: u32) -> Vec<u32> {
 
 /// wrr: the limit of the walk that goes on (`cw` in `ip_vs_wrr.c`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Limit(u32);
+pub(super) struct Limit(pub(super) u32);
 
 impl Limit {
     /// The step by which it falls, and the greatest weight.
-    fn of(servers: &[Member]) -> (u32, u32) {
+    pub(super) fn of(servers: &[Member]) -> (u32, u32) {
         let step = servers.iter().fold(0, |step, server| gcd(step, server.weight)).max(1);
         (step, servers.iter().map(|server| server.weight).max().unwrap_or_default())
     }
@@ -227,16 +254,23 @@ impl Limit {
         })
     }
 
-    /// What it was in this turn of the round; as it is at the beginning if no server has a turn.
-    pub(super) fn at(turn: u64, servers: &[Member]) -> Self {
-        let (step, _) = Self::of(servers);
-        let Round { runs, turns } = weighted_round(servers);
+    /// What it was in this turn of a round of these runs and so many turns; as it is at the beginning if no server has a
+    /// turn.
+    pub(super) fn at(turn: u64, runs: &[Run], turns: u64, step: u32) -> Self {
         let turn = turn.checked_rem(turns).unwrap_or_default();
-        let run = runs.iter().zip(levels(servers, step)).rfind(|((first, _), _)| *first <= turn);
-        run.map_or_else(Self::default, |((first, ids), weight)| {
-            let walks = ((turn - first) / ids.len() as u64) as u32;
-            Self((weight - 1 - walks) * step + 1)
-        })
+        // Walks from a run's end to that of the round.
+        let (mut left, mut end) = (0, turns);
+        for run in runs.iter().rev() {
+            let walks = |turns: u64| turns.checked_div(run.members.into()).unwrap_or_default();
+            let of_run = walks(end.saturating_sub(run.turn));
+            if run.turn <= turn {
+                let level = (left + of_run).saturating_sub(walks(turn - run.turn));
+                return Self((level.saturating_sub(1) as u32).wrapping_mul(step).wrapping_add(1));
+            }
+            left += of_run;
+            end = run.turn;
+        }
+        Self::default()
     }
 
     /// The turn of the round that the walk with this limit begins with.
@@ -271,6 +305,7 @@ mod tests {
             last_weight: *weight,
             address: [192, 168, 0, id as u8].into(),
             port: 80,
+            order: id.into(),
         };
         let mut members: Vec<Member> = (0..).zip(weights).map(member).collect();
         members.reverse();
@@ -316,6 +351,31 @@ mod tests {
         assert_eq!(walk(&round, limit.turn(&members), 12), "CBAAABABACBA");
         let equal = servers(&[1, 1, 1]);
         assert_eq!(after_adding(&equal).turn(&equal), 0);
+    }
+
+    #[test]
+    fn the_limit_falls_with_the_turns() {
+        let members = servers(&[40, 20, 10]);
+        let Round { runs, turns } = weighted_round(&members);
+        let runs: Vec<Run> = runs
+            .iter()
+            .map(|(turn, ids)| Run { turn: *turn, first_member: 0, members: ids.len() as u32 })
+            .collect();
+        let limits: Vec<u32> =
+            (0..=turns).map(|turn| Limit::at(turn, &runs, turns, 10).0).collect();
+        assert_eq!(limits, [31, 21, 11, 11, 1, 1, 1, 31]);
+        for walk in [0, 2, 4] {
+            assert_eq!(Limit::at(walk, &runs, turns, 10).turn(&members), walk);
+        }
+        assert_eq!(Limit::at(3, &[], 0, 1), Limit::default());
+    }
+
+    #[test]
+    fn schedulers_have_numbers_of_their_own() {
+        for wanted in 0..14 {
+            assert_eq!(scheduler(wanted).map(number), Some(wanted));
+        }
+        assert_eq!(scheduler(14), None);
     }
 
     #[test]

@@ -4,16 +4,26 @@
 mod advice;
 mod alarms;
 mod capabilities;
+pub mod client;
+pub mod desired;
+pub mod edit;
 mod expiry;
 mod interfaces;
 pub mod ledger;
 mod lists;
 mod neighbours;
+mod orders;
+pub mod protocol;
 mod reload;
 mod room;
 mod run;
 mod runtime;
+mod socket;
+mod status;
+pub mod steps;
+mod stop;
 pub mod tables;
 pub mod write;
 
 pub(crate) use run::{Options, run};
+pub(crate) use stop::{Place, reload, stop};

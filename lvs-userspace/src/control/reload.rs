@@ -1,115 +1,246 @@
-//! SIGHUP: the configuration file is read again, and what it says now takes the place of what it said. A file that cannot
-//! be used changes nothing.
+//! From what a configuration says to what the maps hold: at the start, whenever SIGHUP asks for it, and whenever the health
+//! of a server changes. A file that cannot be used changes nothing. Edits come on top of the file, as long as they still
+//! apply (`desired.rs`), and the health of the servers on top of both.
 
-use std::{cell::RefCell, collections::BTreeSet, fs, net::IpAddr, time::SystemTime};
+use std::{cell::RefCell, collections::BTreeSet, fs, future::pending, net::IpAddr};
 
-use anyhow::bail;
+use anyhow::anyhow;
 use sd_notify::NotifyState;
-use tokio::signal::unix::Signal;
+use tokio::{
+    signal::unix::Signal,
+    sync::{mpsc, watch},
+};
 use tracing::{error, info, warn};
 
 use super::{
     advice,
+    desired::{self, Desired},
+    interfaces::{self, Wanted},
     ledger::Ledger,
-    neighbours,
+    neighbours, orders,
     run::{self, Options},
+    socket::Order,
+    status::StatusFile,
+    tables::Choices,
     write,
 };
 use crate::{
     bpf::Configured,
     config::{self, Config},
-    net::{Addresses, Interface},
+    exit::Failure,
+    health::{self, Health},
+    net::Addresses,
 };
 
 /// The configuration that is in use, and what follows from it.
 pub(super) struct Running<'r> {
     pub(super) options: &'r Options,
-    pub(super) interfaces: Vec<Interface>,
+    pub(super) interfaces: &'r RefCell<Vec<Wanted>>,
     pub(super) netlink: &'r rtnetlink::Handle,
-    /// The real servers, for who keeps the ways to them resolved.
+    /// The real servers, up or down, for who keeps the ways to them resolved.
     pub(super) servers: &'r RefCell<BTreeSet<IpAddr>>,
+    /// What the file says, and what was edited since.
+    pub(super) desired: Desired,
+    /// What both come to, and what else was chosen then.
+    pub(super) wanted: Option<(Config, Choices)>,
+    /// Which servers are up; checks begin with the first configuration.
+    pub(super) health: Option<Health>,
+    /// This host's addresses.
+    pub(super) addresses: watch::Receiver<BTreeSet<IpAddr>>,
     pub(super) ledger: Ledger,
-    /// Whether the maps hold what the ledger says: not after a failure.
+    /// Whether the ledger is what the maps hold: not after a failure.
     pub(super) certain: bool,
-    /// When it was read.
-    pub(super) since: SystemTime,
+    /// What others are told.
+    pub(super) status: StatusFile,
 }
 
 impl Running<'_> {
-    /// Reads the file again whenever the signal comes. Never ends.
-    pub(super) async fn keep(&mut self, hangup: &mut Signal, mut maps: Configured<'_>) {
+    /// Reads the file again whenever the signal comes, does what is asked for on the control socket, and follows the health
+    /// of the servers. Never ends.
+    pub(super) async fn keep(
+        &mut self,
+        hangup: &mut Signal,
+        orders: &mut mpsc::Receiver<Order>,
+        mut maps: Configured<'_>,
+    ) {
         loop {
-            hangup.recv().await;
-            info!("SIGHUP: reading {} again", self.options.config.display());
-            let reloading = NotifyState::monotonic_usec_now();
-            run::notify(
-                &[Some(NotifyState::Reloading), reloading.ok()]
-                    .into_iter()
-                    .flatten()
-                    .collect::<Vec<_>>(),
-            );
-            match self.reload(&mut maps).await {
-                Ok(line) => {
-                    info!("reloaded: {line}");
-                    run::notify(&[NotifyState::Ready, NotifyState::Status(&line)]);
+            tokio::select! {
+                _ = hangup.recv() => {
+                    let _told = self.reread("SIGHUP", &mut maps).await;
                 }
-                Err(error) => {
-                    let age = self.since.elapsed().unwrap_or_default().as_secs();
-                    error!("{error:#}");
-                    let line = if self.certain {
-                        format!("nothing has changed: the configuration of {age} s ago goes on")
-                    } else {
-                        "parts of the new configuration may be in use; a reload that succeeds puts that right".to_owned()
-                    };
-                    error!("{line}");
-                    run::notify(&[NotifyState::Ready, NotifyState::Status(&line)]);
+                () = changed(&mut self.health) => self.follow_health(&mut maps),
+                Ok(()) = self.addresses.changed() => {
+                    if let Some(health) = &mut self.health {
+                        health.set_addresses(&self.addresses.borrow_and_update());
+                    }
                 }
+                Some(order) = orders.recv() => self.obey(order, &mut maps).await,
             }
         }
     }
 
-    async fn reload(&mut self, maps: &mut Configured<'_>) -> anyhow::Result<String> {
+    /// Reads the file again, and tells everybody what has come of it.
+    pub(super) async fn reread(
+        &mut self,
+        why: &str,
+        maps: &mut Configured<'_>,
+    ) -> Result<String, Failure> {
+        self.status.begun();
+        info!("{why}: reading {} again", self.options.config.display());
+        let reloading = NotifyState::monotonic_usec_now();
+        run::notify(
+            &[Some(NotifyState::Reloading), reloading.ok()]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>(),
+        );
+        let result = self.reload(maps).await;
+        match &result {
+            Ok(line) => {
+                info!("reloaded: {line}");
+                self.status.reloaded(line);
+                run::notify(&[NotifyState::Ready, NotifyState::Status(line)]);
+            }
+            Err(failure) => {
+                error!("{:#}", failure.error);
+                let line = if self.certain {
+                    let age = self.status.age();
+                    format!("nothing has changed: the configuration of {age} s ago goes on")
+                } else {
+                    "parts of the new configuration may be in use; a reload that succeeds puts that right".to_owned()
+                };
+                error!("{line}");
+                self.status.failed(failure, &line);
+                run::notify(&[NotifyState::Ready, NotifyState::Status(&line)]);
+            }
+        }
+        result
+    }
+
+    async fn reload(&mut self, maps: &mut Configured<'_>) -> Result<String, Failure> {
         let path = &self.options.config;
         // One that nobody writes to would keep everything waiting.
         if fs::metadata(path).is_ok_and(|is| !is.is_file() && !is.is_dir()) {
-            bail!("cannot read {} again: it is not a file", path.display());
+            let reason = anyhow!("cannot read {} again: it is not a file", path.display());
+            return Err(Failure::configuration(reason));
         }
-        let loaded = config::load(path, &self.options.config_id, &self.options.policy)
-            .inspect_err(|error| {
-                if let config::Failure::Invalid(report) = error {
-                    run::tell(report);
-                }
-            })?
-            .balanced();
+        let (config_id, policy) = (&self.options.config_id, &self.options.policy);
+        let loaded = config::load(path, config_id, policy).map_err(|error| {
+            if let config::Failure::Invalid(report) = &error {
+                run::tell(report);
+            }
+            Failure::configuration(error)
+        })?;
+        let loaded = loaded.balanced();
         run::tell(&loaded.notes);
-        self.advise(&loaded.config).await;
-        let choices = run::choices(&loaded.config, self.options)?;
+        let (desired, fates) = self.desired.reloaded(loaded.config);
+        desired::check_room(&desired.effective()).map_err(anyhow::Error::msg)?;
+        let line = self.take(desired, maps).await?;
+        orders::tell(&fates);
+        Ok(line)
+    }
+
+    /// The same for a file that was just read, at the start too: with advice about it.
+    pub(super) async fn take(
+        &mut self,
+        desired: Desired,
+        maps: &mut Configured<'_>,
+    ) -> Result<String, Failure> {
+        self.advise(&desired.effective()).await;
+        self.put(desired, maps).await
+    }
+
+    /// Has what the file and the edits say be in use, and tells how much that is. Start, reload and edit all come here: what
+    /// else has a say in the configuration has it between the first line and the second.
+    pub(super) async fn put(
+        &mut self,
+        desired: Desired,
+        maps: &mut Configured<'_>,
+    ) -> Result<String, Failure> {
+        let config = desired.effective();
+        let line = run::services_line(&config);
+        self.apply(config, maps).await?;
+        self.desired = desired;
+        self.keep_edits();
+        Ok(line)
+    }
+
+    /// Has the maps hold what a configuration says, as far as the servers are up.
+    async fn apply(&mut self, config: Config, maps: &mut Configured<'_>) -> Result<(), Failure> {
+        let choices = run::choices(&config, self.options)?;
         // Before the first packet to a new server comes.
-        let servers = run::real_servers(&loaded.config);
+        let servers = run::real_servers(&config);
         let new: BTreeSet<IpAddr> = servers.difference(&self.servers.borrow()).copied().collect();
-        advice::on_ways(&new, &self.interfaces, self.netlink).await;
+        let attached = interfaces::there(&self.interfaces.borrow());
+        advice::on_ways(&new, &attached, self.netlink).await;
         neighbours::resolve_servers(&new, self.netlink).await;
+        if !self.certain {
+            self.look_again(maps)?;
+        }
+        // Nobody is checked or told for a configuration that does not fit, with all servers up.
+        let seen = write::look(&self.ledger, maps)?;
+        drop(self.ledger.next(&config, &choices, &seen)?);
+        let local = self.addresses.borrow_and_update().clone();
+        match &mut self.health {
+            Some(health) => health.reload(&config, &local),
+            None => self.health = Some(Health::start(&config, &local)),
+        }
+        self.servers.replace(servers);
+        self.wanted = Some((config, choices));
+        self.write(maps)
+    }
+
+    /// The health of a server has changed.
+    fn follow_health(&mut self, maps: &mut Configured<'_>) {
+        if let Err(failure) = self.write(maps) {
+            error!("{:#}", failure.error);
+            error!(
+                "what a health check has found is in use only in parts; the next change puts that right"
+            );
+        }
+    }
+
+    /// Has the maps hold what is wanted.
+    fn write(&mut self, maps: &mut Configured<'_>) -> Result<(), Failure> {
+        if !self.certain {
+            self.look_again(maps)?;
+        }
+        let Some(((config, choices), health)) = self.wanted.as_ref().zip(self.health.as_ref())
+        else {
+            return Ok(());
+        };
+        let config = health::apply(config, health.state());
         // From here on in one go, for turns are taken meanwhile.
         let seen = write::look(&self.ledger, maps)?;
-        let change = self.ledger.next(&loaded.config, &choices, &seen)?;
-        let old = self.certain.then_some(&self.ledger.tables);
-        if let Err(error) = write::apply(&change, old, maps) {
+        let change = self.ledger.next(&config, choices, &seen)?;
+        if let Err(error) = write::apply(&change, &self.ledger.tables, maps) {
             self.certain = false;
-            self.ledger.skip(&change);
             return Err(error.into());
         }
-        self.certain = true;
         self.ledger = change.ledger;
-        self.since = SystemTime::now();
-        self.servers.replace(servers);
-        Ok(run::services_line(&loaded.config))
+        Ok(())
+    }
+
+    /// After a change that has failed half-way: as after a controller that was killed.
+    fn look_again(&mut self, maps: &Configured<'_>) -> Result<(), Failure> {
+        self.ledger = Ledger::adopt(write::dump(maps)?, maps.members.len());
+        self.certain = true;
+        Ok(())
     }
 
     async fn advise(&self, config: &Config) {
-        advice::on_interfaces(config, &self.interfaces);
+        advice::on_interfaces(config, &interfaces::there(&self.interfaces.borrow()));
         match Addresses::read(self.netlink).await {
             Ok(addresses) => advice::on_addresses(config, &addresses),
             Err(error) => warn!("cannot list this host's addresses: {error}"),
         }
+    }
+}
+
+/// Waits for a change of health; without checks for ever.
+async fn changed(health: &mut Option<Health>) {
+    match health {
+        Some(health) => health.changed().await,
+        None => pending().await,
     }
 }

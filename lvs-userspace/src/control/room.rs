@@ -12,27 +12,66 @@ pub(super) struct Range {
     pub(super) length: u32,
 }
 
-/// What is left of one half of an array.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Half {
-    next: u32,
-    end: u32,
-}
-
-impl Half {
-    /// The first or the second half of so many places.
-    pub(super) const fn of(places: u32, second: bool) -> Self {
-        let half = places / 2;
-        if second { Self { next: half, end: 2 * half } } else { Self { next: 0, end: half } }
+impl Range {
+    /// The place behind the last one.
+    pub(super) const fn end(self) -> u32 {
+        self.first + self.length
     }
 
-    /// Takes the next places.
-    pub(super) const fn take(&mut self, length: u32) -> Option<Range> {
-        if length > self.end - self.next {
-            return None;
+    /// The first or the second half of so many places.
+    pub(super) const fn half(places: u32, second: bool) -> Self {
+        let half = places / 2;
+        Self { first: if second { half } else { 0 }, length: half }
+    }
+
+    /// Whether all of another one is in it; nothing at all is everywhere.
+    pub(super) const fn holds(self, other: Self) -> bool {
+        other.length == 0 || self.first <= other.first && other.end() <= self.end()
+    }
+}
+
+/// What is left of one half of an array, or of what others have left of all of it.
+#[derive(Clone, Debug)]
+pub(super) struct Room {
+    /// Free places, in the order in which they are taken.
+    free: Vec<Range>,
+}
+
+impl Room {
+    /// The first or the second half of so many places.
+    pub(super) fn half(places: u32, second: bool) -> Self {
+        Self { free: vec![Range::half(places, second)] }
+    }
+
+    /// What others do not use; that in the first or the second half before that in the other one.
+    pub(super) fn beside(used: &[Range], places: u32, second: bool) -> Self {
+        let mut used: Vec<Range> = used.iter().copied().filter(|range| range.length > 0).collect();
+        used.sort_unstable_by_key(|range| range.first);
+        let mut free = Vec::new();
+        for half in [Range::half(places, second), Range::half(places, !second)] {
+            let mut next = half.first;
+            for range in used.iter().filter(|range| range.end() > half.first) {
+                let first = range.first.min(half.end());
+                if first > next {
+                    free.push(Range { first: next, length: first - next });
+                }
+                next = next.max(range.end());
+            }
+            if half.end() > next {
+                free.push(Range { first: next, length: half.end() - next });
+            }
         }
-        let range = Range { first: self.next, length };
-        self.next += length;
+        Self { free }
+    }
+
+    /// Takes places one behind the other.
+    pub(super) fn take(&mut self, length: u32) -> Option<Range> {
+        if length == 0 {
+            return Some(Range::default());
+        }
+        let free = self.free.iter_mut().find(|free| free.length >= length)?;
+        let range = Range { first: free.first, length };
+        *free = Range { first: range.end(), length: free.length - length };
         Some(range)
     }
 }
@@ -75,13 +114,33 @@ mod tests {
 
     #[test]
     fn halves_do_not_meet() {
-        let (mut first, mut second) = (Half::of(11, false), Half::of(11, true));
-        assert_eq!(first.take(3), Some(Range { first: 0, length: 3 }));
+        let (mut first, mut second) = (Room::half(11, false), Room::half(11, true));
+        assert_eq!(first.take(3), Some(range(0, 3)));
         assert_eq!(first.take(3), None);
-        assert_eq!(first.take(2), Some(Range { first: 3, length: 2 }));
-        assert_eq!(first.take(0), Some(Range { first: 5, length: 0 }));
-        assert_eq!(second.take(5), Some(Range { first: 5, length: 5 }));
+        assert_eq!(first.take(2), Some(range(3, 2)));
+        assert_eq!(first.take(0), Some(Range::default()));
+        assert_eq!(second.take(5), Some(range(5, 5)));
         assert_eq!(second.take(1), None);
+    }
+
+    #[test]
+    fn what_is_used_is_passed_over() {
+        let used = [range(8, 4), range(2, 2), range(0, 0), range(15, 1)];
+        let mut room = Room::beside(&used, 20, true);
+        assert_eq!(room.take(3), Some(range(12, 3)));
+        assert_eq!(room.take(3), Some(range(16, 3)));
+        assert_eq!(room.take(3), Some(range(4, 3)));
+        assert_eq!(room.take(2), Some(range(0, 2)));
+        assert_eq!(
+            [room.take(2), room.take(1), room.take(1)],
+            [None, Some(range(19, 1)), Some(range(7, 1))]
+        );
+        assert!(Range::half(20, true).holds(range(10, 10)));
+        assert!(!Range::half(20, true).holds(range(9, 2)));
+    }
+
+    const fn range(first: u32, length: u32) -> Range {
+        Range { first, length }
     }
 
     #[test]

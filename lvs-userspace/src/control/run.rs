@@ -1,12 +1,6 @@
 //! `xlvs run`: from the configuration file to packets, and back to nothing at the end.
 
-use std::{
-    cell::RefCell,
-    collections::BTreeSet,
-    net::IpAddr,
-    path::PathBuf,
-    time::{Duration, SystemTime},
-};
+use std::{cell::RefCell, collections::BTreeSet, net::IpAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use aya_log::EbpfLogger;
@@ -14,6 +8,7 @@ use lvs_common::abi::half_open_slots;
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    sync::{mpsc, watch},
     time::sleep,
 };
 use tracing::{Level, error, info, warn};
@@ -21,16 +16,21 @@ use tracing::{Level, error, info, warn};
 use super::{
     advice, alarms, capabilities,
     expiry::{self, Expiring},
-    interfaces,
-    ledger::{Change, Ledger},
-    neighbours,
+    interfaces::{self, Follower},
+    ledger::Ledger,
+    neighbours, orders,
     reload::Running,
     runtime::RuntimeDir,
+    socket::{Order, Socket},
+    status::StatusFile,
     tables::Choices,
     write,
 };
 use crate::{
-    bpf::{Attachment, Collector, Dataplane, LoadOptions, Mode, Pins, Trace, Watched},
+    bpf::{
+        Attachment, Collector, Dataplane, LoadOptions, Maps, Mode, Pins, Programs, Trace, Watched,
+        refuse_occupied,
+    },
     config::{self, Config, Forwarding, Report, Severity},
     exit::Failure,
     net::{self, Addresses, Interface},
@@ -38,6 +38,9 @@ use crate::{
 
 /// How often what the data path logs is read, if it logs.
 const LOG_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Requests on the control socket that wait at most; who makes more waits to be read.
+const ORDERS: usize = 16;
 
 /// Bytes of a bucket of a hash map, and of an entry in the connection tables as the kernel allocates it.
 const BUCKET: u64 = 16;
@@ -64,125 +67,181 @@ pub(crate) struct Options {
     pub(crate) policy: config::Policy,
 }
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until a signal ends it. Start and reload are one: what the file says is compared with what the maps hold.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one sequence of steps, in the order that they must have"
+)]
 pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     // Before anything takes time: a signal that nobody listens for ends the process.
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let loaded = config::load(&options.config, &options.config_id, &options.policy)
         .map_err(Failure::configuration)?
         .balanced();
-    let since = SystemTime::now();
     tell(&loaded.notes);
+    let desired = orders::with_edits(loaded.config, orders::left_edits(&options.runtime_dir)?)?;
+    let config = desired.effective();
     capabilities::check().map_err(Failure::kernel)?;
-    let netlink = net::connect()?;
-    let mut interfaces: Vec<Interface> = Vec::new();
-    for name in &options.interfaces {
-        let interface = Interface::find(&netlink, name).await?;
-        // Given twice, perhaps once by an alternative name.
-        if interfaces.iter().all(|known| known.index != interface.index) {
-            interfaces.push(interface);
-        }
-    }
-    advice::on_interfaces(&loaded.config, &interfaces);
+    let (netlink, events) = net::connect()?;
+    let wanted = interfaces::find(&netlink, &options.interfaces).await?;
+    let interfaces = interfaces::there(&wanted);
     let addresses = Addresses::read(&netlink).await.context("cannot list this host's addresses")?;
-    advice::on_addresses(&loaded.config, &addresses);
     if let Some(trace) = &options.trace {
-        advice::on_trace(&loaded.config, trace);
+        advice::on_trace(&config, trace);
     }
-    let choices = choices(&loaded.config, &options)?;
 
-    let change = Ledger::first(&loaded.config, &choices)?;
-
-    // Dropped in the opposite order: detached first, then the maps, the directories, the pins.
-    let pins = Pins::prepare(&options.pin_dir)?;
+    let mut pins = Pins::prepare(&options.pin_dir)?;
     let runtime = RuntimeDir::prepare(&options.runtime_dir)?;
-    let mut dataplane = Dataplane::load(&LoadOptions {
-        pins: Some(&pins.maps()),
+    let socket = Socket::listen(&options.runtime_dir)?;
+    if pins.found() {
+        Dataplane::check(&pins, options.max_connections)?;
+    }
+    refuse_occupied(&pins, &interfaces)?;
+    let Dataplane { mut programs, mut maps, layout } = Dataplane::load(&LoadOptions {
+        pins: Some(&pins),
         verifier_log: Some(&runtime.verifier_log()),
         connections: options.max_connections,
-        members: change.ledger.tables.members.len() as u32,
+        members: Ledger::elements_for(&config)?,
         trace: options.trace,
     })?;
     info!("{}", memory_line(options.max_connections));
-    write::apply(&change, None, &mut dataplane.maps.split().0)?;
-    let Change { ledger, .. } = change;
-    let ledger = ledger.within(dataplane.maps.members.len());
+    let collector = programs.collector()?;
+    // For who reads the tables before it is read for the first sweep.
+    collector.now()?;
+    let elements = maps.members.len();
+    let ledger = if pins.found() {
+        Ledger::adopt(write::dump(&maps.split().0)?, elements)
+    } else {
+        Ledger::empty(elements)
+    };
     for interface in &interfaces {
-        interfaces::note(&mut dataplane.maps.interfaces, interface, &addresses)?;
+        interfaces::note(&mut maps.interfaces, interface, &addresses)?;
     }
-    let collector = dataplane.collector()?;
-    // Before the first packet comes: the first connection should find its way.
-    let servers = real_servers(&loaded.config);
-    advice::on_ways(&servers, &interfaces, &netlink).await;
-    neighbours::resolve_servers(&servers, &netlink).await;
-    let attachment = Attachment::new(&mut dataplane, &interfaces, options.mode, &pins.links())?;
-    let ready = ready_line(&loaded.config, &interfaces, attachment.mode);
+
+    let (told, heard) = watch::channel(addresses.all());
+    let servers = RefCell::new(BTreeSet::new());
+    let wanted = RefCell::new(wanted);
+    let mut running = Running {
+        options: &options,
+        interfaces: &wanted,
+        netlink: &netlink,
+        servers: &servers,
+        desired: desired.clone(),
+        wanted: None,
+        health: None,
+        addresses: heard,
+        ledger,
+        certain: true,
+        status: StatusFile::new(&runtime, &options.config),
+    };
+    let mut attachment;
+    if pins.found() {
+        // The same as before, by the new programs; and then whatever is different.
+        attachment = Attachment::new(&mut programs, &interfaces, options.mode, &pins)?;
+        let replaced = pins.retire()?;
+        info!(
+            "goes on with the data plane that is there: {}",
+            counted(running.ledger.services(), "virtual service")
+        );
+        running.take(desired, &mut maps.split().0).await?;
+        interfaces::keep_only(&mut maps.interfaces, &interfaces)?;
+        drop(replaced);
+    } else {
+        running.take(desired, &mut maps.split().0).await?;
+        write::seal(&mut running.ledger, layout, &mut maps.split().0)?;
+        attachment = Attachment::new(&mut programs, &interfaces, options.mode, &pins)?;
+    }
+    pins.establish();
+    let ready = ready_line(&config, &interfaces, attachment.mode);
     info!("{ready}, pins in {}", pins.maps().display());
+    running.status.started(&ready);
     notify(&[NotifyState::Ready, NotifyState::Status(&ready)]);
 
-    let servers = RefCell::new(servers);
     let duties = Duties {
         netlink: &netlink,
-        addresses,
         collector: &collector,
         capacity: 2 * options.max_connections,
-        running: Running {
-            options: &options,
-            interfaces,
+        socket: &socket,
+        follower: Follower {
             netlink: &netlink,
-            servers: &servers,
-            ledger,
-            certain: true,
-            since,
+            wanted: &wanted,
+            addresses,
+            told,
+            attachment: &mut attachment,
+            pins: &pins,
         },
+        events,
+        running: &mut running,
     };
-    let result = serve(&mut dataplane, duties, &mut signals).await;
+    let end = serve(&mut programs, &mut maps, duties, &mut signals).await?;
     notify(&[NotifyState::Stopping]);
-    drop(attachment);
+    match end {
+        End::Remove => {
+            if let Some(health) = running.health.take() {
+                health.stop().await;
+            }
+            remove(attachment, pins, &options)?;
+        }
+        End::Keep => info!("the data plane stays, with its pins in {}", pins.maps().display()),
+    }
+    Ok(())
+}
+
+/// Ends the data plane too.
+fn remove(mut attachment: Attachment, pins: Pins, options: &Options) -> Result<(), Failure> {
+    attachment.detach_filters();
+    pins.remove()?;
+    // They were to what ends here.
+    orders::forget_edits(&options.runtime_dir);
     info!("detached from all interfaces");
-    result.map_err(Failure::from)
+    Ok(())
 }
 
 /// What is needed while packets flow.
-struct Duties<'d> {
+struct Duties<'d, 'r> {
     netlink: &'d rtnetlink::Handle,
-    addresses: Addresses,
     collector: &'d Collector,
     capacity: u32,
-    running: Running<'d>,
+    socket: &'d Socket,
+    follower: Follower<'d>,
+    events: net::Events,
+    running: &'d mut Running<'r>,
 }
 
-/// Does what has to be done while packets flow.
+/// Does what has to be done while packets flow. An error ends the controller, but not the data plane.
 async fn serve(
-    dataplane: &mut Dataplane,
-    duties: Duties<'_>,
+    programs: &mut Programs,
+    maps: &mut Maps,
+    duties: Duties<'_, '_>,
     signals: &mut Signals,
-) -> anyhow::Result<()> {
-    let Duties { netlink, addresses, collector, capacity, mut running } = duties;
-    let logs = tracing::enabled!(Level::DEBUG) || dataplane.traces();
-    let mut log = logs.then(|| dataplane.logger()).transpose()?;
-    let (configured, watched) = dataplane.maps.split();
+) -> anyhow::Result<End> {
+    let Duties { netlink, collector, capacity, socket, mut follower, events, running } = duties;
+    let logs = tracing::enabled!(Level::DEBUG) || programs.traces();
+    let mut log = logs.then(|| programs.logger()).transpose()?;
+    let (configured, watched) = maps.split();
     let Watched { connections4, connections6, templates4, templates6, .. } = watched;
-    let (interfaces, servers) = (running.interfaces.clone(), running.servers);
+    let servers = running.servers;
     let Signals { stop, hangup } = signals;
+    let (sender, mut orders) = mpsc::channel::<Order>(ORDERS);
     // One thread, several tasks: each gives way to the others while it waits.
     let result = tokio::select! {
-        name = stop.wait() => {
+        (name, end) = stop.wait() => {
             info!("{name}: stopping");
-            Ok(())
+            Ok(end)
         }
         () = expiry::collect(
             Expiring { connections: connections4, templates: templates4 },
             Expiring { connections: connections6, templates: templates6 },
             collector,
             capacity,
-        ) => Ok(()),
-        () = neighbours::keep_resolved(watched.neighbours4, watched.neighbours6, netlink) => Ok(()),
-        () = neighbours::keep_servers_resolved(servers, netlink) => Ok(()),
-        () = alarms::watch(watched.counters) => Ok(()),
-        () = running.keep(hangup, configured) => Ok(()),
-        result = interfaces::watch(watched.interfaces, netlink, interfaces, addresses) => Ok(result?),
-        () = read_log(&mut log) => Ok(()),
+        ) => Ok(End::Keep),
+        () = neighbours::keep_resolved(watched.neighbours4, watched.neighbours6, netlink) => Ok(End::Keep),
+        () = neighbours::keep_servers_resolved(servers, netlink) => Ok(End::Keep),
+        () = alarms::watch(watched.counters) => Ok(End::Keep),
+        () = socket.serve(sender) => Ok(End::Keep),
+        () = running.keep(hangup, &mut orders, configured) => Ok(End::Keep),
+        result = follower.follow(watched.interfaces, programs, events) => result.map(|()| End::Keep).map_err(Into::into),
+        () = read_log(&mut log) => Ok(End::Keep),
     };
     // What was told since it was read last.
     if let Some(log) = &mut log {
@@ -231,8 +290,9 @@ pub(super) fn choices(config: &Config, options: &Options) -> anyhow::Result<Choi
 
 /// All addresses that packets will be sent to.
 pub(super) fn real_servers(config: &Config) -> BTreeSet<IpAddr> {
-    let servers = config.services.iter().flat_map(|service| &service.real_servers);
-    servers.map(|server| server.address).collect()
+    let real = config.services.iter().flat_map(|service| &service.real_servers);
+    let sorry = config.services.iter().filter_map(|service| service.sorry_server.as_ref());
+    real.map(|server| server.address).chain(sorry.map(|sorry| sorry.address)).collect()
 }
 
 /// What the connection tables take, in words. Measured on Linux 6.18: see docs/performance.md.
@@ -265,11 +325,21 @@ struct Signals {
     hangup: Signal,
 }
 
+/// What becomes of the data plane when the controller ends.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// Nothing is left of it.
+    Remove,
+    /// Packets flow on.
+    Keep,
+}
+
 /// Those that end the program, and those that are not acted on.
 struct Stop {
     terminate: Signal,
     interrupt: Signal,
     quit: Signal,
+    keep: Signal,
     user: [Signal; 2],
 }
 
@@ -280,6 +350,7 @@ impl Signals {
                 terminate: signal(SignalKind::terminate())?,
                 interrupt: signal(SignalKind::interrupt())?,
                 quit: signal(SignalKind::quit())?,
+                keep: signal(SignalKind::from_raw(keep_signal()))?,
                 user: [signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?],
             },
             hangup: signal(SignalKind::hangup())?,
@@ -289,19 +360,25 @@ impl Signals {
 
 impl Stop {
     /// Waits for a signal that ends the program.
-    async fn wait(&mut self) -> &'static str {
+    async fn wait(&mut self) -> (&'static str, End) {
         loop {
             let [user1, user2] = &mut self.user;
             let ignored = tokio::select! {
-                _ = self.terminate.recv() => return "SIGTERM",
-                _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.quit.recv() => return "SIGQUIT",
+                _ = self.terminate.recv() => return ("SIGTERM", End::Remove),
+                _ = self.interrupt.recv() => return ("SIGINT", End::Remove),
+                _ = self.quit.recv() => return ("SIGQUIT", End::Remove),
+                _ = self.keep.recv() => return ("SIGRTMIN", End::Keep),
                 _ = user1.recv() => "SIGUSR1",
                 _ = user2.recv() => "SIGUSR2",
             };
             warn!("ignored {ignored}");
         }
     }
+}
+
+/// The signal that ends the controller alone.
+pub(super) fn keep_signal() -> i32 {
+    libc::SIGRTMIN()
 }
 
 fn ready_line(config: &Config, interfaces: &[Interface], mode: Mode) -> String {

@@ -6,11 +6,18 @@ use std::{
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process,
+    thread::sleep,
+    time::Duration,
 };
 
-use anyhow::{Context as _, bail};
-use nix::fcntl::{Flock, FlockArg};
+use anyhow::Context as _;
+use nix::{
+    fcntl::{Flock, FlockArg},
+    unistd::Pid,
+};
 use tracing::warn;
+
+use super::{orders::EDITS, protocol::SOCKET};
 
 /// The directory with the controller's process id in `xlvs.pid`, which is locked. Dropping it removes the file,
 /// and the directory if it was made here and is empty.
@@ -24,7 +31,8 @@ pub(super) struct RuntimeDir {
 impl RuntimeDir {
     /// Makes the directory if needed and writes the process id.
     pub(super) fn prepare(path: &Path) -> anyhow::Result<Self> {
-        let made = !path.exists();
+        // Or made by one that was killed.
+        let made = !path.exists() || path.join(PID_FILE).exists();
         fs::create_dir_all(path).with_context(|| {
             format!(
                 "cannot make the runtime directory {}; give another --runtime-dir",
@@ -32,23 +40,23 @@ impl RuntimeDir {
             )
         })?;
         let pid_path = path.join(PID_FILE);
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(&pid_path)
-            .with_context(|| format!("cannot open {}", pid_path.display()))?;
-        let Ok(mut file) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else {
-            bail!(
+        let mut file = lock(&pid_path)?.with_context(|| {
+            format!(
                 "another xlvs (process {}) keeps its files in {}; give this one another --runtime-dir",
                 fs::read_to_string(&pid_path).unwrap_or_default().trim(),
                 path.display()
-            );
-        };
+            )
+        })?;
+        // What one that was killed has told.
+        let _there_or_not = fs::remove_file(status(path));
         let written = file.set_len(0).and_then(|()| writeln!(file, "{}", process::id()));
         written.with_context(|| format!("cannot write {}", pid_path.display()))?;
         Ok(Self { path: path.to_owned(), made, _pid_file: file })
+    }
+
+    /// Where what others are told lies.
+    pub(super) fn status(&self) -> PathBuf {
+        self.path.join(STATUS_FILE)
     }
 
     /// Where the verifier's log goes should it refuse the program.
@@ -58,9 +66,66 @@ impl RuntimeDir {
 }
 
 const PID_FILE: &str = "xlvs.pid";
+const STATUS_FILE: &str = "status.json";
+
+/// How often the lock is tried, and how long to wait in between.
+const LOCK_ATTEMPTS: u32 = 10;
+const LOCK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Locks the file with the process id; `None` if another process holds it. Who only asks for the holder has it for a moment
+/// too.
+fn lock(path: &Path) -> anyhow::Result<Option<Flock<File>>> {
+    for _ in 0..LOCK_ATTEMPTS {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(path)
+            .with_context(|| format!("cannot open {}", path.display()))?;
+        if let Ok(file) = Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            return Ok(Some(file));
+        }
+        sleep(LOCK_INTERVAL);
+    }
+    Ok(None)
+}
+
+/// The process that holds a runtime directory, if there is one.
+pub(super) fn holder(directory: &Path) -> anyhow::Result<Option<Pid>> {
+    let path = directory.join(PID_FILE);
+    let file = match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        result => result.with_context(|| format!("cannot open {}", path.display()))?,
+    };
+    // Free: its process has ended. A shared lock, so that two who ask do not take each other for the holder.
+    if Flock::lock(file, FlockArg::LockSharedNonblock).is_ok() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let pid = text.trim().parse().ok().filter(|pid: &i32| *pid > 0);
+    let pid =
+        pid.with_context(|| format!("{} holds no process id yet; try again", path.display()))?;
+    Ok(Some(Pid::from_raw(pid)))
+}
+
+/// What others were told in a runtime directory.
+pub(super) fn status(directory: &Path) -> PathBuf {
+    directory.join(STATUS_FILE)
+}
+
+/// Removes what a controller that was killed has left in its runtime directory.
+pub(super) fn clean(directory: &Path) {
+    for name in [PID_FILE, STATUS_FILE, SOCKET, EDITS] {
+        let _there_or_not = fs::remove_file(directory.join(name));
+    }
+    // It may be the system's, or have something else in it.
+    let _ours_or_not = fs::remove_dir(directory);
+}
 
 impl Drop for RuntimeDir {
     fn drop(&mut self) {
+        let _perhaps_not_written = fs::remove_file(self.status());
         let pid_path = self.path.join(PID_FILE);
         if let Err(error) = fs::remove_file(&pid_path) {
             warn!("cannot remove {}: {error}", pid_path.display());

@@ -7,17 +7,20 @@ use std::{
 
 use lvs_common::{
     abi::{
-        Address, FILTER_WORDS, MEMBERS_EACH, Mark, Run, SchedulerState, Server, Service,
-        ServiceKey, Settings, V4, V6, forwarding, half_open_slots, server_flags, service_flags,
-        settings_flags,
+        Address, FILTER_WORDS, Identity, LedgerHead, MEMBERS_EACH, Mark, Place, Run,
+        SchedulerState, Server, Service, ServiceKey, Settings, V4, V6, forwarding, half_open_slots,
+        identity_flags, server_flags, service_flags, settings_flags,
     },
     connection,
     tcp::TcpState,
     wire,
 };
 
-use crate::config::{
-    Config, Family, Forwarding, Granularity, Protocol, RealServer, Target, VirtualServer,
+use crate::{
+    config::{
+        Config, Family, Forwarding, Granularity, Protocol, RealServer, Target, VirtualServer,
+    },
+    inspect::ServiceName,
 };
 
 /// A UDP connection's time-out in seconds (`udp_timeouts` in `ip_vs_proto_udp.c`).
@@ -61,6 +64,12 @@ pub struct Tables {
     pub settings: Settings,
     /// `FILTER`.
     pub filter: Vec<u64>,
+    /// `IDENTITIES`.
+    pub identities: HashMap<u32, Identity>,
+    /// `PLACES`, by server id.
+    pub places: Vec<Place>,
+    /// `LEDGER`.
+    pub head: LedgerHead,
 }
 
 impl Default for Tables {
@@ -76,6 +85,9 @@ impl Default for Tables {
             ports: Vec::new(),
             settings: Settings { timeouts: [0; 16], ports: 0, half_open: 0, flags: 0 },
             filter: vec![0; FILTER_WORDS],
+            identities: HashMap::new(),
+            places: Vec::new(),
+            head: LedgerHead::default(),
         }
     }
 }
@@ -88,6 +100,19 @@ impl Tables {
             settings: settings(config, choices),
             ..Self::default()
         }
+    }
+
+    /// The number of a service that is there.
+    pub(super) fn id(&self, name: ServiceName) -> Option<u32> {
+        let (address, port, mark) = name_in_maps(name.target());
+        let version = version(name.family());
+        let is_it = |identity: &Identity| {
+            (identity.address, identity.port, identity.mark) == (address, port, mark)
+                && identity.protocol == name.protocol().map_or(0, number)
+                && identity.version == version
+                && identity.flags & identity_flags::PRESENT != 0
+        };
+        self.identities.iter().find(|(_, identity)| is_it(identity)).map(|(id, _)| *id)
     }
 
     /// Has the packets of a service find it, and those of its servers.
@@ -180,11 +205,13 @@ pub(super) fn marked(config: &Config) -> Marked {
 
 /// A server's entry.
 pub(super) fn server(server: &RealServer, service: u32, granularity: u32) -> Server {
-    let ipv6 = if server.address.is_ipv6() { server_flags::IPV6 } else { 0 };
+    let flag = |set: bool, bit| if set { bit } else { 0 };
     Server {
         address: widen(server.address),
         port: server.port,
-        flags: server_flags::AVAILABLE | ipv6,
+        flags: server_flags::AVAILABLE
+            | flag(server.address.is_ipv6(), server_flags::IPV6)
+            | flag(server.lower_threshold == 0, server_flags::DEFAULT_LOWER),
         weight: server.weight,
         service,
         upper: server.upper_threshold,
@@ -193,6 +220,22 @@ pub(super) fn server(server: &RealServer, service: u32, granularity: u32) -> Ser
             lower => lower,
         },
         granularity,
+    }
+}
+
+/// [`Identity::address`], [`Identity::port`] and [`Identity::mark`].
+pub(super) fn name_in_maps(target: Target) -> ([u8; 16], u16, u32) {
+    match target {
+        Target::Address { address, port } => (widen(address), port, 0),
+        Target::Mark(mark) => ([0; 16], 0, mark),
+    }
+}
+
+/// [`Identity::version`].
+pub(super) const fn version(family: Family) -> u8 {
+    match family {
+        Family::Ipv4 => 4,
+        Family::Ipv6 => 6,
     }
 }
 
@@ -237,7 +280,7 @@ pub(super) fn flags(service: &VirtualServer) -> u8 {
 const PROTOCOL_SCTP: u8 = 132;
 
 /// The protocol's number.
-const fn number(protocol: Protocol) -> u8 {
+pub(super) const fn number(protocol: Protocol) -> u8 {
     match protocol {
         Protocol::Tcp => wire::PROTOCOL_TCP,
         Protocol::Udp => wire::PROTOCOL_UDP,
@@ -325,7 +368,7 @@ mod tests {
             Server {
                 address: [192, 168, 0, 2].widen(),
                 port: 8081,
-                flags: server_flags::AVAILABLE,
+                flags: server_flags::AVAILABLE | server_flags::DEFAULT_LOWER,
                 weight: 0,
                 service: 0,
                 upper: 0,

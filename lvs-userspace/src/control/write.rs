@@ -1,10 +1,8 @@
-//! From a change to the maps: additions first, so that no packet finds a service whose servers or lists are not there,
-//! and removals last. A service changes by the one update of its entry.
+//! Writing into the maps what a change asks for (`steps.rs`), and reading from them what a ledger is made from.
 
 use std::{
     collections::{HashMap, HashSet},
-    hash::Hash,
-    time::Instant,
+    time::Duration,
 };
 
 use aya::{
@@ -13,12 +11,14 @@ use aya::{
     util::nr_cpus,
 };
 use lvs_common::abi::{
-    FILTER_WORDS, Load, SchedulerState, Server, Service, ServiceKey, Settings, Statistics,
-    Template, server_flags,
+    FILTER_WORDS, Load, MEMBERS_EACH, Run, Service, Statistics, Template,
+    scheduler::WEIGHTED_ROUND_ROBIN,
 };
+use nix::time::{ClockId, clock_gettime};
 
 use super::{
     ledger::{Change, Ledger, Seen},
+    steps::{Step, steps},
     tables::Tables,
 };
 use crate::bpf::{Configured, Error, Table};
@@ -26,50 +26,100 @@ use crate::bpf::{Configured, Error, Table};
 /// How far the first ports of two servers are apart.
 const PORT_STRIDE: u64 = 10_007;
 
-/// Makes the change. `old` is what the maps hold; `None` if that is not certain, and all is written then.
-pub fn apply(
-    change: &Change,
-    old: Option<&Tables>,
-    maps: &mut Configured<'_>,
-) -> Result<(), Error> {
-    let new = &change.ledger.tables;
-    let nothing = Tables::default();
-    let was = old.unwrap_or(&nothing);
-    let certain = old.is_some();
-    clear(&change.servers, maps)?;
-    write(maps.ports, "PORTS", &new.ports, certain.then_some(&was.ports))?;
-    // What both need: a packet may meet the old services for a moment.
-    let flags = new.settings.flags | was.settings.flags;
-    set(maps.settings, "SETTINGS", 0, &Settings { flags, ..new.settings })?;
-    // It never loses a bit.
-    set_filter(&new.filter, maps)?;
-    let removed = |server: &Server| server.flags & server_flags::AVAILABLE == 0;
-    write_servers(new, was, certain, maps, |server| !removed(server))?;
-    write(maps.members, "MEMBERS", &new.members, certain.then_some(&was.members))?;
-    write(maps.runs, "RUNS", &new.runs, certain.then_some(&was.runs))?;
-    write(maps.locals, "LOCALS", &new.locals, certain.then_some(&was.locals))?;
-    for place in &change.states {
-        let state = new.states.get(*place as usize).copied().unwrap_or(SchedulerState::at(0));
-        set(maps.schedulers, "SCHEDULERS", *place, &state)?;
+/// Makes the change. `old` is what the maps hold.
+pub fn apply(change: &Change, old: &Tables, maps: &mut Configured<'_>) -> Result<(), Error> {
+    steps(change, old).into_iter().try_for_each(|step| write(step, maps))
+}
+
+/// Notes that the maps have been filled: from now on they can be adopted by who has the same layout.
+pub fn seal(ledger: &mut Ledger, layout: u64, maps: &mut Configured<'_>) -> Result<(), Error> {
+    ledger.tables.head.layout = layout;
+    set(maps.ledger, "LEDGER", 0, &ledger.tables.head)
+}
+
+fn write(step: Step, maps: &mut Configured<'_>) -> Result<(), Error> {
+    match step {
+        Step::Clear(id) => clear(id, maps),
+        Step::Head(head) => set(maps.ledger, "LEDGER", 0, &head),
+        Step::Identity(id, value) => put(maps.identities, "IDENTITIES", &id, value.as_ref()),
+        Step::Place(id, place) => set(maps.places, "PLACES", id, &place),
+        Step::Port(at, port) => set(maps.ports, "PORTS", at, &port),
+        Step::Settings(settings) => set(maps.settings, "SETTINGS", 0, &settings),
+        Step::Filter(words) => set_filter(&words, maps),
+        Step::Server(id, server) => set(maps.servers, "SERVERS", id, &server),
+        Step::Members(at, ids) => set(maps.members, "MEMBERS", at, &ids),
+        Step::Run(at, run) => set(maps.runs, "RUNS", at, &run),
+        Step::Local(at, address) => set(maps.locals, "LOCALS", at, &address),
+        Step::State(at, state) => set(maps.schedulers, "SCHEDULERS", at, &state),
+        Step::Service4(key, value) => put(maps.services4, "SERVICES4", &key, value.as_ref()),
+        Step::Service6(key, value) => put(maps.services6, "SERVICES6", &key, value.as_ref()),
+        Step::Templates(services) => {
+            forget_templates(maps.templates4, &services, |key| key.service)?;
+            forget_templates(maps.templates6, &services, |key| key.service)
+        }
+        Step::Destinations(services) => {
+            forget_destinations(&services, maps);
+            Ok(())
+        }
     }
+}
 
-    let (services4, services6) = (last(&new.services4), last(&new.services6));
-    let (were4, were6) = (last(&was.services4), last(&was.services6));
-    write_services(maps.services4, "SERVICES4", &services4, &were4)?;
-    write_services(maps.services6, "SERVICES6", &services6, &were6)?;
+/// What the maps hold, as far as anything refers to it.
+pub fn dump(maps: &Configured<'_>) -> Result<Tables, Error> {
+    let head = get(maps.ledger, "LEDGER", 0)?;
+    let settings = get(maps.settings, "SETTINGS", 0)?;
+    let services4 = entries(maps.services4, "SERVICES4")?;
+    let services6 = entries(maps.services6, "SERVICES6")?;
+    let mut tables = Tables {
+        identities: entries(maps.identities, "IDENTITIES")?.into_iter().collect(),
+        servers: first(maps.servers, "SERVERS", head.places)?,
+        places: first(maps.places, "PLACES", head.places)?,
+        ports: first(maps.ports, "PORTS", settings.ports)?,
+        filter: get(maps.filter, "FILTER", 0)?.to_vec(),
+        settings,
+        head,
+        ..Tables::default()
+    };
+    let values: Vec<Service> = {
+        let four = services4.iter().map(|(_, service)| *service);
+        four.chain(services6.iter().map(|(_, service)| *service)).collect()
+    };
+    (tables.services4, tables.services6) = (services4, services6);
+    let each = MEMBERS_EACH as u32;
+    let mut seen = HashSet::new();
+    for value in values {
+        let Service { state, first_member, members, scheduler, first_local, locals, .. } = value;
+        if !seen.insert((state, first_member, members, scheduler, first_local, locals)) {
+            continue;
+        }
+        read(maps.schedulers, "SCHEDULERS", state, 1, super::ledger::NO_STATE, &mut tables.states)?;
+        read(maps.locals, "LOCALS", first_local, locals, [0; 16], &mut tables.locals)?;
+        if scheduler != WEIGHTED_ROUND_ROBIN {
+            let (at, count) = (first_member / each, members.div_ceil(each));
+            read(maps.members, "MEMBERS", at, count, [0; MEMBERS_EACH], &mut tables.members)?;
+            continue;
+        }
+        let none = Run { turn: 0, first_member: 0, members: 0 };
+        read(maps.runs, "RUNS", first_member, members, none, &mut tables.runs)?;
+        let of_service = tables.runs.iter().skip(first_member as usize).take(members as usize);
+        for run in of_service {
+            let (at, count) = (run.first_member / each, run.members.div_ceil(each));
+            read(maps.members, "MEMBERS", at, count, [0; MEMBERS_EACH], &mut tables.members)?;
+        }
+    }
+    Ok(tables)
+}
 
-    forget_templates(maps.templates4, &change.templates, |key| key.service)?;
-    forget_templates(maps.templates6, &change.templates, |key| key.service)?;
-    forget_destinations(&change.destinations, maps);
-    remove_services(maps.services4, "SERVICES4", &services4)?;
-    remove_services(maps.services6, "SERVICES6", &services6)?;
-    write_servers(new, was, certain, maps, removed)?;
-    set(maps.settings, "SETTINGS", 0, &new.settings)
+/// The time since the host was booted.
+fn since_boot() -> Result<Duration, Error> {
+    clock_gettime(ClockId::CLOCK_BOOTTIME)
+        .map(Duration::from)
+        .map_err(|errno| Error::Object(format!("the kernel does not tell the time: {errno}")))
 }
 
 /// What the data path has done: what the schedulers remember, and whether anything refers to servers that were removed.
 pub fn look(ledger: &Ledger, maps: &Configured<'_>) -> Result<Seen, Error> {
-    let now = Instant::now();
+    let now = since_boot()?;
     let mut states = HashMap::new();
     for place in ledger.states() {
         let state = maps.schedulers.get(&place, 0);
@@ -104,17 +154,51 @@ fn referred<K: Pod>(table: &Table<K, Template>, used: &mut HashSet<u16>) -> Resu
     }
 }
 
-/// Has servers in new places begin with nothing. Each begins with another one of full NAT's ports: it may be one of
-/// another service too, which would ask for the same ports in the same order.
-fn clear(servers: &[u16], maps: &mut Configured<'_>) -> Result<(), Error> {
+/// Has a server in a new place begin with nothing, and with another one of full NAT's ports: it may be one of another
+/// service too, which would ask for the same ports in the same order.
+fn clear(id: u16, maps: &mut Configured<'_>) -> Result<(), Error> {
     let cpus =
         nr_cpus().map_err(|(_, source)| Error::Map { map: "STATISTICS", source: source.into() })?;
-    for id in servers.iter().copied().map(u32::from) {
-        let load = Load { port_cursor: u64::from(id) * PORT_STRIDE, ..Load::default() };
-        set(maps.loads, "LOADS", id, &load)?;
-        let none = PerCpuValues::try_from(vec![Statistics::default(); cpus]);
-        let result = none.map_err(MapError::from).and_then(|none| maps.statistics.set(id, none, 0));
-        result.map_err(|source| Error::Map { map: "STATISTICS", source })?;
+    let id = u32::from(id);
+    let load = Load { port_cursor: u64::from(id) * PORT_STRIDE, ..Load::default() };
+    set(maps.loads, "LOADS", id, &load)?;
+    let none = PerCpuValues::try_from(vec![Statistics::default(); cpus]);
+    let result = none.map_err(MapError::from).and_then(|none| maps.statistics.set(id, none, 0));
+    result.map_err(|source| Error::Map { map: "STATISTICS", source })
+}
+
+/// Has the counts of a server begin at zero. A CPU that is adding to a count while it is written may put the old one back,
+/// so that it is looked at again.
+pub(super) fn zero(server: u32, maps: &mut Configured<'_>) -> Result<(), Error> {
+    const TRIES: usize = 4;
+    let failed = |source| Error::Map { map: "STATISTICS", source };
+    let fields = |counts: &Statistics| {
+        [
+            counts.connections,
+            counts.in_packets,
+            counts.in_bytes,
+            counts.out_packets,
+            counts.out_bytes,
+        ]
+    };
+    let before = maps.statistics.get(&server, 0).map_err(failed)?;
+    if before.iter().all(|counts| *counts == Statistics::default()) {
+        return Ok(());
+    }
+    for _ in 0..TRIES {
+        let none = PerCpuValues::try_from(vec![Statistics::default(); before.len()]);
+        let none = none.map_err(|error| failed(error.into()))?;
+        maps.statistics.set(server, none, 0).map_err(failed)?;
+        let after = maps.statistics.get(&server, 0).map_err(failed)?;
+        let put_back = before.iter().zip(after.iter()).any(|(before, after)| {
+            fields(before)
+                .into_iter()
+                .zip(fields(after))
+                .any(|(before, after)| before != 0 && after >= before)
+        });
+        if !put_back {
+            break;
+        }
     }
     Ok(())
 }
@@ -128,80 +212,65 @@ fn set<T: Pod>(
     array.set(place, value, 0).map_err(|source| Error::Map { map, source })
 }
 
-/// Writes what differs.
-fn write<T: Pod + PartialEq>(
-    array: &mut Array<MapData, T>,
+fn get<T: Pod>(array: &Array<MapData, T>, map: &'static str, place: u32) -> Result<T, Error> {
+    array.get(&place, 0).map_err(|source| Error::Map { map, source })
+}
+
+/// The first so many elements.
+fn first<T: Pod>(
+    array: &Array<MapData, T>,
     map: &'static str,
-    new: &[T],
-    was: Option<&Vec<T>>,
+    count: u32,
+) -> Result<Vec<T>, Error> {
+    (0..count).map(|place| get(array, map, place)).collect()
+}
+
+/// Reads elements into their places.
+fn read<T: Pod>(
+    array: &Array<MapData, T>,
+    map: &'static str,
+    from: u32,
+    count: u32,
+    none: T,
+    into: &mut Vec<T>,
 ) -> Result<(), Error> {
-    for (place, value) in (0_u32..).zip(new) {
-        if was.and_then(|was| was.get(place as usize)) != Some(value) {
-            set(array, map, place, value)?;
-        }
+    for place in from..from.saturating_add(count).min(array.len()) {
+        let value = get(array, map, place)?;
+        super::ledger::set(into, place as usize, none, value);
     }
     Ok(())
 }
 
-fn write_servers(
-    new: &Tables,
-    was: &Tables,
-    certain: bool,
-    maps: &mut Configured<'_>,
-    wanted: impl Fn(&Server) -> bool,
+/// Sets or removes an entry.
+fn put<K: Pod, V: Pod>(
+    table: &mut aya::maps::HashMap<MapData, K, V>,
+    map: &'static str,
+    key: &K,
+    value: Option<&V>,
 ) -> Result<(), Error> {
-    for (id, server) in (0_u32..).zip(&new.servers) {
-        let same = certain && was.servers.get(id as usize) == Some(server);
-        if !same && wanted(server) {
-            set(maps.servers, "SERVERS", id, server)?;
-        }
+    let result = match value {
+        Some(value) => table.insert(key, value, 0),
+        None => table.remove(key),
+    };
+    match result {
+        Err(MapError::KeyNotFound) => Ok(()),
+        result => result.map_err(|source| Error::Map { map, source }),
     }
-    Ok(())
+}
+
+/// All entries.
+fn entries<K: Pod, V: Pod>(
+    table: &aya::maps::HashMap<MapData, K, V>,
+    map: &'static str,
+) -> Result<Vec<(K, V)>, Error> {
+    let entries: Result<_, MapError> = table.iter().collect();
+    entries.map_err(|source| Error::Map { map, source })
 }
 
 fn set_filter(words: &[u64], maps: &mut Configured<'_>) -> Result<(), Error> {
     let words: &[u64; FILTER_WORDS] =
         words.try_into().map_err(|_| Error::Object("its filter has another size".to_owned()))?;
     set(maps.filter, "FILTER", 0, words)
-}
-
-/// The last value of each key.
-fn last<K: Copy + Eq + Hash>(services: &[(K, Service)]) -> HashMap<K, Service> {
-    services.iter().copied().collect()
-}
-
-type ServiceMap<A> = aya::maps::HashMap<MapData, ServiceKey<A>, Service>;
-
-fn write_services<A: Copy + Eq + Hash>(
-    map: &mut ServiceMap<A>,
-    name: &'static str,
-    new: &HashMap<ServiceKey<A>, Service>,
-    were: &HashMap<ServiceKey<A>, Service>,
-) -> Result<(), Error>
-where
-    ServiceKey<A>: Pod,
-{
-    for (key, service) in new.iter().filter(|(key, service)| were.get(*key) != Some(*service)) {
-        map.insert(key, service, 0).map_err(|source| Error::Map { map: name, source })?;
-    }
-    Ok(())
-}
-
-/// Removes all but these.
-fn remove_services<A: Copy + Eq + Hash>(
-    map: &mut ServiceMap<A>,
-    name: &'static str,
-    new: &HashMap<ServiceKey<A>, Service>,
-) -> Result<(), Error>
-where
-    ServiceKey<A>: Pod,
-{
-    let keys: Result<Vec<_>, MapError> = map.keys().collect();
-    let keys = keys.map_err(|source| Error::Map { map: name, source })?;
-    for key in keys.iter().filter(|key| !new.contains_key(*key)) {
-        map.remove(key).map_err(|source| Error::Map { map: name, source })?;
-    }
-    Ok(())
 }
 
 fn forget_templates<K: Pod>(

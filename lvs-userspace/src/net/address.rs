@@ -1,7 +1,7 @@
 //! The addresses of this host.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     net::IpAddr,
 };
 
@@ -54,6 +54,11 @@ impl Addresses {
     /// Whether an address is this host's.
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         self.all.contains(&address)
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> BTreeSet<IpAddr> {
+        self.all.iter().copied().collect()
     }
 
     /// Whether there are VLAN devices on an interface.

@@ -1,13 +1,13 @@
 //! Network interfaces by name.
 
-use std::{collections::HashSet, fs, path::Path};
+use std::{collections::HashSet, fs, future::pending, path::Path, pin::Pin};
 
 use anyhow::{Context as _, bail};
-use futures_util::TryStreamExt as _;
+use futures_util::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _};
 use netlink_packet_route::link::{
-    InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+    InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, XdpAttached,
 };
-use rtnetlink::Handle;
+use rtnetlink::{Handle, MulticastGroup};
 
 /// An interface as it was when it was looked up.
 #[derive(Clone, Debug)]
@@ -20,6 +20,10 @@ pub struct Interface {
     pub mac: [u8; 6],
     /// Whether it is up.
     pub up: bool,
+    /// The ids of the XDP programs on it.
+    pub xdp_programs: Vec<u32>,
+    /// Whether the XDP program on it is in the stack, not in the driver.
+    pub xdp_in_stack: bool,
     kind: Option<InfoKind>,
 }
 
@@ -50,27 +54,54 @@ fn kind(link: &LinkMessage) -> Option<InfoKind> {
     })
 }
 
-/// Opens a netlink socket in the current network namespace.
-pub fn connect() -> anyhow::Result<Handle> {
+/// What the kernel says of the XDP programs on a link.
+fn xdp(message: &LinkMessage) -> impl Iterator<Item = &LinkXdp> {
+    let of = message.attributes.iter().filter_map(|attribute| match attribute {
+        LinkAttribute::Xdp(attributes) => Some(attributes),
+        _ => None,
+    });
+    of.flatten()
+}
+
+/// Opens netlink sockets in the current network namespace: one to ask with, and one that tells when interfaces come, go or
+/// change.
+pub(crate) fn connect() -> anyhow::Result<(Handle, Events)> {
     let (connection, handle, _) =
         rtnetlink::new_connection().context("cannot open a netlink socket")?;
     tokio::spawn(connection);
-    Ok(handle)
+    // Of its own, so that many events keep no answer waiting.
+    let (connection, _, messages) = rtnetlink::new_multicast_connection(&[MulticastGroup::Link])
+        .context("cannot open a netlink socket")?;
+    tokio::spawn(connection);
+    Ok((handle, Events { messages: Box::pin(messages.map(drop)) }))
+}
+
+/// What the kernel tells of interfaces.
+pub(crate) struct Events {
+    messages: Pin<Box<dyn Stream<Item = ()>>>,
+}
+
+impl Events {
+    /// Waits until something has happened, and takes all of it. Waits for ever should there be no more.
+    pub(crate) async fn next(&mut self) {
+        if self.messages.next().await.is_none() {
+            pending::<()>().await;
+        }
+        while let Some(Some(())) = self.messages.next().now_or_never() {}
+    }
 }
 
 impl Interface {
-    /// Looks an interface up.
-    pub async fn find(netlink: &Handle, name: &str) -> anyhow::Result<Self> {
+    /// Looks an interface up by its name; `None` if there is none.
+    pub async fn look(netlink: &Handle, name: &str) -> anyhow::Result<Option<Self>> {
         let found = netlink.link().get().match_name(name.to_owned()).execute().try_next().await;
         match found {
-            Ok(Some(message)) => Self::from_message(name, &message),
-            Ok(None) => {
-                bail!("no interface `{name}`; `ip -br link` lists those in this network namespace")
-            }
+            Ok(Some(message)) => Self::from_message(name, &message).map(Some),
+            Ok(None) => Ok(None),
             Err(rtnetlink::Error::NetlinkError(error))
                 if error.raw_code() == -libc::ENODEV || error.raw_code() == -libc::ERANGE =>
             {
-                bail!("no interface `{name}`; `ip -br link` lists those in this network namespace")
+                Ok(None)
             }
             Err(error) => Err(error).with_context(|| format!("cannot look up interface `{name}`")),
         }
@@ -111,6 +142,16 @@ impl Interface {
             index: message.header.index,
             mac: mac.with_context(|| format!("interface `{name}` has no MAC address"))?,
             up: message.header.flags.contains(LinkFlags::Up),
+            xdp_programs: xdp(message)
+                .filter_map(|attribute| match attribute {
+                    LinkXdp::ProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) => {
+                        Some(*id)
+                    }
+                    _ => None,
+                })
+                .collect(),
+            xdp_in_stack: xdp(message)
+                .any(|attribute| matches!(attribute, LinkXdp::Attached(XdpAttached::SocketBuffer))),
             kind: kind(message),
         })
     }

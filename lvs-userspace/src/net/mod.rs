@@ -7,8 +7,9 @@ mod ports;
 mod route;
 
 pub(crate) use address::Addresses;
+pub use interface::Interface;
 pub(crate) use interface::vlan_parents;
-pub use interface::{Interface, connect};
+pub(crate) use interface::{Events, connect};
 pub(crate) use neighbour::resolve;
 pub(crate) use ports::for_full_nat as ports_for_full_nat;
 pub(crate) use route::way_to;

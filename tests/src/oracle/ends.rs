@@ -61,13 +61,18 @@ impl Servers {
     /// Opens a connection from the namespace that the caller is in, with a byte each way, and says which server has
     /// taken it.
     pub fn open(&self, visit: Visit) -> Result<(char, Option<Ends>)> {
+        self.open_at(visit, visit.to.port())
+    }
+
+    /// The same where servers listen on another port than the one that is asked.
+    pub fn open_at(&self, visit: Visit, port: u16) -> Result<(char, Option<Ends>)> {
         let mut client = match dial(visit) {
             Ok(client) => client,
             Err(Errno::ECONNREFUSED) => return Ok((REFUSED, None)),
             Err(Errno::EINPROGRESS | Errno::ETIMEDOUT) => return Ok((SILENT, None)),
             Err(error) => bail!("connecting: {error}"),
         };
-        let listener = self.listeners.get(&visit.to.port()).context("nobody listens")?;
+        let listener = self.listeners.get(&port).context("nobody listens")?;
         let (mut server, peer) = listener.accept().context("connected, but not accepted")?;
         ensure!(peer == SocketAddr::from(visit.client), "somebody else came: {peer}");
         let address = server.local_addr()?.ip();

@@ -8,5 +8,6 @@
 pub mod compare;
 pub mod ends;
 pub mod keepalived;
+pub mod listings;
 pub mod recording;
 pub mod tables;

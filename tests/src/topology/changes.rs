@@ -36,6 +36,20 @@ impl Topology {
         Ok(())
     }
 
+    /// Takes the balancer's interface towards the client away.
+    pub fn unplug_client(&self) -> Result<()> {
+        let Self { lb, plan, .. } = self;
+        lb.ip(&[format!("link del {}", plan.client_side())]).map(drop)
+    }
+
+    /// Puts it back, in the standard picture, with new MAC addresses.
+    pub fn plug_client(&self) -> Result<()> {
+        ensure!(self.plan == Plan::TWO_ARMED, "only the standard picture");
+        self.connect_client_side()?;
+        self.connect_client()?;
+        self.set_offloads(["gro", "on", "tx", "off"])
+    }
+
     /// Puts a narrow link behind the routers of a side, for packets that go away from the balancer: of the
     /// others' size the balancer has nothing to tell.
     ///

@@ -27,12 +27,6 @@ fn a_broken_file_is_refused_with_its_line() -> Result<()> {
             "70000",
         ),
         ("unknown scheduler", config::EXAMPLE.replace("algo rr", "algo rrr"), vec![3], "rrr"),
-        (
-            "unknown keyword",
-            config::EXAMPLE.replace("delay_loop", "delay_lop"),
-            vec![2],
-            "delay_lop",
-        ),
         ("bad weight", config::EXAMPLE.replace("weight 1", "weight one"), vec![8], "one"),
     ];
     for (name, file, lines, reason) in cases {
@@ -73,14 +67,20 @@ fn a_missing_capability_is_named() -> Result<()> {
 }
 
 #[test]
-fn an_interface_that_is_not_there_is_refused() -> Result<()> {
+fn interfaces_none_of_which_is_there_are_refused() -> Result<()> {
     skip_unless_possible!();
     let bed = Bed::new()?;
-    bed.topology.lb.ip(&["link set xlvs-s down", "link set xlvs-s name other"])?;
+    bed.topology.lb.ip(&[
+        "link set xlvs-s down",
+        "link set xlvs-s name other",
+        "link set xlvs-c down",
+        "link set xlvs-c name one",
+    ])?;
     let output = run(&bed, config::EXAMPLE, "", &xlvs::binary()?)?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.code() == Some(1), "{}: {said}", output.status);
-    ensure!(said.contains("xlvs-s"), "the interface is not named: {said}");
+    let named = said.contains("xlvs-s") && said.contains("xlvs-c");
+    ensure!(named, "the interfaces are not named: {said}");
     nothing_attached(&bed)
 }
 
@@ -111,7 +111,7 @@ fn run(bed: &Bed, file: &str, privileges: &str, binary: &std::path::Path) -> Res
 
 fn nothing_attached(bed: &Bed) -> Result<()> {
     ensure!(modes::modes(&bed.topology.lb)?.is_empty(), "a program is attached");
-    let pins = bed.scratch.path("bpf").join("v3");
+    let pins = bed.scratch.path("bpf").join("v4");
     ensure!(!pins.exists(), "{} is there", pins.display());
     Ok(())
 }

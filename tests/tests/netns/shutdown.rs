@@ -6,8 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
-use lvs_tests::bpftool::Held;
+use lvs_tests::bpftool::{self, Held};
 use lvs_tests::scratch::mounts_below;
+use lvs_tests::topology::INTERFACES;
 use lvs_tests::{config, skip_unless_possible};
 
 use super::modes;
@@ -39,7 +40,12 @@ fn sigterm_under_load_leaves_nothing_behind() -> Result<()> {
         });
         thread::sleep(Duration::from_secs(1));
         let checks = || {
-            let held = Held::by(xlvs.pid())?;
+            let mut held = Held::by(xlvs.pid())?;
+            // The pins hold the links, not the process.
+            for interface in INTERFACES {
+                let link = bpftool::link(&pin_dir.join("v4/links").join(interface))?;
+                held.links.insert(u32::try_from(link.id)?);
+            }
             ensure!(held.remains().len() > 2, "xlvs holds only {held:?}");
             ensure!(held.links.len() == 2, "not one link for each interface: {held:?}");
             let log = xlvs.log();

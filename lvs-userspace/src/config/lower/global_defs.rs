@@ -4,14 +4,16 @@ use super::{
     super::{
         code::Code,
         diag::{Diagnostic, Sink, quoted},
+        lex::Word,
         model::{
             FlushOnStop, Global, Mail, NotifyFifo, ScriptUser, SyncDaemon, Timeouts, TrackFile,
         },
-        schema::{Keyword as K, Place},
+        schema::{Form, Keyword as K, Place},
         tree::Directive,
     },
     keyword,
     setting::Setting,
+    shell,
     value::{self, Choice},
     values::Values,
 };
@@ -19,6 +21,9 @@ use super::{
 const TIMEOUTS: &str = "lvs_timeouts [tcp SECONDS] [tcpfin SECONDS] [udp SECONDS]";
 
 const SYNC_DAEMON: &str = "lvs_sync_daemon INTERFACE [[inst] VRRP] [id ID] [maxlen LENGTH] [port PORT] [ttl TTL] [group ADDRESS]";
+
+/// keepalived's manual has the first, its parser the second.
+const INCLUDE_CHECKS: &[&str] = &["readable", "read", "match", "wildcard_match", "brace_match"];
 
 #[derive(Clone, Copy)]
 enum Timeout {
@@ -72,9 +77,16 @@ impl Draft {
                     self.sync_daemon.set(child, daemon, sink);
                 }
                 K::Other => {
+                    if entry.name == "include_check" {
+                        include_check(child, sink);
+                    }
                     Values::default().read(entry, child, sink);
-                    let words = child.args.iter().map(|word| word.text.clone().into_owned());
-                    self.others.push((entry.name, words.collect()));
+                    let words = if matches!(entry.form, Form::Script) {
+                        shell::words(child.raw).unwrap_or_default()
+                    } else {
+                        child.args.iter().map(|word| word.text.clone().into_owned()).collect()
+                    };
+                    self.others.push((entry.name, words));
                 }
                 _ => {
                     check_words(entry.keyword, child, sink);
@@ -152,6 +164,15 @@ fn check_words(keyword: K, child: &Directive<'_>, sink: &mut Sink) {
             value::port_not_zero(port, sink);
         }
         _ => {}
+    }
+}
+
+/// What it does is the preprocessor's; here its words are looked at.
+fn include_check(child: &Directive<'_>, sink: &mut Sink) {
+    for word in &child.args {
+        let name = word.text.strip_prefix(['+', '-']).unwrap_or(&word.text);
+        let word = Word { text: name.into(), span: word.span };
+        value::word_of(child, &word, INCLUDE_CHECKS, sink);
     }
 }
 

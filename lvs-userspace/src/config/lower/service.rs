@@ -481,6 +481,14 @@ fn check_balanced(
     sink: &mut Sink,
 ) {
     if service.is_balanced() {
+        if let (Some(sorry), Some(head)) = (&service.sorry_server, head)
+            && sorry.forwarding != service.forwarding
+        {
+            let why = "its sorry server is left out: that has another forwarding method";
+            sink.push(Diagnostic::new(Code::NotBalanced, head, why).help(
+                "delete `sorry_server_lvs_method`, for xlvs knows one method for each service",
+            ));
+        }
         return;
     }
     let mixed = service.real_servers.iter().any(|server| server.forwarding != service.forwarding);

@@ -306,8 +306,11 @@ fn list(child: &Directive<'_>, of: &str, sink: &mut Sink) -> Option<Vec<String>>
     };
     let mut all = Vec::new();
     for line in &block.children {
-        if schema::needs_block(&line.keyword.text).is_some() {
-            let message = format!("{} is no {of}", quoted(&line.keyword.text));
+        let words = std::iter::once(&line.keyword).chain(&line.args);
+        let begins_block =
+            |text: &str| schema::needs_block(text).is_some() || schema::begins_at_top(text);
+        if let Some(word) = words.clone().find(|word| begins_block(&word.text)) {
+            let message = format!("{} is no {of}", quoted(&word.text));
             sink.push(
                 Diagnostic::new(Code::BadText, line.head(), message)
                     .help("is a `}` missing above?"),
@@ -315,7 +318,6 @@ fn list(child: &Directive<'_>, of: &str, sink: &mut Sink) -> Option<Vec<String>>
             continue;
         }
         keyword::refuse_block(line, sink);
-        let words = std::iter::once(&line.keyword).chain(&line.args);
         all.extend(words.map(|word| word.text.clone().into_owned()));
     }
     Some(all)

@@ -19,14 +19,14 @@ table! {
     "lvs_sync_daemon" SyncDaemon,
         Form::Own("INTERFACE [[inst] VRRP] [id ID] [maxlen LENGTH] [port PORT] [ttl TTL] [group ADDRESS]"), "", NotYet,
         "Tell another balancer of connections: id 0 to 255, maxlen 1 to 65507, port 1 to 65535 (8848), ttl 1 to 255, group 224.0.0.81";
-    "lvs_notify_fifo" LvsNotifyFifo, Form::Words("PATH [USER [GROUP]]", 1, 3), "", NotYet, "Write services' changes of state to this pipe";
-    "lvs_notify_fifo_script" LvsNotifyFifoScript, Form::Script, "", NotYet, "What reads that pipe";
-    "notify_fifo" NotifyFifo, Form::Words("PATH [USER [GROUP]]", 1, 3), "", NotYet, "Write all changes of state to this pipe";
-    "notify_fifo_script" NotifyFifoScript, Form::Script, "", NotYet, "What reads that pipe";
-    "script_user" ScriptUser, Form::User, "`keepalived_script` if there is one, else root", NotYet, "As whom scripts run";
-    "enable_script_security" ScriptSecurity, Form::Bare, "off", NotYet, "Run no script as root that others can write";
-    "rs_init_notifies" RsInitNotifies, Form::Bare, "off", NotYet, "Run `notify_up` and `notify_down` for the first state too";
-    "checker_log_all_failures" CheckerLogAllFailures, Form::Flag, "off", NotYet, "`log_all_failures` of all checkers";
+    "lvs_notify_fifo" LvsNotifyFifo, Form::Words("PATH [USER [GROUP]]", 1, 3), "", Acted, "Write services' changes of state to this pipe";
+    "lvs_notify_fifo_script" LvsNotifyFifoScript, Form::Script, "", Acted, "What reads that pipe";
+    "notify_fifo" NotifyFifo, Form::Words("PATH [USER [GROUP]]", 1, 3), "", Acted, "Write all changes of state to this pipe";
+    "notify_fifo_script" NotifyFifoScript, Form::Script, "", Acted, "What reads that pipe";
+    "script_user" ScriptUser, Form::User, "`keepalived_script` if there is one, else root", Acted, "As whom scripts run";
+    "enable_script_security" ScriptSecurity, Form::Bare, "off", Acted, "Run no script as root that others can write";
+    "rs_init_notifies" RsInitNotifies, Form::Bare, "off", Acted, "Run `notify_up` and `notify_down` for the first state too";
+    "checker_log_all_failures" CheckerLogAllFailures, Form::Flag, "off", Acted, "`log_all_failures` of all checkers";
     "smtp_alert" SmtpAlert, Form::Flag, "", NotYet, "`smtp_alert` of everything";
     "smtp_alert_checker" SmtpAlertChecker, Form::Flag, "", NotYet, "`smtp_alert` of services and real servers";
     "notification_email" MailTo, Form::List("address"), "", NotYet, "Whom to write to";
@@ -68,7 +68,7 @@ table! {
     "reload_file" Other, Form::OptionalText("FILE"), "", NotYet, "A file that is there while a reload should wait";
     "reload_repeat" Other, Form::Bare, "off", NotYet, "Reload each day at the same time";
     "reload_time_file" Other, Form::Text("FILE"), "", NotYet, "When to reload";
-    "include_check" Other, Form::Words("[+|-]CHECK…", 0, 8), "", Never, "What is wrong with an `include`; here a missing file always is";
+    "include_check" Other, Form::Words("[+|-]CHECK…", 0, 8), "", Acted, "Which failures of an `include` below are errors: `readable`, `match`, `wildcard_match`, `brace_match`. `+` adds one, `-` takes one away, without a sign it stands in place of all others; alone it means all";
     "config_save_dir" Other, Form::Text("FOLDER"), "", Never, "Where keepalived keeps copies of its file";
     "tmp_config_directory" Other, Form::Text("FOLDER"), "", Never, "Where keepalived keeps temporary copies of its file";
     "data_use_instance" Other, Form::Flag, "off", Never, "Names of keepalived's dumps";

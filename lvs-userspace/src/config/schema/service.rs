@@ -13,7 +13,7 @@ table! {
     pub(super) VIRTUAL_SERVER:
     "ip_family" Family, Form::Choice(&["inet", "inet6"]), "the address's, else that of the first real server", Acted,
         "The address family of the clients' packets, for a service of marks";
-    "delay_loop" DelayLoop, Form::Timer(1, LONG), "60", NotYet,
+    "delay_loop" DelayLoop, Form::Timer(1, LONG), "60", Acted,
         "The time from one health check to the next";
     "lb_algo" Scheduler, Form::Own("SCHEDULER"), "wlc", Acted,
         "Who gets the next connection: `rr`, `wrr`, `lc`, `wlc`, `sh`, `dh`, `lblc`, `lblcr`, `sed`, `nq`, `mh`, `fo`, `ovf` or `twos`";
@@ -46,31 +46,31 @@ table! {
     "protocol" Protocol, Form::Choice(&["TCP", "UDP", "SCTP"]), "UDP", Acted,
         "The transport protocol, in any case; services of SCTP are left out, those of marks are for all";
     "ops" OnePacket, Form::Bare, "off", Acted, "Each packet is scheduled by itself; UDP and marks only";
-    "alpha" Alpha, Form::Bare, "off", NotYet, "Real servers are down until their first check has succeeded";
-    "omega" Omega, Form::Bare, "off", NotYet, "Run `notify_down` and `quorum_down` at the stop";
-    "quorum" Quorum, Form::Number(1, UINT, "weight"), "1", NotYet,
+    "alpha" Alpha, Form::Bare, "off", Acted, "Real servers are down until their first check has succeeded";
+    "omega" Omega, Form::Bare, "off", Acted, "Run `notify_down` and `quorum_down` at the stop";
+    "quorum" Quorum, Form::Number(1, UINT, "weight"), "1", Acted,
         "What the real servers that are up must weigh together, else the sorry server takes their place";
-    "hysteresis" Hysteresis, Form::Number(0, UINT, "weight"), "0", NotYet,
+    "hysteresis" Hysteresis, Form::Number(0, UINT, "weight"), "0", Acted,
         "The quorum is gained at so much more and lost at so much less; less than the quorum";
-    "quorum_up" QuorumUp, Form::Script, "", NotYet, "What runs when the quorum is gained";
-    "quorum_down" QuorumDown, Form::Script, "", NotYet, "What runs when the quorum is lost";
-    "sorry_server" SorryServer, Form::Endpoint, "", NotYet, "Takes the clients while the quorum is lost";
-    "sorry_server_inhibit" SorryServerInhibit, Form::Bare, "off", NotYet,
+    "quorum_up" QuorumUp, Form::Script, "", Acted, "What runs when the quorum is gained";
+    "quorum_down" QuorumDown, Form::Script, "", Acted, "What runs when the quorum is lost";
+    "sorry_server" SorryServer, Form::Endpoint, "", Acted, "Takes the clients while the quorum is lost";
+    "sorry_server_inhibit" SorryServerInhibit, Form::Bare, "off", Acted,
         "`inhibit_on_failure` of the sorry server; below `sorry_server`";
-    "sorry_server_lvs_method" SorryServerMethod, Form::Own(METHOD), "the service's", NotYet,
+    "sorry_server_lvs_method" SorryServerMethod, Form::Own(METHOD), "the service's", Acted,
         "How packets reach the sorry server; below `sorry_server`";
-    "inhibit_on_failure" Inhibit, Form::Bare, "off", NotYet,
+    "inhibit_on_failure" Inhibit, Form::Bare, "off", Acted,
         "A server that fails its checks gets weight 0 instead of being taken out";
-    "connect_timeout" ConnectTimeout, Form::Timer(1, SHORT), "5", NotYet,
+    "connect_timeout" ConnectTimeout, Form::Timer(1, SHORT), "5", Acted,
         "How long an answer to a check may take";
-    "retry" Retry, Form::Number(1, UINT, "number"), "1; DNS_CHECK 3, MISC_CHECK 0", NotYet,
+    "retry" Retry, Form::Number(1, UINT, "number"), "1; DNS_CHECK 3, MISC_CHECK 0", Acted,
         "How often a failed check is tried again before the server is down";
-    "delay_before_retry" DelayBeforeRetry, Form::Timer(0, LONG), "1; HTTP_GET, SSL_GET 3, DNS_CHECK `delay_loop`", NotYet,
+    "delay_before_retry" DelayBeforeRetry, Form::Timer(0, LONG), "1; HTTP_GET, SSL_GET 3, DNS_CHECK `delay_loop`", Acted,
         "The time from one try to the next";
-    "warmup" Warmup, Form::Timer(0, LONG), "`delay_loop`", NotYet,
+    "warmup" Warmup, Form::Timer(0, LONG), "`delay_loop`", Acted,
         "The first check comes at a random time up to this; 0 for at once";
-    "virtualhost" Virtualhost, Form::Text("NAME"), "", NotYet, "The `Host:` of HTTP_GET and SSL_GET";
-    "ha_suspend" HaSuspend, Form::Bare, "off", NotYet,
+    "virtualhost" Virtualhost, Form::Text("NAME"), "", Acted, "The `Host:` of HTTP_GET and SSL_GET";
+    "ha_suspend" HaSuspend, Form::Bare, "off", Acted,
         "Checks run only while this host has the service's address; not for marks";
     "smtp_alert" SmtpAlert, Form::Flag, "`smtp_alert_checker`, else `smtp_alert` of `global_defs`, else off", NotYet,
         "Tell of quorum gained and lost by mail";
@@ -93,34 +93,34 @@ table! {
         "With so many connections the server takes no new ones; 0 for no bound";
     "lthreshold" LowerThreshold, Form::Number(0, UINT, "number"), "0", Acted,
         "With fewer connections it takes new ones again; 0 for three quarters of `uthreshold`";
-    "inhibit_on_failure" Inhibit, Form::Flag, "that of the service", NotYet,
+    "inhibit_on_failure" Inhibit, Form::Flag, "that of the service", Acted,
         "A server that fails its checks gets weight 0 instead of being taken out";
-    "notify_up" NotifyUp, Form::Script, "", NotYet, "What runs when the server comes up";
-    "notify_down" NotifyDown, Form::Script, "", NotYet, "What runs when the server goes down";
-    "alpha" Alpha, Form::Flag, "that of the service", NotYet, "The server is down until its first check has succeeded";
-    "delay_loop" DelayLoop, Form::Timer(1, LONG), "that of the service", NotYet,
+    "notify_up" NotifyUp, Form::Script, "", Acted, "What runs when the server comes up";
+    "notify_down" NotifyDown, Form::Script, "", Acted, "What runs when the server goes down";
+    "alpha" Alpha, Form::Flag, "that of the service", Acted, "The server is down until its first check has succeeded";
+    "delay_loop" DelayLoop, Form::Timer(1, LONG), "that of the service", Acted,
         "The time from one health check to the next";
-    "connect_timeout" ConnectTimeout, Form::Timer(1, SHORT), "that of the service", NotYet,
+    "connect_timeout" ConnectTimeout, Form::Timer(1, SHORT), "that of the service", Acted,
         "How long an answer to a check may take";
-    "retry" Retry, Form::Number(1, UINT, "number"), "that of the service", NotYet,
+    "retry" Retry, Form::Number(1, UINT, "number"), "that of the service", Acted,
         "How often a failed check is tried again before the server is down";
-    "delay_before_retry" DelayBeforeRetry, Form::Timer(0, LONG), "that of the service", NotYet,
+    "delay_before_retry" DelayBeforeRetry, Form::Timer(0, LONG), "that of the service", Acted,
         "The time from one try to the next";
-    "warmup" Warmup, Form::Timer(0, LONG), "that of the service", NotYet,
+    "warmup" Warmup, Form::Timer(0, LONG), "that of the service", Acted,
         "The first check comes at a random time up to this; 0 for at once";
-    "virtualhost" Virtualhost, Form::Text("NAME"), "that of the service", NotYet, "The `Host:` of HTTP_GET and SSL_GET";
+    "virtualhost" Virtualhost, Form::Text("NAME"), "that of the service", Acted, "The `Host:` of HTTP_GET and SSL_GET";
     "smtp_alert" SmtpAlert, Form::Flag, "`smtp_alert_checker`, else `smtp_alert` of `global_defs`, else on", NotYet,
         "Tell of the server's changes of state by mail";
     "snmp_name" SnmpName, Form::Text("NAME"), "", NotYet, "Its name in SNMP";
-    "TCP_CHECK" Checker, Form::Block("", Place::TcpCheck), "", NotYet, "A check: a connection can be opened";
-    "HTTP_GET" Checker, Form::Block("", Place::HttpGet), "", NotYet, "A check: pages are as expected, by HTTP";
-    "SSL_GET" Checker, Form::Block("", Place::SslGet), "", NotYet, "A check: pages are as expected, by HTTPS";
-    "SMTP_CHECK" Checker, Form::Block("", Place::SmtpCheck), "", NotYet, "A check: a mail server greets and answers HELO";
-    "DNS_CHECK" Checker, Form::Block("", Place::DnsCheck), "", NotYet, "A check: a name server answers, by UDP";
-    "MISC_CHECK" Checker, Form::Block("", Place::MiscCheck), "", NotYet, "A check: a program of yours ends well";
-    "UDP_CHECK" Checker, Form::Block("", Place::UdpCheck), "", NotYet,
+    "TCP_CHECK" Checker, Form::Block("", Place::TcpCheck), "", Acted, "A check: a connection can be opened";
+    "HTTP_GET" Checker, Form::Block("", Place::HttpGet), "", Acted, "A check: pages are as expected, by HTTP";
+    "SSL_GET" Checker, Form::Block("", Place::SslGet), "", Acted, "A check: pages are as expected, by HTTPS";
+    "SMTP_CHECK" Checker, Form::Block("", Place::SmtpCheck), "", Acted, "A check: a mail server greets and answers HELO";
+    "DNS_CHECK" Checker, Form::Block("", Place::DnsCheck), "", Acted, "A check: a name server answers, by UDP";
+    "MISC_CHECK" Checker, Form::Block("", Place::MiscCheck), "", Acted, "A check: a program of yours ends well";
+    "UDP_CHECK" Checker, Form::Block("", Place::UdpCheck), "", Acted,
         "A check: a datagram is answered, or at least not refused by ICMP";
-    "PING_CHECK" Checker, Form::Block("", Place::PingCheck), "", NotYet, "A check: an echo request is answered";
+    "PING_CHECK" Checker, Form::Block("", Place::PingCheck), "", Acted, "A check: an echo request is answered";
     "BFD_CHECK" Checker, Form::Block("", Place::BfdCheck), "", NotYet, "A check: the state of a BFD session";
-    "FILE_CHECK" Checker, Form::Block("", Place::FileCheck), "", NotYet, "A check: the number in a file";
+    "FILE_CHECK" Checker, Form::Block("", Place::FileCheck), "", Acted, "A check: the number in a file";
 }

@@ -20,9 +20,9 @@ table! {
         "Addresses that full NAT lets connections to the servers come from, as in DPVS: `ADDRESS` or `ADDRESS-LAST`";
     "fwmark_match" FwmarkMatch, Form::Block("MARK", Place::FwmarkMatch), "", Acted,
         "Which packets carry a firewall mark, xlvs's own: `ADDRESSES PORT[-PORT] [TCP|UDP]`";
-    "SSL" Ssl, Form::Block("", Place::Ssl), "", NotYet, "Keys and certificates of all SSL_GET";
-    "track_file" TrackFile, Form::Block("NAME", Place::TrackFile), "", NotYet, "A file whose number FILE_CHECK follows";
-    "vrrp_track_file" TrackFile, Form::Block("NAME", Place::TrackFile), "", NotYet, "`track_file` in an old spelling";
+    "SSL" Ssl, Form::Block("", Place::Ssl), "", Acted, "Keys and certificates of all SSL_GET";
+    "track_file" TrackFile, Form::Block("NAME", Place::TrackFile), "", Acted, "A file whose number FILE_CHECK follows";
+    "vrrp_track_file" TrackFile, Form::Block("NAME", Place::TrackFile), "", Acted, "`track_file` in an old spelling";
 }
 
 table! {
@@ -33,17 +33,17 @@ table! {
 table! {
     pub(super) SSL:
     "password" SslPassword, Form::Text("TEXT"), "", NotYet, "The key's password";
-    "ca" SslCa, Form::Text("FILE"), "", NotYet, "The certificates to trust, in PEM";
-    "certificate" SslCertificate, Form::Text("FILE"), "", NotYet, "The own certificate, in PEM";
-    "key" SslKey, Form::Text("FILE"), "", NotYet, "The own key, in PEM";
+    "ca" SslCa, Form::Text("FILE"), "", Acted, "The certificates to trust, in PEM";
+    "certificate" SslCertificate, Form::Text("FILE"), "", Acted, "The own certificate, in PEM";
+    "key" SslKey, Form::Text("FILE"), "", Acted, "The own key, in PEM";
 }
 
 table! {
     pub(super) TRACK_FILE:
-    "file" TrackedPath, Form::Text("FILE"), "", NotYet, "Where the file is; needed";
-    "weight" FileWeight, Form::Own("NUMBER [reverse]"), "1", NotYet,
+    "file" TrackedPath, Form::Text("FILE"), "", Acted, "Where the file is; needed";
+    "weight" FileWeight, Form::Own("NUMBER [reverse]"), "1", Acted,
         "The `weight` of checkers that name none, -2147483647 to 2147483647";
-    "init_file" InitFile, Form::Own("[NUMBER] [overwrite]"), "", NotYet,
+    "init_file" InitFile, Form::Own("[NUMBER] [overwrite]"), "", Acted,
         "Write this number at the start, 0 by default, if there is no file, or in any case";
 }
 

@@ -170,8 +170,13 @@ fn pattern(byte: PatternByte) -> String {
 
 /// A program with its user, behind a keyword.
 pub(super) fn script(script: &Script) -> String {
-    let user = script.user.as_ref().map(|user| format!(" {}", self::user(user)));
-    format!("{}{}", quote::command(&script.command), user.unwrap_or_default())
+    let mut text = quote::command(&script.command);
+    if let Some(ScriptUser { user, group }) = &script.user {
+        for word in std::iter::once(user).chain(group) {
+            text.extend([" ", &quote::behind_program(word)]);
+        }
+    }
+    text
 }
 
 /// A user and group.

@@ -4,6 +4,7 @@ use super::{
     super::{
         model::{Config, FlushOnStop, Global, Mail, NotifyFifo, SslFiles, SyncDaemon, TrackFile},
         quote,
+        schema::{self, Form, Place},
     },
     Text, checker,
 };
@@ -88,8 +89,10 @@ fn global(global: &Global, out: &mut Text) {
     out.flag("rs_init_notifies", *rs_init_notifies);
     self::mail(mail, out);
     for (keyword, words) in others {
-        let words: Vec<String> =
-            words.iter().map(|word| format!(" {}", quote::plain(word))).collect();
+        let is_script = schema::find(Place::GlobalDefs, keyword)
+            .is_some_and(|entry| matches!(entry.form, Form::Script));
+        let quote = if is_script { quote::escaped } else { quote::plain };
+        let words: Vec<String> = words.iter().map(|word| format!(" {}", quote(word))).collect();
         out.line(&format!("{keyword}{}", words.concat()));
     }
 }
@@ -136,7 +139,7 @@ fn mail(mail: &Mail, out: &mut Text) {
     if !to.is_empty() {
         out.block("notification_email", |out| {
             for address in to {
-                out.line(&quote::plain(address));
+                out.line(&quote::first(address));
             }
         });
     }

@@ -3,6 +3,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use proptest::prelude::*;
+use serde_json::Value;
 
 use super::{
     super::{
@@ -26,6 +27,24 @@ fn assert_same_again(before: &Config) {
     let after = config(&text);
     assert_eq!(diff(before, &after), "", "{text}");
     assert_eq!(show(&after), text);
+    assert!(unnumbered(before) == unnumbered(&after), "{text}");
+}
+
+/// All of it but the numbers of lines.
+fn unnumbered(config: &Config) -> Value {
+    fn strip(value: &mut Value) {
+        match value {
+            Value::Object(fields) => {
+                fields.remove("line");
+                fields.values_mut().for_each(strip);
+            }
+            Value::Array(values) => values.iter_mut().for_each(strip),
+            _ => {}
+        }
+    }
+    let mut value = serde_json::to_value(config).unwrap();
+    strip(&mut value);
+    value
 }
 
 #[test]
@@ -62,6 +81,138 @@ fn one_file_has_every_keyword() {
 /// What no `"` and no `$` stands in, so that it can be written between quotes.
 fn plain() -> impl Strategy<Value = String> {
     "[^\"$\\p{C}]{1,20}"
+}
+
+/// Pieces of words that some stage or other looks at.
+const PIECES: &[&str] = &[
+    "@x",
+    "@^x",
+    "@",
+    "~SEQ(i,1,2)",
+    "~LST(a,b)",
+    "$A",
+    "${A}",
+    "$A=1",
+    "\\",
+    "\\\\",
+    "\\#",
+    "\\!",
+    "'",
+    "\"",
+    "#",
+    "!",
+    "{",
+    "}",
+    " ",
+    "\t",
+    "a",
+    "b",
+    "include",
+    "include x",
+    "$",
+    "${",
+    "${_HASH}",
+    "$_PWD",
+    "é",
+    "\\$",
+    "\\n",
+    "\\r",
+    "\\x",
+    "\\c",
+    "\\042",
+    "\\x41",
+    "/bin/x",
+    "0",
+    "-",
+    ",",
+    "(",
+    ")",
+    "=",
+    "\\\"",
+    "''",
+    "${_BANG}",
+    "real_server",
+    "virtual_server",
+    "SSL",
+    ":",
+];
+
+/// Lines with words that are quoted in one way or other; `%` stands for a word.
+const QUOTED: &[(&str, &str)] = &[
+    ("GLOBAL", "notification_email {\n%\n% %\n}"),
+    ("GLOBAL", "notification_email_from %"),
+    ("GLOBAL", "router_id %"),
+    ("GLOBAL", "script_user % %"),
+    ("GLOBAL", "startup_script % %"),
+    ("GLOBAL", "shutdown_script /bin/a % %"),
+    ("GLOBAL", "lvs_notify_fifo /tmp/f % %\nlvs_notify_fifo_script % %"),
+    ("GLOBAL", "notify_fifo %"),
+    ("GLOBAL", "umask % %"),
+    ("GLOBAL", "smtp_server %"),
+    ("GLOBAL", "lvs_sync_daemon % %"),
+    ("TOP", "SSL {\npassword %\n}"),
+    ("TOP", "track_file % {\nfile %\n}"),
+    ("SERVICE", "quorum_up % % %"),
+    ("SERVICE", "quorum_down \"/bin/a\" % %"),
+    ("SERVICE", "snmp_name %"),
+    ("SERVICE", "virtualhost %"),
+    ("SERVER", "notify_up /bin/a%"),
+    ("SERVER", "HTTP_GET {\nurl {\npath /%\nvirtualhost %\nregex %\n}\n}"),
+    ("SERVER", "MISC_CHECK {\nmisc_path %\nuser % %\n}"),
+    ("SERVER", "DNS_CHECK {\nname %\n}"),
+    ("SERVER", "SMTP_CHECK {\nhelo_name %\n}"),
+];
+
+const AROUND: &str = "global_defs {
+GLOBAL
+}
+TOP
+virtual_server 10.0.0.1 80 {
+protocol TCP
+lb_algo rr
+lb_kind NAT
+SERVICE
+real_server 10.1.0.1 80 {
+weight 1
+SERVER
+}
+}
+";
+
+/// A word as it may be written, rightly or not.
+fn written() -> impl Strategy<Value = String> {
+    let pieces = prop::collection::vec(prop::sample::select(PIECES), 1..5);
+    (pieces, 0..10).prop_map(|(pieces, way)| match way {
+        0..6 => format!("\"{}\"", pieces.concat().replace('"', "")),
+        6..8 => format!("'{}'", pieces.concat()),
+        _ => pieces.concat(),
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_can_be_written_comes_back(
+        line in prop::sample::select(QUOTED),
+        words in prop::collection::vec(written(), 3),
+    ) {
+        let mut words = words.iter();
+        let (place, line) = line;
+        let line = line.split_inclusive('%').map(|part| match part.strip_suffix('%') {
+            Some(part) => format!("{part}{}", words.next().map_or("", String::as_str)),
+            None => part.to_owned(),
+        });
+        let line: String = line.collect();
+        let text = ["GLOBAL", "TOP", "SERVICE", "SERVER"]
+            .into_iter()
+            .fold(AROUND.to_owned(), |text, name| {
+                text.replace(name, if name == place { &line } else { "" })
+            });
+        if let Ok(loaded) = parse("f", &text, &Policy::default()) {
+            assert_same_again(&loaded.config);
+        }
+    }
 }
 
 proptest! {

@@ -6,23 +6,31 @@
 //! (`ip_vs_trash_get_dest`); rr goes on behind the server that was last (`ip_vs_rr_del_dest`); wrr begins a walk with the
 //! limit that it had (`ip_vs_wrr_dest_changed`).
 
+//!
+//! All of it can be told from the maps (`adopt.rs`), whatever moment the one who wrote them was killed at.
+
+mod adopt;
 mod next;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     net::IpAddr,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use lvs_common::abi::{MAX_MEMBERS, SchedulerState, Server};
+use lvs_common::abi::{MAX_MEMBERS, MEMBERS_EACH, NO_SERVER, SchedulerState};
 
+pub(super) use self::next::set;
 use self::next::{Failure, Next};
 use super::{
-    lists::{self, Limit, Member},
+    lists::{Limit, Member},
     room::Range,
     tables::{self, Choices, Tables},
 };
 use crate::config::{Config, Family, Protocol, Scheduler, Target};
+
+/// What the tables hold of states that nobody refers to.
+pub(super) const NO_STATE: SchedulerState = SchedulerState::at(0);
 
 /// How long a server that was removed keeps its place at least (`IP_VS_DEST_TRASH_PERIOD`).
 const GRACE: Duration = Duration::from_secs(120);
@@ -33,7 +41,7 @@ type Identity = (Target, Option<Protocol>, Family);
 /// What lies where.
 #[derive(Clone, Debug)]
 pub struct Ledger {
-    /// The contents of the maps.
+    /// The contents of the maps, as far as the ledger goes.
     pub tables: Tables,
     services: HashMap<Identity, Known>,
     /// Places of `LOCALS`, by what is there.
@@ -45,13 +53,27 @@ pub struct Ledger {
     elements: u32,
     /// Whether the lists lie in the second halves of their maps.
     second: bool,
+    /// What a change that was not finished has left.
+    torn: Torn,
+}
+
+/// What a change that was not finished has left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Torn {
+    /// The places of `MEMBERS`, `RUNS` and `LOCALS` in use, if they are not all in one half.
+    scattered: Option<[Vec<Range>; 3]>,
+    /// Places of `SCHEDULERS` in use beside those of the services.
+    states: BTreeSet<u32>,
+    /// Services whose destinations are still to be forgotten.
+    destinations: HashSet<u32>,
 }
 
 /// A service that has a number.
 #[derive(Clone, Debug)]
 struct Known {
     id: u32,
-    state: u32,
+    /// Its place in `SCHEDULERS`; `None` without lists.
+    state: Option<u32>,
     scheduler: Scheduler,
     granularity: u32,
     /// Its servers, the newest first.
@@ -60,10 +82,12 @@ struct Known {
     gone: Vec<Gone>,
     lists: Lists,
     position: Position,
+    /// Whether the lists are what the members ask for; not after a change that was not finished.
+    settled: bool,
 }
 
 /// Where the lists of a service lie.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Lists {
     elements: Range,
     runs: Range,
@@ -78,7 +102,7 @@ struct Lists {
 }
 
 /// Where the walk of rr or wrr was when its state was written, in terms that outlive the lists.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Position {
     /// What was written: while it is still there, no turn has been taken.
     turn: u64,
@@ -86,22 +110,43 @@ struct Position {
     last: Option<u16>,
     /// wrr: the limit.
     limit: Limit,
+    /// wrr: by how much it falls.
+    step: u32,
+}
+
+impl Position {
+    /// What is written.
+    fn state(self) -> SchedulerState {
+        SchedulerState {
+            last: self.last.map_or(NO_SERVER, u32::from),
+            limit: self.limit.0,
+            step: self.step,
+            ..SchedulerState::at(self.turn)
+        }
+    }
+
+    /// From what was written.
+    fn of(state: &SchedulerState) -> Self {
+        let SchedulerState { written, last, limit, step, .. } = *state;
+        Self { turn: written, last: u16::try_from(last).ok(), limit: Limit(limit), step }
+    }
 }
 
 /// A server that was removed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Gone {
     id: u16,
     address: IpAddr,
     port: u16,
-    since: Instant,
+    /// In whole seconds since the host was booted, as in [`Place::removed`](lvs_common::abi::Place::removed).
+    since: Duration,
 }
 
 /// What the data path has done since.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// When.
-    pub now: Instant,
+    /// When, counted from when the host was booted.
+    pub now: Duration,
     /// What the schedulers remember, by place in `SCHEDULERS`.
     pub states: HashMap<u32, SchedulerState>,
     /// Those of the servers that were removed to which no connection and no template refers.
@@ -125,7 +170,8 @@ pub struct Change {
 
 impl Ledger {
     /// Nothing at all, with room for so many elements of `MEMBERS`.
-    fn empty(elements: u32) -> Self {
+    #[must_use]
+    pub fn empty(elements: u32) -> Self {
         Self {
             tables: Tables::default(),
             services: HashMap::new(),
@@ -135,13 +181,13 @@ impl Ledger {
             elements,
             // The first lists move to the first half.
             second: true,
+            torn: Torn::default(),
         }
     }
 
     /// The first one, for maps that are still to be made.
     pub fn first(config: &Config, choices: &Choices) -> anyhow::Result<Change> {
-        let seen = Seen { now: Instant::now(), states: HashMap::new(), unused: HashSet::new() };
-        Self::empty(2 * MAX_MEMBERS).next(config, choices, &seen)
+        Self::empty(2 * MAX_MEMBERS).next(config, choices, &Seen::nothing())
     }
 
     /// The same for maps that have been made: with so many elements of `MEMBERS`.
@@ -150,27 +196,27 @@ impl Ledger {
         Self { elements, ..self }
     }
 
+    /// How many elements of `MEMBERS` a configuration takes at the start.
+    pub(super) fn elements_for(config: &Config) -> anyhow::Result<u32> {
+        let first = Self::first(config, &Choices::default())?;
+        Ok(first.ledger.tables.members.len() as u32)
+    }
+
+    /// How many services there are.
+    pub(super) fn services(&self) -> usize {
+        self.services.values().filter(|known| known.is_live()).count()
+    }
+
     /// Places of `SCHEDULERS` in which turns are counted.
     pub fn states(&self) -> impl Iterator<Item = u32> + '_ {
-        self.services.values().filter(|known| known.is_live()).map(|known| known.state)
+        self.services.values().filter_map(|known| known.state)
     }
 
     /// Servers that were removed long enough ago to lose their places.
     #[must_use]
-    pub fn gone(&self, now: Instant) -> HashSet<u16> {
+    pub fn gone(&self, now: Duration) -> HashSet<u16> {
         let gone = self.services.values().flat_map(|known| &known.gone);
-        gone.filter(|gone| now.duration_since(gone.since) >= GRACE).map(|gone| gone.id).collect()
-    }
-
-    /// After a change that has failed half-way: what it gave numbers to may have been written, so that nobody else gets
-    /// those numbers, and what it wrote is removed with the next change.
-    pub fn skip(&mut self, failed: &Change) {
-        let Self { tables, next_service, next_server, .. } = self;
-        *next_service = failed.ledger.next_service;
-        *next_server = failed.ledger.next_server;
-        let servers = failed.ledger.tables.servers.len();
-        tables.servers.resize(servers.max(tables.servers.len()), Server::NONE);
-        tables.filter.clone_from(&failed.ledger.tables.filter);
+        gone.filter(|gone| now.saturating_sub(gone.since) >= GRACE).map(|gone| gone.id).collect()
     }
 
     /// What another configuration asks for.
@@ -201,15 +247,24 @@ impl Ledger {
     }
 }
 
+impl Seen {
+    /// Of maps that nobody has used yet.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self { now: Duration::ZERO, states: HashMap::new(), unused: HashSet::new() }
+    }
+}
+
 impl Known {
-    /// Whether it has servers, and with them lists and a state.
+    /// Whether it has lists and a state.
     const fn is_live(&self) -> bool {
-        !self.members.is_empty()
+        self.state.is_some()
     }
 
-    /// Where its walk is now.
-    fn position_now(&self, seen: &Seen) -> Position {
-        let Some(SchedulerState { turn, restart, .. }) = seen.states.get(&self.state).copied()
+    /// Where its walk is now, over the lists in these tables.
+    fn position_now(&self, tables: &Tables, seen: &Seen) -> Position {
+        let Some(SchedulerState { turn, restart, .. }) =
+            self.state.and_then(|state| seen.states.get(&state)).copied()
         else {
             return self.position;
         };
@@ -217,17 +272,16 @@ impl Known {
             return self.position;
         }
         let taken = turn.wrapping_sub(1);
+        let Lists { runs, first_member, members, turns, .. } = self.lists;
         match self.scheduler {
             Scheduler::RoundRobin => {
-                let usable = lists::usable(&self.members);
-                let place = taken.checked_rem(usable.len() as u64).unwrap_or_default();
-                Position { last: usable.get(place as usize).copied(), ..self.position }
-            }
-            Scheduler::WeightedRoundRobin if turn == restart => {
-                Position { limit: Limit::default().changed(&self.members), ..self.position }
+                let place = taken.checked_rem(members.into()).unwrap_or_default() as u32;
+                Position { last: member(tables, first_member + place), ..self.position }
             }
             Scheduler::WeightedRoundRobin => {
-                Position { limit: Limit::at(taken, &self.members), ..self.position }
+                let taken = if turn == restart { 0 } else { taken };
+                let limit = Limit::at(taken, slice(&tables.runs, runs), turns, self.position.step);
+                Position { limit, ..self.position }
             }
             _ => self.position,
         }
@@ -236,9 +290,20 @@ impl Known {
     /// The servers that were removed and keep their places.
     fn gone<'k>(&'k self, seen: &'k Seen) -> impl Iterator<Item = Gone> + 'k {
         self.gone.iter().copied().filter(|gone| {
-            seen.now.duration_since(gone.since) < GRACE || !seen.unused.contains(&gone.id)
+            seen.now.saturating_sub(gone.since) < GRACE || !seen.unused.contains(&gone.id)
         })
     }
+}
+
+/// The server in a place of `MEMBERS`.
+fn member(tables: &Tables, place: u32) -> Option<u16> {
+    let place = place as usize;
+    tables.members.get(place / MEMBERS_EACH)?.get(place % MEMBERS_EACH).copied()
+}
+
+/// What lies in these places.
+fn slice<T>(array: &[T], range: Range) -> &[T] {
+    array.get(range.first as usize..range.end() as usize).unwrap_or_default()
 }
 
 #[cfg(test)]

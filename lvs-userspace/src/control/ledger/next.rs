@@ -3,23 +3,25 @@
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     net::IpAddr,
+    time::Duration,
 };
 
 use lvs_common::abi::{
-    LOCAL_PLACES, MAX_LOCALS, MAX_MEMBERS, MAX_RUNS, MAX_SERVERS, MAX_STATES, MEMBERS_EACH, Run,
-    SchedulerState, Server, Service, scheduler, server_flags,
+    Identity, LOCAL_PLACES, LedgerHead, MAX_LOCALS, MAX_MEMBERS, MAX_RUNS, MAX_SERVERS, MAX_STATES,
+    MEMBERS_EACH, Place, Run, SchedulerState, Server, Service, identity_flags, scheduler,
+    server_flags,
 };
 use thiserror::Error;
 
 use super::{
     super::{
-        lists::{Layout, Limit, Member},
-        room::{Half, Range, Slots},
+        lists::{self, Layout, Limit, Member},
+        room::{Range, Room, Slots},
         tables::{self, Marked, Tables, widen},
     },
-    Change, Gone, Known, Ledger, Lists, Position, Seen,
+    Change, Gone, Known, Ledger, Lists, Position, Seen, Torn, slice,
 };
-use crate::config::{RealServer, Scheduler, VirtualServer};
+use crate::config::{RealServer, Scheduler, Target, VirtualServer};
 
 /// Why a ledger cannot be made.
 #[derive(Debug, Error)]
@@ -37,17 +39,20 @@ pub(super) struct Next<'l> {
     old: &'l Ledger,
     seen: &'l Seen,
     change: Change,
-    /// The other halves of `MEMBERS`, `RUNS` and `LOCALS`, if the lists move there.
-    halves: Option<[Half; 3]>,
+    /// Room for new lists in `MEMBERS`, `RUNS` and `LOCALS`, if there may be any.
+    rooms: Option<[Room; 3]>,
     states: Slots,
     servers: Slots,
+    /// What there is, by number: the entries and flags of [`Identity`].
+    present: HashMap<u32, (Service, u32)>,
 }
 
 impl<'l> Next<'l> {
     /// With nothing but what stays whatever the configuration says.
     pub(super) fn after(old: &'l Ledger, mut tables: Tables, seen: &'l Seen, moves: bool) -> Self {
         let known = || old.services.values();
-        let second = old.second != moves;
+        // All lists move to the other halves, unless they are in both: then those that have to find room beside them.
+        let second = old.second != (moves && old.torn.scattered.is_none());
         // Those that go are written as removed.
         tables.servers.clone_from(&old.tables.servers);
         tables.members.clone_from(&old.tables.members);
@@ -68,24 +73,37 @@ impl<'l> Next<'l> {
             next_server: old.next_server,
             elements: old.elements,
             second,
+            torn: Torn::default(),
         };
         let ids = |known: &'l Known| {
             let members = known.members.iter().map(|member| member.id);
             members.chain(known.gone(seen).map(|gone| gone.id)).map(u32::from)
         };
         let servers: BTreeSet<u32> = known().flat_map(ids).collect();
-        let states = known().filter(|known| known.is_live()).map(|known| known.state).collect();
-        let halves = [old.elements, MAX_RUNS, LOCAL_PLACES].map(|places| Half::of(places, second));
+        let states = known().filter_map(|known| known.state);
+        let states = states.chain(old.torn.states.iter().copied()).collect();
+        let rooms = match &old.torn.scattered {
+            None => places(old).map(|places| Room::half(places, second)),
+            Some([elements, runs, locals]) => {
+                let [of_elements, of_runs, of_locals] = places(old);
+                [
+                    Room::beside(elements, of_elements, second),
+                    Room::beside(runs, of_runs, second),
+                    Room::beside(locals, of_locals, second),
+                ]
+            }
+        };
         Self {
-            halves: moves.then_some(halves),
+            rooms: moves.then_some(rooms),
             states: Slots::new(states, 0, MAX_STATES),
             servers: Slots::new(servers, old.next_server, MAX_SERVERS),
+            present: HashMap::new(),
             change: Change {
                 ledger,
                 states: Vec::new(),
                 servers: Vec::new(),
                 templates: HashSet::new(),
-                destinations: HashSet::new(),
+                destinations: old.torn.destinations.clone(),
             },
             old,
             seen,
@@ -106,13 +124,18 @@ impl<'l> Next<'l> {
         let (mut members, mut gone, mut position) = match before {
             None => (Vec::new(), Vec::new(), Position::default()),
             Some(known) => {
-                let position = known.position_now(self.seen);
+                let position = known.position_now(&self.old.tables, self.seen);
                 (known.members.clone(), known.gone(self.seen).collect(), position)
             }
         };
         let edited = self.edit(service, id, granularity, &mut members, &mut gone, &mut position)?;
         let known = match before {
-            Some(known) if known.scheduler == service.scheduler && !edited && known.is_live() => {
+            Some(known)
+                if known.scheduler == service.scheduler
+                    && !edited
+                    && known.settled
+                    && known.is_live() =>
+            {
                 Known { granularity, gone, lists: self.keep(known.lists)?, ..known.clone() }
             }
             _ => {
@@ -122,12 +145,17 @@ impl<'l> Next<'l> {
                         limit: Limit::default().changed(&members),
                         ..Position::default()
                     };
+                } else if service.scheduler == Scheduler::WeightedRoundRobin && !edited {
+                    // A change that was not finished.
+                    position.limit = position.limit.changed(&members);
                 }
                 position.turn = turn(service.scheduler, &position, &members);
-                let state = self.place_state(position.turn)?;
+                (position.step, _) = Limit::of(&members);
+                let state = Some(self.place_state(position)?);
                 let lists = self.place(&Layout::of(service.scheduler, &members))?;
                 let scheduler = service.scheduler;
-                Known { id, state, scheduler, granularity, members, gone, lists, position }
+                let settled = true;
+                Known { id, state, scheduler, granularity, members, gone, lists, position, settled }
             }
         };
         if before.is_some_and(|known| known.granularity != granularity) {
@@ -138,7 +166,7 @@ impl<'l> Next<'l> {
         let value = Service {
             turns,
             id,
-            state: known.state,
+            state: known.state.unwrap_or_default(),
             first_member,
             members,
             persistence: tables::persistence(service),
@@ -148,9 +176,15 @@ impl<'l> Next<'l> {
             scheduler,
             forwarding: tables::forwarding(service),
             flags: tables::flags(service),
-            reserved: [0; 5],
+            reserved: 0,
+            mark: match service.target {
+                Target::Mark(mark) => mark,
+                Target::Address { .. } => 0,
+            },
         };
         self.change.ledger.tables.add(service, value, marked);
+        let flag_3 = if service.flags.flag_3 { identity_flags::FLAG_3 } else { 0 };
+        self.present.insert(id, (value, identity_flags::PRESENT | flag_3));
         self.change.ledger.services.insert(identity, known);
         Ok(())
     }
@@ -183,7 +217,7 @@ impl<'l> Next<'l> {
             members.iter().position(|one| !wanted.contains_key(&(one.address, one.port)))
         {
             let Member { id, address, port, .. } = members.remove(place);
-            gone.push(Gone { id, address, port, since: self.seen.now });
+            gone.push(Gone { id, address, port, since: self.seconds() });
             if position.last == Some(id) {
                 position.last =
                     place.checked_sub(1).and_then(|place| members.get(place)).map(|one| one.id);
@@ -200,8 +234,8 @@ impl<'l> Next<'l> {
                 fresh.push(server);
                 continue;
             };
-            let value = tables::server(server, id, granularity);
             let was = self.old.tables.servers.get(usize::from(slot)).copied();
+            let value = tables::server(server, id, granularity);
             if was.is_some_and(|was| {
                 (was.weight, was.upper, was.lower) != (value.weight, value.upper, value.lower)
             }) && let Some(member) = places.get(&slot).and_then(|place| members.get_mut(*place))
@@ -217,6 +251,7 @@ impl<'l> Next<'l> {
         for server in fresh {
             let slot = self.slot(server, gone)?;
             self.set_server(slot, tables::server(server, id, granularity));
+            let order = members.first().map_or(0, |newest| newest.order + 1);
             // The newest comes first.
             members.insert(
                 0,
@@ -226,6 +261,7 @@ impl<'l> Next<'l> {
                     last_weight: server.weight,
                     address: server.address,
                     port: server.port,
+                    order,
                 },
             );
             note(position, members);
@@ -256,11 +292,16 @@ impl<'l> Next<'l> {
         set(&mut self.change.ledger.tables.servers, slot.into(), Server::NONE, value);
     }
 
-    fn place_state(&mut self, turn: u64) -> Result<u32, Failure> {
+    /// The time of the change, as it is kept.
+    fn seconds(&self) -> Duration {
+        Duration::from_secs(self.seen.now.as_secs().max(1))
+    }
+
+    fn place_state(&mut self, position: Position) -> Result<u32, Failure> {
         let no_room = || Failure::NoRoom("the schedulers have no room for new states".to_owned());
         let place = self.states.take().ok_or_else(no_room)?;
         let none = SchedulerState::at(0);
-        set(&mut self.change.ledger.tables.states, place as usize, none, SchedulerState::at(turn));
+        set(&mut self.change.ledger.tables.states, place as usize, none, position.state());
         self.change.states.push(place);
         Ok(place)
     }
@@ -293,14 +334,17 @@ impl<'l> Next<'l> {
 
     /// The lists of a service that has not changed: where they are, or where they move with those of others.
     fn keep(&mut self, lists: Lists) -> Result<Lists, Failure> {
-        if self.halves.is_none() {
+        let [elements, runs, _] =
+            places(self.old).map(|places| Range::half(places, self.change.ledger.second));
+        let in_place = elements.holds(lists.elements) && runs.holds(lists.runs);
+        if self.rooms.is_none() || in_place {
             return Ok(lists);
         }
         let old = &self.old.tables;
         let elements = self.place_elements(slice(&old.members, lists.elements))?;
         let moved = |place: u32| {
             let from = lists.elements.first * MEMBERS_EACH as u32;
-            place - from + elements.first * MEMBERS_EACH as u32
+            place.wrapping_sub(from).wrapping_add(elements.first * MEMBERS_EACH as u32)
         };
         if lists.scheduler != scheduler::WEIGHTED_ROUND_ROBIN {
             return Ok(Lists { elements, first_member: moved(lists.first_member), ..lists });
@@ -313,7 +357,7 @@ impl<'l> Next<'l> {
     }
 
     fn place_elements(&mut self, contents: &[[u16; MEMBERS_EACH]]) -> Result<Range, Failure> {
-        let [elements, _, _] = self.halves.as_mut().ok_or(Failure::Move)?;
+        let [elements, _, _] = self.rooms.as_mut().ok_or(Failure::Move)?;
         let range = elements
             .take(contents.len() as u32)
             .ok_or_else(|| Failure::NoRoom(no_room(self.old.elements)))?;
@@ -322,7 +366,7 @@ impl<'l> Next<'l> {
     }
 
     fn place_runs(&mut self, contents: &[Run]) -> Result<Range, Failure> {
-        let [_, runs, _] = self.halves.as_mut().ok_or(Failure::Move)?;
+        let [_, runs, _] = self.rooms.as_mut().ok_or(Failure::Move)?;
         // Each run has another weight, and so a server of its own.
         let range = runs.take(contents.len() as u32).ok_or_else(|| {
             Failure::NoRoom("wrr has more different weights than there are servers".to_owned())
@@ -342,8 +386,10 @@ impl<'l> Next<'l> {
         if let Some(range) = ledger.locals.get(&locals) {
             return Ok(*range);
         }
-        let range = match (&mut self.halves, self.old.locals.get(&locals)) {
+        let [_, _, here] = places(self.old).map(|places| Range::half(places, ledger.second));
+        let range = match (&mut self.rooms, self.old.locals.get(&locals)) {
             (None, Some(range)) => *range,
+            (Some(_), Some(range)) if here.holds(*range) => *range,
             (None, None) => return Err(Failure::Move),
             (Some([_, _, half]), _) => {
                 let range = half.take(locals.len() as u32).ok_or_else(|| {
@@ -366,7 +412,7 @@ impl<'l> Next<'l> {
             if self.change.ledger.services.contains_key(identity) {
                 continue;
             }
-            let since = self.seen.now;
+            let since = self.seconds();
             let removed = known.members.iter().map(|one| Gone {
                 id: one.id,
                 address: one.address,
@@ -376,18 +422,89 @@ impl<'l> Next<'l> {
             let known = Known {
                 gone: known.gone(self.seen).chain(removed).collect(),
                 members: Vec::new(),
+                state: None,
                 lists: Lists::default(),
                 position: Position::default(),
+                settled: true,
                 ..known.clone()
             };
             if !known.gone.is_empty() {
                 self.change.ledger.services.insert(*identity, known);
             }
         }
-        let tables = &mut self.change.ledger.tables;
-        tables.mark_wide();
+        self.change.ledger.tables.mark_wide();
+        self.note();
         self.change
     }
+
+    /// Writes down what another ledger can be made from.
+    fn note(&mut self) {
+        let scattered = self.scattered();
+        let Ledger { tables, services, torn, next_service, next_server, second, .. } =
+            &mut self.change.ledger;
+        torn.scattered = scattered;
+        tables.places = vec![Place::default(); tables.servers.len()];
+        for ((target, protocol, family), known) in services.iter() {
+            let (address, port, mark) = tables::name_in_maps(*target);
+            let present = self.present.get(&known.id).copied();
+            let (service, flags) = present.unwrap_or((Service::NONE, 0));
+            tables.identities.insert(
+                known.id,
+                Identity {
+                    service,
+                    address,
+                    mark,
+                    port,
+                    protocol: protocol.map_or(0, tables::number),
+                    version: tables::version(*family),
+                    granularity: known.granularity,
+                    scheduler: lists::number(known.scheduler).into(),
+                    flags,
+                    reserved: 0,
+                },
+            );
+            let members = known.members.iter().map(|member| {
+                let Member { id, order, last_weight, .. } = *member;
+                (id, Place { held: 1, order, last_weight, removed: 0 })
+            });
+            let gone = known.gone.iter().map(|gone| {
+                let removed = u32::try_from(gone.since.as_secs()).unwrap_or(u32::MAX);
+                (gone.id, Place { held: 1, removed, ..Place::default() })
+            });
+            for (id, place) in members.chain(gone) {
+                set(&mut tables.places, id.into(), Place::default(), place);
+            }
+        }
+        tables.head = LedgerHead {
+            layout: self.old.tables.head.layout,
+            next_service: *next_service,
+            next_server: *next_server,
+            half: u32::from(*second),
+            places: tables.servers.len() as u32,
+        };
+    }
+
+    /// The places in use, if they are still not all in one half.
+    fn scattered(&self) -> Option<[Vec<Range>; 3]> {
+        self.old.torn.scattered.as_ref()?;
+        let ledger = &self.change.ledger;
+        let lists = || ledger.services.values().map(|known| known.lists);
+        let used = [
+            lists().map(|lists| lists.elements).collect::<Vec<_>>(),
+            lists().map(|lists| lists.runs).collect(),
+            ledger.locals.values().copied().collect(),
+        ];
+        let together = places(self.old).into_iter().zip(&used).all(|(places, used)| {
+            let half = Range::half(places, ledger.second);
+            used.iter().all(|range| half.holds(*range))
+        });
+        (!together).then_some(used)
+    }
+}
+
+/// How many places `MEMBERS`, `RUNS` and `LOCALS` have.
+pub(super) const fn places(ledger: &Ledger) -> [u32; 3] {
+    [ledger.elements, MAX_RUNS, LOCAL_PLACES]
 }
 
 /// The turn that the walk goes on with.
@@ -411,17 +528,11 @@ fn no_room(elements: u32) -> String {
         )
     } else {
         format!(
-            "the schedulers' lists take more than {} elements, for which the map MEMBERS was made at the start; restart \
-             xlvs to have a larger one",
+            "the schedulers' lists take more than {} elements, for which the map MEMBERS was made at the start; end xlvs \
+             (`xlvs stop`) and start it again to have a larger one",
             elements / 2
         )
     }
-}
-
-/// What lies in these places.
-fn slice<T>(array: &[T], range: Range) -> &[T] {
-    let first = range.first as usize;
-    array.get(first..first + range.length as usize).unwrap_or_default()
 }
 
 /// Puts values in these places of an array that grows with its contents.
@@ -432,7 +543,7 @@ fn fill<T: Copy>(array: &mut Vec<T>, range: Range, none: T, values: &[T]) {
 }
 
 /// Puts a value in its place of an array that grows with its contents.
-fn set<T: Clone>(array: &mut Vec<T>, place: usize, none: T, value: T) {
+pub(crate) fn set<T: Clone>(array: &mut Vec<T>, place: usize, none: T, value: T) {
     if array.len() <= place {
         array.resize(place + 1, none);
     }

@@ -9,7 +9,11 @@ use aya::programs::ProgramFd;
 use lvs_common::abi::{self, DEFAULT_CONNECTIONS, Flow, Interface, Load, V4, V6};
 use lvs_userspace::bpf::{Dataplane, LoadOptions, Table};
 use lvs_userspace::config;
-use lvs_userspace::control::{ledger::Ledger, tables::Choices, write};
+use lvs_userspace::control::{
+    ledger::Ledger,
+    tables::{Choices, Tables},
+    write,
+};
 
 use crate::case::{Case, Family, Hook, PORT};
 use crate::frame::{OWN_MAC, Tuple};
@@ -50,7 +54,7 @@ impl Engine {
         };
         let mut dataplane = Dataplane::load(&LoadOptions::default())?;
         let change = Ledger::first(&parsed.config, &choices)?;
-        write::apply(&change, None, &mut dataplane.maps.split().0)?;
+        write::apply(&change, &Tables::default(), &mut dataplane.maps.split().0)?;
         for index in [
             INGRESS,
             nix::net::if_::if_nametoindex(CLIENT_SIDE)?,

@@ -143,7 +143,7 @@ impl World {
                 kernel.tc()?;
             }
         }
-        write::apply(&change, None, &mut kernel.maps.split().0)?;
+        write::apply(&change, &Tables::default(), &mut kernel.maps.split().0)?;
         let tables = change.ledger.tables;
         let collector = Arc::new(kernel.collector()?);
         let client_side = nix::net::if_::if_nametoindex("c0")?;

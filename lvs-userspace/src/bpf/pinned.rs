@@ -1,0 +1,143 @@
+//! The pinned maps as somebody reads them who does not run the data plane: by name, a batch at a time, and without any
+//! write. It works while no controller runs.
+
+use std::{
+    io,
+    marker::PhantomData,
+    os::fd::{AsFd as _, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use aya::{
+    Pod,
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
+};
+use lvs_common::abi::{
+    ABI_VERSION, Clock, Flow, Identity, Load, Place, Server, Settings, Statistics, Template,
+    TemplateKey, Tuple, V4, V6,
+};
+
+use super::{Error, Table, sys};
+
+/// Elements read with one system call.
+const BATCH: usize = 4096;
+
+/// What listings need.
+#[expect(missing_debug_implementations, reason = "aya's arrays have none")]
+pub struct PinnedMaps {
+    /// `IDENTITIES`.
+    pub identities: HashMap<MapData, u32, Identity>,
+    /// `SERVERS`.
+    pub servers: Elements<Server>,
+    /// `PLACES`.
+    pub places: Elements<Place>,
+    /// `LOADS`.
+    pub loads: Elements<Load>,
+    /// `STATISTICS`.
+    pub statistics: PerCpuArray<MapData, Statistics>,
+    /// `COUNTERS`.
+    pub counters: PerCpuArray<MapData, u64>,
+    /// `SETTINGS`.
+    pub settings: Array<MapData, Settings>,
+    /// `CLOCK`.
+    pub clock: Array<MapData, Clock>,
+    /// `CONNECTIONS4`.
+    pub connections4: Table<Tuple<V4>, Flow<V4>>,
+    /// `CONNECTIONS6`.
+    pub connections6: Table<Tuple<V6>, Flow<V6>>,
+    /// `TEMPLATES4`.
+    pub templates4: Table<TemplateKey<V4>, Template>,
+    /// `TEMPLATES6`.
+    pub templates6: Table<TemplateKey<V6>, Template>,
+}
+
+impl PinnedMaps {
+    /// Opens those below a pin directory.
+    pub fn open(pin_dir: &Path) -> Result<Self, Error> {
+        let directory = pin_dir.join(format!("v{ABI_VERSION}/maps"));
+        let pins = Directory(directory);
+        Ok(Self {
+            identities: pins.typed("IDENTITIES", Map::HashMap)?,
+            servers: pins.elements("SERVERS")?,
+            places: pins.elements("PLACES")?,
+            loads: pins.elements("LOADS")?,
+            statistics: pins.typed("STATISTICS", Map::PerCpuArray)?,
+            counters: pins.typed("COUNTERS", Map::PerCpuArray)?,
+            settings: pins.typed("SETTINGS", Map::Array)?,
+            clock: pins.typed("CLOCK", Map::Array)?,
+            connections4: pins.table("CONNECTIONS4")?,
+            connections6: pins.table("CONNECTIONS6")?,
+            templates4: pins.table("TEMPLATES4")?,
+            templates6: pins.table("TEMPLATES6")?,
+        })
+    }
+}
+
+/// The directory of the pins.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn open(&self, map: &'static str) -> Result<MapData, Error> {
+        let path = self.0.join(map);
+        MapData::from_pin(&path).map_err(|source| {
+            // Who may not look into the directory is told so by the kernel.
+            if matches!(path.try_exists(), Ok(false)) {
+                Error::NoPins { path: self.0.clone() }
+            } else {
+                Error::Map { map, source }
+            }
+        })
+    }
+
+    fn typed<T: TryFrom<Map, Error = MapError>>(
+        &self,
+        map: &'static str,
+        kind: impl Fn(MapData) -> Map,
+    ) -> Result<T, Error> {
+        kind(self.open(map)?).try_into().map_err(|source| Error::Map { map, source })
+    }
+
+    fn table<K: Pod, V: Pod>(&self, map: &'static str) -> Result<Table<K, V>, Error> {
+        Table::new(Map::HashMap(self.open(map)?), map)
+    }
+
+    fn elements<V: Pod>(&self, map: &'static str) -> Result<Elements<V>, Error> {
+        let data = self.open(map)?;
+        let fd = data.fd().as_fd().try_clone_to_owned();
+        let fd = fd.map_err(|source| Error::Batch { map, source })?;
+        // It checks the sizes.
+        let _typed: Array<MapData, V> =
+            Map::Array(data).try_into().map_err(|source| Error::Map { map, source })?;
+        Ok(Elements { name: map, fd, types: PhantomData })
+    }
+}
+
+/// An array that is read as a whole.
+#[derive(Debug)]
+pub struct Elements<V> {
+    name: &'static str,
+    fd: OwnedFd,
+    types: PhantomData<V>,
+}
+
+impl<V: Pod> Elements<V> {
+    /// All elements.
+    pub fn read(&self) -> Result<Vec<V>, Error> {
+        let mut all = Vec::new();
+        let mut position = None;
+        loop {
+            let mut keys = vec![0_u32; BATCH];
+            let mut values: Vec<V> = std::iter::repeat_with(sys::zero).take(BATCH).collect();
+            let read = sys::lookup_batch(self.fd.as_fd(), &mut position, &mut keys, &mut values);
+            let (count, more) = read.map_err(|source| self.error(source))?;
+            all.extend(values.into_iter().take(count));
+            if !more {
+                return Ok(all);
+            }
+        }
+    }
+
+    fn error(&self, source: io::Error) -> Error {
+        Error::Batch { map: self.name, source }
+    }
+}

@@ -1,0 +1,56 @@
+//! The other end of the control socket: how commands talk to the controller.
+
+use std::{
+    io::{self, BufRead as _, BufReader, Write as _},
+    os::unix::net::UnixStream,
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+
+use super::protocol::{Answer, Request, SOCKET};
+
+/// How long the controller may take: it may have hundreds of edits to apply, and others' before.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A connection to the controller.
+#[derive(Debug)]
+pub struct Client {
+    stream: BufReader<UnixStream>,
+}
+
+impl Client {
+    /// Connects to the controller that has this runtime directory.
+    pub fn connect(runtime_dir: &Path) -> anyhow::Result<Self> {
+        let path = runtime_dir.join(SOCKET);
+        let stream = UnixStream::connect(&path).with_context(|| {
+            format!(
+                "cannot reach the controller at {}; it takes a running `xlvs run`, its --runtime-dir, and its user's \
+                 rights",
+                path.display()
+            )
+        })?;
+        for set in [UnixStream::set_read_timeout, UnixStream::set_write_timeout] {
+            set(&stream, Some(PATIENCE))?;
+        }
+        Ok(Self { stream: BufReader::new(stream) })
+    }
+
+    /// Asks for something.
+    pub fn ask(&mut self, request: &Request) -> anyhow::Result<Answer> {
+        let mut line = serde_json::to_vec(request)?;
+        line.push(b'\n');
+        self.stream.get_mut().write_all(&line).context("the controller does not listen")?;
+        let mut answer = String::new();
+        match self.stream.read_line(&mut answer) {
+            Ok(0) => bail!("the controller has closed the connection"),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                bail!("the controller does not answer within {} s", PATIENCE.as_secs())
+            }
+            Err(error) => return Err(error).context("the controller does not answer"),
+        }
+        serde_json::from_str(&answer).context("the controller's answer is not understood")
+    }
+}

@@ -1,0 +1,116 @@
+//! Edits, each with what the file said about the same thing when it was made.
+
+use std::collections::{HashMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    super::edit::{ServerName, ServerSpec, ServiceSpec},
+    Fate, SAYS_OTHERWISE, new_server, server_name,
+};
+use crate::{config::VirtualServer, inspect::ServiceName};
+
+/// All edits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edits {
+    /// The oldest first.
+    pub(super) services: Vec<ServiceEdit>,
+    pub(super) tcp: Option<Edited<u32>>,
+    pub(super) tcp_fin: Option<Edited<u32>>,
+    pub(super) udp: Option<Edited<u32>>,
+}
+
+/// The edits of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ServiceEdit {
+    pub(super) name: ServiceName,
+    /// What it is like, if that was edited.
+    pub(super) spec: Option<Edited<ServiceSpec>>,
+    /// The oldest first.
+    pub(super) servers: Vec<ServerEdit>,
+}
+
+/// The edit of a real server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ServerEdit {
+    #[serde(flatten)]
+    pub(super) name: ServerName,
+    #[serde(flatten)]
+    pub(super) spec: Edited<ServerSpec>,
+}
+
+/// What was there, according to the file, and what is to be there; `None` for nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Edited<T> {
+    pub(super) file: Option<T>,
+    pub(super) now: Option<T>,
+}
+
+impl Edits {
+    /// How many things are edited.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let services = self.services.iter();
+        services.map(|edit| edit.servers.len() + usize::from(edit.spec.is_some())).sum::<usize>()
+            + [&self.tcp, &self.tcp_fin, &self.udp].into_iter().flatten().count()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The services that edits are about.
+    #[must_use]
+    pub fn services(&self) -> HashSet<ServiceName> {
+        self.services.iter().map(|edit| edit.name).collect()
+    }
+}
+
+impl ServiceEdit {
+    pub(super) fn server(&self, name: ServerName) -> Option<&ServerEdit> {
+        self.servers.iter().find(|edit| edit.name == name)
+    }
+
+    pub(super) fn apply_to_servers(&self, service: &mut VirtualServer) {
+        if self.servers.is_empty() {
+            return;
+        }
+        let VirtualServer { real_servers: servers, forwarding, .. } = service;
+        let edits: HashMap<ServerName, &ServerEdit> =
+            self.servers.iter().map(|edit| (edit.name, edit)).collect();
+        let mut there = HashSet::new();
+        servers.retain_mut(|server| {
+            let Some(edit) = edits.get(&server_name(server)) else { return true };
+            there.insert(edit.name);
+            edit.spec.now.map(|spec| spec.apply(server)).is_some()
+        });
+        for edit in self.servers.iter().filter(|edit| !there.contains(&edit.name)) {
+            if let Some(spec) = edit.spec.now {
+                let mut server = new_server(edit.name, *forwarding);
+                spec.apply(&mut server);
+                servers.push(server);
+            }
+        }
+    }
+}
+
+impl<T: PartialEq> Edited<T> {
+    /// None if it changes nothing.
+    pub(super) fn new(file: Option<T>, now: Option<T>) -> Option<Self> {
+        (file != now).then_some(Self { file, now })
+    }
+
+    /// The same to what another file says, if it still counts.
+    pub(super) fn against(
+        self,
+        file: Option<&T>,
+        what: String,
+        fates: &mut Vec<Fate>,
+    ) -> Option<Self> {
+        let kept = self.file.as_ref() == file;
+        fates.push(Fate { what, dropped: (!kept).then_some(SAYS_OTHERWISE) });
+        kept.then_some(self)
+    }
+}

@@ -1,0 +1,161 @@
+//! From a change to single writes into maps, in an order that leaves something sensible wherever it stops: the controller
+//! may be killed between any two of them, and packets come all the time.
+//!
+//! Additions come first, so that no packet finds a service whose servers or lists are not there, and removals last. A
+//! service changes by the one write of its entry.
+
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+};
+
+use lvs_common::abi::{
+    Identity, LedgerHead, MEMBERS_EACH, Place, Run, SchedulerState, Server, Service, ServiceKey,
+    Settings, V4, V6, server_flags,
+};
+
+use super::{ledger::Change, tables::Tables};
+
+/// One write.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Has a server in a new place begin with no connections and no counts.
+    Clear(u16),
+    /// `LEDGER`.
+    Head(LedgerHead),
+    /// An entry of `IDENTITIES`, or its end.
+    Identity(u32, Option<Identity>),
+    /// An element of `PLACES`.
+    Place(u32, Place),
+    /// An element of `PORTS`.
+    Port(u32, u16),
+    /// `SETTINGS`.
+    Settings(Settings),
+    /// `FILTER`.
+    Filter(Vec<u64>),
+    /// An element of `SERVERS`.
+    Server(u32, Server),
+    /// An element of `MEMBERS`.
+    Members(u32, [u16; MEMBERS_EACH]),
+    /// An element of `RUNS`.
+    Run(u32, Run),
+    /// An element of `LOCALS`.
+    Local(u32, [u8; 16]),
+    /// An element of `SCHEDULERS`.
+    State(u32, SchedulerState),
+    /// An entry of `SERVICES4`, or its end.
+    Service4(ServiceKey<V4>, Option<Service>),
+    /// An entry of `SERVICES6`, or its end.
+    Service6(ServiceKey<V6>, Option<Service>),
+    /// Removes all templates of these services.
+    Templates(HashSet<u32>),
+    /// Removes what is remembered of destinations of these services.
+    Destinations(HashSet<u32>),
+}
+
+/// All that leads from what the maps hold to what they are to hold.
+#[must_use]
+pub fn steps(change: &Change, old: &Tables) -> Vec<Step> {
+    let new = &change.ledger.tables;
+    let mut steps = Vec::new();
+    steps.extend(change.servers.iter().copied().map(Step::Clear));
+    if new.head != old.head {
+        steps.push(Step::Head(new.head));
+    }
+    // Until what was found by the old ones has been forgotten, they stay.
+    let (known, fresh): (Vec<_>, Vec<_>) =
+        sorted(&new.identities).into_iter().partition(|(id, _)| old.identities.contains_key(id));
+    steps.extend(fresh.into_iter().map(|(id, identity)| Step::Identity(id, Some(identity))));
+    let changed: Vec<(u32, Place)> = differing(&new.places, &old.places).collect();
+    let places = |wanted: fn(&Place) -> bool| {
+        let of = changed.iter().copied().filter(move |(_, place)| wanted(place));
+        of.map(|(id, place)| Step::Place(id, place))
+    };
+    steps.extend(places(|place| place.held != 0 && place.removed == 0));
+    steps.extend(differing(&new.ports, &old.ports).map(|(place, port)| Step::Port(place, port)));
+    // What both need: a packet may meet the old services for a moment.
+    let flags = new.settings.flags | old.settings.flags;
+    let between = Settings { flags, ..new.settings };
+    if between != old.settings {
+        steps.push(Step::Settings(between));
+    }
+    if new.filter != old.filter {
+        // It never loses a bit.
+        steps.push(Step::Filter(new.filter.clone()));
+    }
+    let servers = |available: bool| {
+        let is = move |(_, server): &(u32, Server)| {
+            (server.flags & server_flags::AVAILABLE != 0) == available
+        };
+        let of = differing(&new.servers, &old.servers).filter(is);
+        of.map(|(id, server)| Step::Server(id, server))
+    };
+    steps.extend(servers(true));
+    steps.extend(differing(&new.members, &old.members).map(|(at, ids)| Step::Members(at, ids)));
+    steps.extend(differing(&new.runs, &old.runs).map(|(at, run)| Step::Run(at, run)));
+    steps.extend(differing(&new.locals, &old.locals).map(|(at, local)| Step::Local(at, local)));
+    steps.extend(change.states.iter().filter_map(|place| {
+        new.states.get(*place as usize).map(|state| Step::State(*place, *state))
+    }));
+    let (services4, services6) = (last(&new.services4), last(&new.services6));
+    let (were4, were6) = (last(&old.services4), last(&old.services6));
+    steps.extend(written(&services4, &were4).map(|(key, value)| Step::Service4(key, Some(value))));
+    steps.extend(written(&services6, &were6).map(|(key, value)| Step::Service6(key, Some(value))));
+
+    if !change.templates.is_empty() {
+        steps.push(Step::Templates(change.templates.clone()));
+    }
+    if !change.destinations.is_empty() {
+        steps.push(Step::Destinations(change.destinations.clone()));
+    }
+    let other = known.into_iter().filter(|(id, identity)| old.identities.get(id) != Some(identity));
+    steps.extend(other.map(|(id, identity)| Step::Identity(id, Some(identity))));
+    steps.extend(ended(&were4, &services4).map(|key| Step::Service4(key, None)));
+    steps.extend(ended(&were6, &services6).map(|key| Step::Service6(key, None)));
+    steps.extend(places(|place| place.held != 0 && place.removed != 0));
+    steps.extend(servers(false));
+    steps.extend(places(|place| place.held == 0));
+    let gone =
+        sorted(&old.identities).into_iter().filter(|(id, _)| !new.identities.contains_key(id));
+    steps.extend(gone.map(|(id, _)| Step::Identity(id, None)));
+    if between != new.settings {
+        steps.push(Step::Settings(new.settings));
+    }
+    steps
+}
+
+/// In the order of their numbers, so that two runs do the same.
+fn sorted(identities: &HashMap<u32, Identity>) -> Vec<(u32, Identity)> {
+    let mut all: Vec<_> = identities.iter().map(|(id, identity)| (*id, *identity)).collect();
+    all.sort_unstable_by_key(|(id, _)| *id);
+    all
+}
+
+/// What differs, with its places.
+fn differing<'t, T: Copy + PartialEq>(
+    new: &'t [T],
+    old: &'t [T],
+) -> impl Iterator<Item = (u32, T)> + 't {
+    let differs = |(place, value): &(u32, T)| old.get(*place as usize) != Some(value);
+    (0..).zip(new.iter().copied()).filter(differs)
+}
+
+/// The last value of each key.
+fn last<K: Copy + Eq + Hash>(services: &[(K, Service)]) -> HashMap<K, Service> {
+    services.iter().copied().collect()
+}
+
+fn written<'s, K: Copy + Eq + Hash>(
+    new: &'s HashMap<K, Service>,
+    old: &'s HashMap<K, Service>,
+) -> impl Iterator<Item = (K, Service)> + 's {
+    let written = new.iter().filter(|(key, service)| old.get(*key) != Some(*service));
+    written.map(|(key, service)| (*key, *service))
+}
+
+fn ended<'s, K: Copy + Eq + Hash>(
+    old: &'s HashMap<K, Service>,
+    new: &'s HashMap<K, Service>,
+) -> impl Iterator<Item = K> + 's {
+    old.keys().filter(|key| !new.contains_key(*key)).copied()
+}

@@ -1,0 +1,112 @@
+//! What the checks make of a configuration: which servers are in which service, with which weights.
+
+use std::collections::HashMap;
+
+use super::identity::{Endpoint, ServiceId};
+use crate::config::{Config, RealServer, SorryServer, VirtualServer};
+
+/// The servers of all services as they are now: a plain value.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    /// One for each service.
+    pub pools: HashMap<ServiceId, Pool>,
+}
+
+/// The servers of a service, in the order in which they came in: IPVS's schedulers walk by that.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pool {
+    /// Each server once.
+    pub members: Vec<Member>,
+}
+
+/// A server in a service: a real server that is up, or one that is down with weight 0 (`inhibit_on_failure`), or the sorry
+/// server. Who is down and not inhibited is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    /// Who.
+    pub server: Endpoint,
+    /// Its weight now.
+    pub weight: u32,
+}
+
+impl Pool {
+    /// Puts a server in; as in IPVS that changes nothing if it is there.
+    pub(crate) fn add(&mut self, server: Endpoint, weight: u32) {
+        if self.members.iter().all(|member| member.server != server) {
+            self.members.push(Member { server, weight });
+        }
+    }
+
+    /// Changes the weight of a server that is there.
+    pub(crate) fn edit(&mut self, server: Endpoint, weight: u32) {
+        if let Some(member) = self.members.iter_mut().find(|member| member.server == server) {
+            member.weight = weight;
+        }
+    }
+
+    /// Takes a server out.
+    pub(crate) fn remove(&mut self, server: Endpoint) {
+        self.members.retain(|member| member.server != server);
+    }
+}
+
+/// The configuration with the servers that services have now: what the data path should do. Services that the state does not
+/// know stay as they are. A service can be left without servers, and its servers come in the order of the pool.
+#[must_use]
+pub fn apply(config: &Config, state: &State) -> Config {
+    let mut config = config.clone();
+    let ids = ServiceId::of_all(&config);
+    for (service, id) in config.services.iter_mut().zip(ids) {
+        if let Some(pool) = state.pools.get(&id) {
+            service.real_servers = members(service, pool);
+        }
+    }
+    config
+}
+
+fn members(service: &VirtualServer, pool: &Pool) -> Vec<RealServer> {
+    let configured: HashMap<Endpoint, &RealServer> =
+        service.real_servers.iter().map(|server| (Endpoint::of(server), server)).collect();
+    let member = |member: &Member| {
+        let mut server = match configured.get(&member.server) {
+            Some(server) => (*server).clone(),
+            None => sorry_as_real(service.sorry_server.as_ref()?),
+        };
+        server.weight = member.weight;
+        Some(server)
+    };
+    pool.members.iter().filter_map(member).collect()
+}
+
+/// The sorry server as the data path sees it: a real server like others.
+fn sorry_as_real(sorry: &SorryServer) -> RealServer {
+    RealServer {
+        address: sorry.address,
+        port: sorry.port,
+        weight: RealServer::WEIGHT,
+        forwarding: sorry.forwarding,
+        upper_threshold: 0,
+        lower_threshold: 0,
+        inhibit_on_failure: sorry.inhibit,
+        notify_up: None,
+        notify_down: None,
+        smtp_alert: false,
+        snmp_name: None,
+        checkers: Vec::new(),
+        line: sorry.line,
+    }
+}
+
+impl Endpoint {
+    /// Where a real server listens.
+    #[must_use]
+    pub const fn of(server: &RealServer) -> Self {
+        Self { address: server.address, port: server.port }
+    }
+
+    /// Where a sorry server listens.
+    #[must_use]
+    pub const fn of_sorry(sorry: &SorryServer) -> Self {
+        Self { address: sorry.address, port: sorry.port }
+    }
+}

@@ -1,0 +1,213 @@
+//! Track files: numbers that others write, and `FILE_CHECK` reads. As in keepalived's `track_file.c` a file is read again
+//! when it was written and closed, moved into its place, or removed; one that is not there says 0.
+
+use std::{
+    collections::HashMap,
+    io::Read as _,
+    os::{
+        fd::{AsFd as _, AsRawFd, RawFd},
+        unix::fs::OpenOptionsExt as _,
+    },
+    path::{Path, PathBuf},
+};
+
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use tokio::{io::unix::AsyncFd, sync::mpsc::UnboundedSender, task::spawn_blocking};
+use tracing::{debug, warn};
+
+use crate::config::{FileCheck, TrackFile};
+
+/// So much of a file is read.
+const READ: u64 = 127;
+
+/// What a file's number adds to the weight of a server; absent for a server that is down by it.
+/// `update_track_file_status()`.
+pub(crate) fn added(check: &FileCheck, value: i64) -> Option<i64> {
+    if check.weight == 0 {
+        return ((value == 0) != check.reverse).then_some(0);
+    }
+    let sign = if check.reverse { -1 } else { 1 };
+    let added = value.saturating_mul(i64::from(check.weight)).saturating_mul(sign);
+    (added > i64::from(i32::MIN)).then_some(added.min(i64::from(i32::MAX)))
+}
+
+/// What a track file says, for who knows it by its name.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) name: String,
+    pub(crate) value: i64,
+}
+
+/// Reads a file; at the start of the program its first number is written before, where that is wanted. Something else than a
+/// file stays as it is.
+pub(crate) fn first(file: &TrackFile, starts: bool) -> i64 {
+    if let Some(initial) = file.initial.filter(|_| starts)
+        && file.path.metadata().map_or(true, |is| initial.overwrite && is.is_file())
+    {
+        let written = std::fs::write(&file.path, format!("{}\n", initial.value));
+        if let Err(error) = written {
+            warn!("track_file {}: cannot write {}: {error}", file.name, file.path.display());
+        }
+    }
+    read(&file.path).unwrap_or(0)
+}
+
+/// The number in a file, 0 without one; absent for one that is out of range. Does not wait for the other end of a FIFO.
+fn read(path: &Path) -> Option<i64> {
+    let open = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
+        .open(path);
+    let Ok(file) = open else { return Some(0) };
+    let mut text = Vec::new();
+    if file.take(READ).read_to_end(&mut text).is_err() {
+        return Some(0);
+    }
+    let value = number(&String::from_utf8_lossy(&text));
+    (i64::from(i32::MIN)..=i64::from(i32::MAX) + 1).contains(&value).then_some(value)
+}
+
+/// As `strtol()` with base 0 reads it: what does not look like a number is 0.
+fn number(text: &str) -> i64 {
+    let text = text.trim_start();
+    let (sign, text) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (base, text) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(rest) => (16, rest),
+        None if text.starts_with('0') => (8, text),
+        None => (10, text),
+    };
+    let digits = text.chars().map_while(|letter| letter.to_digit(base));
+    sign * digits.fold(0_i64, |value, digit| {
+        value.saturating_mul(i64::from(base)).saturating_add(i64::from(digit))
+    })
+}
+
+/// What the runtime needs to wait for it.
+struct Watcher(Inotify);
+
+impl AsRawFd for Watcher {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+/// Watches files, and tells what they say now. Ends when nobody listens, or when nothing can be watched.
+pub(crate) async fn watch(files: Vec<TrackFile>, teller: UnboundedSender<Told>) {
+    if files.is_empty() {
+        return;
+    }
+    if let Err(error) = keep_watching(files, &teller).await {
+        warn!("cannot watch track files, FILE_CHECK stays as it is: {error}");
+    }
+}
+
+async fn keep_watching(
+    files: Vec<TrackFile>,
+    teller: &UnboundedSender<Told>,
+) -> std::io::Result<()> {
+    let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
+    let flags = AddWatchFlags::IN_CLOSE_WRITE
+        | AddWatchFlags::IN_MOVED_TO
+        | AddWatchFlags::IN_MOVED_FROM
+        | AddWatchFlags::IN_DELETE;
+    let mut folders: HashMap<WatchDescriptor, PathBuf> = HashMap::new();
+    for file in &files {
+        let folder = file.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        match inotify.add_watch(folder, flags) {
+            Ok(watch) => drop(folders.insert(watch, folder.to_owned())),
+            Err(error) => {
+                warn!("track_file {}: cannot watch {}: {error}", file.name, folder.display());
+            }
+        }
+    }
+    #[expect(
+        deprecated,
+        reason = "the new way is `unsafe`; this descriptor is the watcher's own for as long as it lives"
+    )]
+    let watched = AsyncFd::new(Watcher(inotify))?;
+    // What changed between the first look and the watches.
+    for file in &files {
+        tell(file, teller).await;
+    }
+    loop {
+        let mut ready = tokio::select! {
+            ready = watched.readable() => ready?,
+            () = teller.closed() => return Ok(()),
+        };
+        let events = match ready.get_inner().0.read_events() {
+            Ok(events) => events,
+            Err(nix::errno::Errno::EAGAIN) => {
+                ready.clear_ready();
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        for event in events {
+            let Some((folder, name)) = folders.get(&event.wd).zip(event.name) else { continue };
+            for file in files.iter().filter(|file| {
+                file.path.file_name() == Some(name.as_os_str())
+                    && file
+                        .path
+                        .parent()
+                        .is_none_or(|parent| parent == folder || parent.as_os_str().is_empty())
+            }) {
+                tell(file, teller).await;
+            }
+        }
+    }
+}
+
+async fn tell(file: &TrackFile, teller: &UnboundedSender<Told>) {
+    let path = file.path.clone();
+    let value = spawn_blocking(move || read(&path)).await.ok().flatten();
+    debug!("track_file {}: {value:?}", file.name);
+    match value {
+        Some(value) => drop(teller.send(Told { name: file.name.clone(), value })),
+        None => {
+            warn!(
+                "track_file {}: the number in {} is out of range",
+                file.name,
+                file.path.display()
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_as_c_does() {
+        for (text, value) in [
+            ("7\n", 7),
+            (" -12 and more", -12),
+            ("+3", 3),
+            ("0x1F", 31),
+            ("010", 8),
+            ("09", 0),
+            ("", 0),
+            ("up", 0),
+        ] {
+            assert_eq!(number(text), value, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_adds_to_the_weight_or_takes_the_server_down() {
+        let check = |weight, reverse| FileCheck { track_file: String::new(), weight, reverse };
+        assert_eq!(added(&check(0, false), 0), Some(0));
+        assert_eq!(added(&check(0, false), 5), None);
+        assert_eq!(added(&check(0, true), 0), None);
+        assert_eq!(added(&check(0, true), -1), Some(0));
+        assert_eq!(added(&check(10, false), -3), Some(-30));
+        assert_eq!(added(&check(10, true), -3), Some(30));
+        assert_eq!(added(&check(2, false), i64::from(i32::MAX)), Some(i64::from(i32::MAX)));
+        assert_eq!(added(&check(2, false), i64::from(i32::MIN) / 2), None);
+        assert_eq!(added(&check(i32::MAX, true), i64::from(i32::MAX) + 1), None);
+    }
+}

@@ -1,0 +1,314 @@
+//! Health checks: which servers are up, and what that makes of a configuration.
+//!
+//! - `probe/` makes one check, `progress.rs` says when a failure counts and when the next check is due, `runner.rs` is the
+//!   task that does both again and again. `checks.rs` has the same check of the same server run once, whoever wants it.
+//! - `service/` takes what checks tell and decides by keepalived's rules who serves, and who is told. It does no I/O.
+//! - `notify.rs` tells them, `script.rs` runs programs, `files.rs` watches track files.
+//! - `effective.rs` makes the configuration that the data path should have.
+//!
+//! All tasks are of the runtime that [`Health::start`] is called in; nothing in them blocks.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tracing::{info, warn};
+
+use crate::config::{Check, Checker, Config, Global, Target, TrackFile, VirtualServer};
+
+mod checks;
+mod effective;
+mod files;
+mod identity;
+mod notify;
+mod probe;
+mod progress;
+mod runner;
+mod script;
+mod service;
+#[cfg(test)]
+mod tests;
+
+use self::{
+    checks::{Checks, Subscriber, Wanted},
+    files::{Told, added},
+    notify::Notifier,
+    runner::{Report, Status},
+    service::{Notice, Service},
+};
+pub use self::{
+    effective::{Member, Pool, State, apply},
+    identity::{Endpoint, ServiceId},
+};
+
+/// All health checks of a configuration. Dropped, they end.
+#[derive(Debug)]
+pub struct Health {
+    state: State,
+    services: Vec<Service>,
+    checks: Checks,
+    /// What track files say.
+    files: HashMap<String, i64>,
+    told: UnboundedReceiver<Told>,
+    global: Arc<Global>,
+    notifier: Notifier,
+}
+
+impl Health {
+    /// Starts the checks of a configuration. `local` is this host's addresses, for `ha_suspend`. Must be called in a
+    /// runtime. Who cannot be told, and which checks cannot be made, is logged.
+    #[must_use]
+    pub fn start(config: &Config, local: &BTreeSet<IpAddr>) -> Self {
+        let global = Arc::new(config.global.clone());
+        let (_, told) = unbounded_channel();
+        let mut health = Self {
+            state: State::default(),
+            services: Vec::new(),
+            checks: Checks::new(),
+            files: HashMap::new(),
+            told,
+            notifier: Notifier::new(Arc::clone(&global)),
+            global,
+        };
+        health.watch_files(config, true);
+        health.take(config, local);
+        health
+    }
+
+    /// Takes a new configuration: what stays keeps its state, and checks that stay keep their schedule too. The state has
+    /// changed afterwards: see [`state`](Self::state).
+    pub fn reload(&mut self, config: &Config, local: &BTreeSet<IpAddr>) {
+        if *self.global != config.global {
+            self.global = Arc::new(config.global.clone());
+            // The old one tells what it has, and its scripts go on.
+            self.notifier = Notifier::new(Arc::clone(&self.global));
+        }
+        self.watch_files(config, false);
+        self.take(config, local);
+    }
+
+    /// Waits until a service has other servers, or a server another weight; what has come together is one change. Nothing is
+    /// lost if it is dropped before it ends.
+    pub async fn changed(&mut self) {
+        loop {
+            let mut changed = tokio::select! {
+                report = self.checks.next() => self.note(&report),
+                Some(told) = self.told.recv() => self.note_file(&told),
+            };
+            while let Some(report) = self.checks.next_now() {
+                changed |= self.note(&report);
+            }
+            while let Ok(told) = self.told.try_recv() {
+                changed |= self.note_file(&told);
+            }
+            if changed {
+                return;
+            }
+        }
+    }
+
+    /// The servers that services have now.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// This host has other addresses: checks of services with `ha_suspend` rest without theirs.
+    pub fn set_addresses(&mut self, local: &BTreeSet<IpAddr>) {
+        self.checks.set_addresses(local);
+    }
+
+    /// How many different checks are made.
+    #[must_use]
+    pub fn checks(&self) -> usize {
+        self.checks.len()
+    }
+
+    /// Ends the checks, tells with `omega` that all is down, and waits for whom it told, a second at most.
+    pub async fn stop(self) {
+        let Self { checks, global, mut services, notifier, .. } = self;
+        drop(checks);
+        let each = global.lvs_flush_on_stop.is_none();
+        let mut notices = Vec::new();
+        for service in &mut services {
+            service.stop(each, &mut notices);
+        }
+        notifier.tell(notices);
+        notifier.stop().await;
+    }
+
+    /// Makes all that a configuration asks for, of what is there and what is not.
+    fn take(&mut self, config: &Config, local: &BTreeSet<IpAddr>) {
+        let mut old: HashMap<ServiceId, Service> =
+            self.services.drain(..).map(|service| (service.id.clone(), service)).collect();
+        let (mut notices, mut wanted) = (Vec::new(), Vec::new());
+        let mut seen = BTreeSet::new();
+        for (id, service) in ServiceId::of_all(config).into_iter().zip(&config.services) {
+            // The services of a group are one.
+            if let ServiceId::Group { name, nth } = &id
+                && !seen.insert((name.clone(), *nth))
+            {
+                continue;
+            }
+            wanted.extend(wanted_by(self.services.len(), &id, service));
+            let was = old.remove(&id);
+            let mut service = Service::new(id, service, |checker| self.first_weight(checker));
+            let init = self.global.rs_init_notifies;
+            match was {
+                Some(was) => service.resume(was, init, &mut notices),
+                None => service.start(init, &mut notices),
+            }
+            self.services.push(service);
+        }
+        for (id, service) in old {
+            service.vanish(&mut notices);
+            self.state.pools.remove(&id);
+        }
+        for (subscriber, status) in self.checks.take(wanted, config, &self.global) {
+            self.judge(subscriber, status, None, &mut notices);
+        }
+        for service in 0..self.services.len() {
+            self.publish(service);
+        }
+        self.notifier.tell(notices);
+        self.checks.set_addresses(local);
+    }
+
+    /// What a checker adds before its first check.
+    fn first_weight(&self, checker: &Checker) -> Option<i64> {
+        match &checker.check {
+            Check::File(file) => {
+                added(file, self.files.get(&file.track_file).copied().unwrap_or(0))
+            }
+            _ => Some(0),
+        }
+    }
+
+    fn watch_files(&mut self, config: &Config, starts: bool) {
+        let read = |file: &TrackFile| (file.name.clone(), files::first(file, starts));
+        self.files = config.track_files.iter().map(read).collect();
+        let (teller, told) = unbounded_channel();
+        self.told = told;
+        // The one before ends with its listener.
+        tokio::spawn(files::watch(config.track_files.clone(), teller));
+    }
+
+    /// Passes on what a check has found; true if that changes a pool.
+    fn note(&mut self, report: &Report) -> bool {
+        let mut notices = Vec::new();
+        let mut changed = false;
+        for subscriber in self.checks.subscribers(report) {
+            self.judge(subscriber, report.status, report.reason.as_deref(), &mut notices);
+            changed |= self.publish(subscriber.service);
+        }
+        self.notifier.tell(notices);
+        changed
+    }
+
+    /// Passes on what a track file says.
+    fn note_file(&mut self, told: &Told) -> bool {
+        self.files.insert(told.name.clone(), told.value);
+        let named = self.checks.files.iter().filter(|(_, file)| file.track_file == told.name);
+        let additions: Vec<(Subscriber, Option<i64>)> =
+            named.map(|(subscriber, file)| (*subscriber, added(file, told.value))).collect();
+        let reason = format!("FILE_CHECK {}: the file says {}", told.name, told.value);
+        let mut notices = Vec::new();
+        let mut changed = false;
+        for (subscriber, added) in additions {
+            self.apply(subscriber, added, Some(&reason), &mut notices);
+            changed |= self.publish(subscriber.service);
+        }
+        self.notifier.tell(notices);
+        changed
+    }
+
+    fn judge(
+        &mut self,
+        subscriber: Subscriber,
+        status: Status,
+        reason: Option<&str>,
+        notices: &mut Vec<Notice>,
+    ) {
+        let Some(service) = self.services.get(subscriber.service) else { return };
+        let Some(server) = service.servers.get(subscriber.server) else { return };
+        // `misc_dynamic`: the weight and 2.
+        let weight = match status.exit {
+            0 => 0,
+            code => i64::from(code) - 2 - server.configured(),
+        };
+        self.apply(subscriber, status.progress.up.then_some(weight), reason, notices);
+    }
+
+    /// Has a service take what a checker says, and logs what comes of it.
+    fn apply(
+        &mut self,
+        subscriber: Subscriber,
+        weight: Option<i64>,
+        reason: Option<&str>,
+        notices: &mut Vec<Notice>,
+    ) {
+        let Subscriber { service, server, checker } = subscriber;
+        let Some(service) = self.services.get_mut(service) else { return };
+        let Some(was) = service.servers.get(server) else { return };
+        let (was_alive, old_weight, had_quorum) = (was.alive, was.weight(), service.has_quorum);
+        service.judge(server, checker, weight.is_some(), weight.unwrap_or(0), notices);
+        let Some(is) = service.servers.get(server) else { return };
+        let (who, name, weight) = (is.endpoint, &service.id, is.weight());
+        match (was_alive, is.alive) {
+            (true, false) => {
+                warn!("check of {who} for {name}: {}", reason.unwrap_or("it is down"));
+            }
+            (false, true) => info!("check of {who} for {name}: back with weight {weight}"),
+            (true, true) if weight != old_weight => {
+                info!("check of {who} for {name}: weight {weight} instead of {old_weight}");
+            }
+            _ => {}
+        }
+        match (had_quorum, service.has_quorum) {
+            (true, false) => warn!("{name} has lost its quorum"),
+            (false, true) => info!("{name} has its quorum"),
+            _ => {}
+        }
+    }
+
+    /// Makes a service's pool known; true if it has changed.
+    fn publish(&mut self, service: usize) -> bool {
+        let Some(service) = self.services.get(service) else { return false };
+        match self.state.pools.get_mut(&service.id) {
+            Some(pool) if *pool == service.pool => false,
+            Some(pool) => {
+                pool.clone_from(&service.pool);
+                true
+            }
+            None => {
+                self.state.pools.insert(service.id.clone(), service.pool.clone());
+                true
+            }
+        }
+    }
+}
+
+/// The checkers of a service, which has this place.
+fn wanted_by(place: usize, id: &ServiceId, config: &VirtualServer) -> Vec<Wanted> {
+    let suspended_without = match config.target {
+        Target::Address { address, .. } if config.ha_suspend && config.group.is_none() => {
+            Some(address)
+        }
+        _ => None,
+    };
+    let mut wanted = Vec::new();
+    for (server, real) in config.real_servers.iter().enumerate() {
+        for (checker, config) in real.checkers.iter().enumerate() {
+            wanted.push(Wanted {
+                subscriber: Subscriber { service: place, server, checker },
+                checker: config.clone(),
+                label: format!("{} for {id}", Endpoint::of(real)),
+                suspended_without,
+            });
+        }
+    }
+    wanted
+}

@@ -1,0 +1,223 @@
+//! `HTTP_GET` and `SSL_GET`: a page that is as expected. The request is written and the answer read as it stands, without
+//! an HTTP client: digests are of the bytes that follow the header, chunks and all, as in keepalived's `check_http.c`.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use md5::{Digest as _, Md5};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    task::spawn_blocking,
+    time::timeout,
+};
+
+use super::{Fault, Tls, regex::Pattern, socket, tls, within, words};
+use crate::{
+    config::{HttpCheck, HttpVersion, Url},
+    health::identity::Endpoint,
+};
+
+/// A header may be this long, in bytes, and have so many fields.
+const HEAD: usize = 64 << 10;
+const FIELDS: usize = 128;
+/// An expression looks at the first bytes of a page only, so many.
+const SEARCHED: usize = 4 << 20;
+/// So many bytes are read at once.
+const READ: usize = 16 << 10;
+
+/// What to ask whom.
+pub(super) struct Page<'p> {
+    pub(super) http: &'p HttpCheck,
+    pub(super) url: &'p Url,
+    /// `delay_loop`: when the next check is due.
+    pub(super) limit: Duration,
+    pub(super) tls: &'p Result<Tls, String>,
+}
+
+/// What there is of an answer.
+struct Answer {
+    status: u16,
+    digest: [u8; 16],
+    /// Only if something looks at it.
+    text: Vec<u8>,
+}
+
+impl Page<'_> {
+    /// Asks for the page, and looks at it.
+    pub(super) async fn check(&self, regex: Option<&Result<Pattern, String>>) -> Result<(), Fault> {
+        let regex = regex.map(Result::as_ref).transpose().map_err(Fault::unable)?;
+        let connection = &self.http.connection;
+        let stream = socket::tcp(connection).await?;
+        let answer = if self.http.tls {
+            let context = self.tls.as_ref().map_err(Fault::unable)?;
+            let own = self.http.sni_name.as_deref().or(self.url.virtualhost.as_deref());
+            let name = own.filter(|_| self.http.sni);
+            let shaken =
+                timeout(connection.timeout, context.connect(stream, connection.address, name));
+            let mut stream = match shaken.await {
+                Ok(result) => result
+                    .map_err(|error| Fault::failed(format!("TLS: {}", tls::reason(&error))))?,
+                Err(_) => return Err(within("no TLS handshake", connection.timeout)),
+            };
+            let answer = self.ask(&mut stream, regex.is_some()).await;
+            if self.url.tls_compliant {
+                // Says goodbye; whether the server does so too is not asked, as in keepalived.
+                drop(timeout(connection.timeout, stream.shutdown()).await);
+            }
+            answer
+        } else {
+            let mut stream = stream;
+            self.ask(&mut stream, regex.is_some()).await
+        }?;
+        self.judge(answer, regex).await
+    }
+
+    async fn ask(
+        &self,
+        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+        keep: bool,
+    ) -> Result<Answer, Fault> {
+        let limit = self.http.connection.timeout;
+        let request = self.request();
+        match timeout(limit, async {
+            stream.write_all(request.as_bytes()).await?;
+            stream.flush().await
+        })
+        .await
+        {
+            Ok(result) => result.map_err(|error| Fault::of_peer(&error))?,
+            Err(_) => return Err(within("cannot send the request", limit)),
+        }
+        let whole = limit.max(self.limit);
+        timeout(whole, read(stream, limit, keep))
+            .await
+            .unwrap_or_else(|_| Err(within("no complete answer", whole)))
+    }
+
+    /// As keepalived writes it, so that servers that know its checks by that know these.
+    fn request(&self) -> String {
+        let (minor, close) = match self.http.version {
+            HttpVersion::V10 => (0, ""),
+            HttpVersion::V10Close => (0, "Connection: close\r\n"),
+            HttpVersion::V11 => (1, "Connection: close\r\n"),
+        };
+        let connection = &self.http.connection;
+        let host = self.url.virtualhost.clone().unwrap_or_else(|| {
+            Endpoint { address: connection.address, port: connection.port }.to_string()
+        });
+        format!(
+            "GET {} HTTP/1.{minor}\r\nUser-Agent: KeepAliveClient\r\n{close}Host: {host}\r\n\r\n",
+            self.url.path
+        )
+    }
+
+    async fn judge(&self, answer: Answer, regex: Option<&Pattern>) -> Result<(), Fault> {
+        let codes = &self.url.status_codes;
+        if !codes.iter().any(|range| range.contains(&answer.status)) {
+            let wanted = listed(codes);
+            return Err(Fault::failed(format!("status {}, {wanted} wanted", answer.status)));
+        }
+        if let Some(wanted) = self.url.digest
+            && wanted != answer.digest
+        {
+            let (found, wanted) = (hex(&answer.digest), hex(&wanted));
+            return Err(Fault::failed(format!("digest {found}, {wanted} wanted")));
+        }
+        if let Some(pattern) = regex.cloned() {
+            let found = spawn_blocking(move || pattern.check(&answer.text)).await;
+            found.map_err(Fault::unable)?.map_err(Fault::Failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads an answer to its end: where its length says, or where the server closes.
+async fn read(
+    stream: &mut (impl AsyncRead + Unpin),
+    limit: Duration,
+    keep: bool,
+) -> Result<Answer, Fault> {
+    let mut head = Vec::new();
+    let mut buffer = vec![0; READ];
+    let (status, mut left, start) = loop {
+        let length = some(stream, &mut buffer, limit).await?;
+        head.extend_from_slice(buffer.get(..length).unwrap_or_default());
+        if let Some((status, left, start)) = parse(&head)? {
+            break (status, left, start);
+        }
+        if length == 0 {
+            let what = if head.is_empty() { "no answer" } else { "half an answer" };
+            return Err(Fault::failed(format!("{what}: the server closed the connection")));
+        }
+        if head.len() > HEAD {
+            return Err(Fault::failed(format!("a header of more than {HEAD} bytes")));
+        }
+    };
+    let mut digest = Md5::new();
+    let mut text = Vec::new();
+    let mut take = |part: &[u8], left: &mut Option<u64>| {
+        let room = left
+            .map_or(part.len(), |left| part.len().min(usize::try_from(left).unwrap_or(usize::MAX)));
+        let part = part.get(..room).unwrap_or(part);
+        *left = left.map(|left| left - room as u64);
+        digest.update(part);
+        if keep && text.len() < SEARCHED {
+            text.extend_from_slice(part);
+        }
+    };
+    take(head.get(start..).unwrap_or_default(), &mut left);
+    while left != Some(0) {
+        let length = some(stream, &mut buffer, limit).await?;
+        if length == 0 {
+            break;
+        }
+        take(buffer.get(..length).unwrap_or_default(), &mut left);
+    }
+    Ok(Answer { status, digest: digest.finalize().into(), text })
+}
+
+/// The status, how long the page is, and where it starts; nothing yet if there is not enough.
+fn parse(head: &[u8]) -> Result<Option<(u16, Option<u64>, usize)>, Fault> {
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS];
+    let mut response = httparse::Response::new(&mut fields);
+    let start = match response.parse(head) {
+        Ok(httparse::Status::Complete(start)) => start,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(error) => return Err(Fault::failed(format!("not HTTP: {error}"))),
+    };
+    let length = response
+        .headers
+        .iter()
+        .find(|field| field.name.eq_ignore_ascii_case("content-length"))
+        .and_then(|field| std::str::from_utf8(field.value).ok()?.trim().parse().ok());
+    Ok(Some((response.code.unwrap_or(0), length, start)))
+}
+
+/// Reads once. Many servers end TLS without saying so: keepalived takes that as an end like others.
+async fn some(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut [u8],
+    limit: Duration,
+) -> Result<usize, Fault> {
+    match timeout(limit, stream.read(buffer)).await {
+        Ok(Ok(length)) => Ok(length),
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(0),
+        Ok(Err(error)) => Err(Fault::failed(words(&error))),
+        Err(_) => Err(within("no answer", limit)),
+    }
+}
+
+/// `200, 204, 300-399`.
+fn listed(codes: &[RangeInclusive<u16>]) -> String {
+    let one = |range: &RangeInclusive<u16>| {
+        if range.start() == range.end() {
+            range.start().to_string()
+        } else {
+            format!("{}-{}", range.start(), range.end())
+        }
+    };
+    codes.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn hex(digest: &[u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(*digest))
+}

@@ -1,0 +1,171 @@
+//! Programs that the configuration names: run without a shell, as the configured user, in a process group of their own, with
+//! nothing on stdin, stdout and stderr, and the controller's environment but for what could lead them astray: keepalived's
+//! `system_call_script()` in `notify.c`.
+
+use std::{
+    ffi::CString,
+    os::unix::{fs::MetadataExt as _, process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::{Gid, Group, Pid, Uid, User, getgrouplist},
+};
+use tokio::{process::Child, task::spawn_blocking, time::timeout};
+
+use crate::{
+    bpf::run_as,
+    config::{Global, Script, ScriptUser},
+};
+
+/// Who runs scripts if nobody is named, if there is such a user.
+const DEFAULT_USER: &str = "keepalived_script";
+/// What a script has between the signal that asks and the one that ends.
+const GRACE: Duration = Duration::from_secs(2);
+/// What it does not get from the environment.
+const WITHHELD: [&str; 3] = ["IFS", "LD_PRELOAD", "LD_LIBRARY_PATH"];
+/// Who may write to a file beside its owner.
+const OTHERS_WRITE: u32 = 0o022;
+/// A folder in which everybody may only take away what is theirs.
+const STICKY: u32 = 0o1000;
+
+/// A program that runs. Dropped, it is ended.
+#[derive(Debug)]
+pub(crate) struct Running {
+    child: Child,
+    group: Option<Pid>,
+}
+
+/// Starts a program. The error says why that cannot be done.
+pub(crate) async fn start(script: &Script, global: &Global) -> Result<Running, String> {
+    let script = script.clone();
+    let (user, secure) = (global.script_user.clone(), global.script_security);
+    // Users may be looked up in the network, and a large process takes a while to fork.
+    let started = spawn_blocking(move || spawn(&script, user.as_ref(), secure)).await;
+    started.map_err(|error| error.to_string())?
+}
+
+fn spawn(script: &Script, default: Option<&ScriptUser>, secure: bool) -> Result<Running, String> {
+    let (name, arguments) = script.command.split_first().ok_or("no program is named")?;
+    let identity = Identity::of(script.user.as_ref().or(default), secure)?;
+    let uid = identity.as_ref().map_or_else(Uid::effective, |identity| identity.uid);
+    if secure && uid.is_root() {
+        check_secure(name)?;
+    }
+    let mut command = Command::new(name);
+    command.args(arguments).process_group(0);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    for variable in WITHHELD {
+        command.env_remove(variable);
+    }
+    if let Some(Identity { uid, gid, groups }) = identity {
+        run_as(&mut command, uid, gid, groups);
+    }
+    let child = tokio::process::Command::from(command)
+        .spawn()
+        .map_err(|error| format!("cannot run {name}: {error}"))?;
+    let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+    Ok(Running { child, group })
+}
+
+impl Running {
+    /// Waits for its end; after the limit it and all that it started are told to end, and two seconds later they are ended.
+    /// Absent if it took too long.
+    pub(crate) async fn wait(mut self, limit: Duration) -> Result<Option<ExitStatus>, String> {
+        if let Ok(status) = timeout(limit, self.child.wait()).await {
+            let group = self.group.take();
+            return status.map(Some).map_err(|error| {
+                self.group = group;
+                format!("cannot wait for a script: {error}")
+            });
+        }
+        self.signal(Signal::SIGTERM);
+        if timeout(GRACE, self.child.wait()).await.is_err() {
+            self.signal(Signal::SIGKILL);
+            drop(timeout(GRACE, self.child.wait()).await);
+        }
+        // Dropped: what it had started and is still there goes too.
+        Ok(None)
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = self.group {
+            // It may be gone.
+            let _ = killpg(group, signal);
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGKILL);
+    }
+}
+
+/// As whom to run.
+#[derive(Debug)]
+struct Identity {
+    uid: Uid,
+    gid: Gid,
+    groups: Vec<Gid>,
+}
+
+impl Identity {
+    /// Absent for whom the controller is. `set_uid_gid()` and `get_default_script_user()` in keepalived's `notify.c`.
+    fn of(wanted: Option<&ScriptUser>, secure: bool) -> Result<Option<Self>, String> {
+        let name = wanted.map_or(DEFAULT_USER, |wanted| wanted.user.as_str());
+        let user =
+            User::from_name(name).map_err(|error| format!("cannot look up {name}: {error}"))?;
+        let Some(user) = user else {
+            return match wanted {
+                None if !secure => Ok(None),
+                _ => Err(format!("there is no user {name}")),
+            };
+        };
+        let mut gid = user.gid;
+        if let Some(group) = wanted.and_then(|wanted| wanted.group.as_deref()) {
+            let found = Group::from_name(group)
+                .map_err(|error| format!("cannot look up the group {group}: {error}"))?;
+            gid = found.ok_or_else(|| format!("there is no group {group}"))?.gid;
+        }
+        // Without the right to be others it may still be oneself.
+        if !Uid::effective().is_root() && (user.uid, gid) == (Uid::effective(), Gid::effective()) {
+            return Ok(None);
+        }
+        let c_name = CString::new(name).map_err(|_| format!("there is no user {name:?}"))?;
+        let groups = getgrouplist(&c_name, gid)
+            .map_err(|error| format!("cannot look up the groups of {name}: {error}"))?;
+        Ok(Some(Self { uid: user.uid, gid, groups }))
+    }
+}
+
+/// `enable_script_security`: nobody but root can change a program that root runs, or what leads to it.
+fn check_secure(name: &str) -> Result<(), String> {
+    let path = found(name).ok_or_else(|| format!("there is no program {name}"))?;
+    let path = path.canonicalize().map_err(|error| format!("{}: {error}", path.display()))?;
+    for part in path.ancestors() {
+        let metadata = part.metadata().map_err(|error| format!("{}: {error}", part.display()))?;
+        let mode = metadata.mode();
+        let shared = mode & OTHERS_WRITE != 0 && !(metadata.is_dir() && mode & STICKY != 0);
+        if metadata.uid() != 0 || shared {
+            return Err(format!(
+                "{} is not run as root: others can write to {} (enable_script_security)",
+                path.display(),
+                part.display()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// As a shell would find it.
+fn found(name: &str) -> Option<PathBuf> {
+    if name.contains('/') {
+        return Some(Path::new(name).to_owned());
+    }
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file())
+}

@@ -1,0 +1,39 @@
+//! Counts per second, from two looks at the counts. IPVS has an estimator run in the kernel all the time; who asks here
+//! waits for a second, and nothing runs when nobody asks.
+
+use std::{
+    collections::HashMap,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use super::{Services, statistics::counts_of};
+use crate::bpf::{Error, PinnedMaps};
+
+/// How long to look.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Has the counts of all services and servers be what comes within a second.
+pub fn rates(maps: &PinnedMaps, services: &mut Services) -> Result<(), Error> {
+    let ids = || {
+        services.services.iter().flat_map(|service| service.servers.iter().map(|server| server.id))
+    };
+    let look = || -> Result<HashMap<u32, _>, Error> {
+        ids().map(|id| Ok((id, counts_of(&maps.statistics, id)?))).collect()
+    };
+    let (before, start) = (look()?, Instant::now());
+    sleep(INTERVAL);
+    let after = look()?;
+    let elapsed = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    for service in &mut services.services {
+        for server in &mut service.servers {
+            let of = |counts: &HashMap<u32, super::Counts>| {
+                counts.get(&server.id).copied().unwrap_or_default()
+            };
+            server.counts = (of(&after) - of(&before)).per_second(elapsed);
+        }
+        let servers = service.servers.iter();
+        service.counts = servers.fold(super::Counts::default(), |sum, server| sum + server.counts);
+    }
+    Ok(())
+}
