@@ -96,9 +96,9 @@ fn a_file_that_cannot_be_used_changes_nothing() -> Result<()> {
     let bed = Bed::new()?;
     let xlvs = bed.start(&config::without_persistence(), None)?;
     let path = &xlvs.setup().config;
-    fs::write(path, config::without_persistence().replace("weight 1", "weigth 1"))?;
+    fs::write(path, config::without_persistence().replace("weight 1", "weight weigth"))?;
     let log = hang_up(&xlvs, "nothing has changed")?;
-    ensure!(log.contains("xlvs.conf:7:5") && log.contains("weigth"), "the spot is not in:\n{log}");
+    ensure!(log.contains("xlvs.conf:7:12") && log.contains("weigth"), "the spot is not in:\n{log}");
     fs::remove_file(path)?;
     fs::create_dir(path)?;
     let log = hang_up(&xlvs, "cannot read the configuration")?;
