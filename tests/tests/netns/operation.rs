@@ -94,7 +94,7 @@ fn reload_says_how_it_went() -> Result<()> {
     ensure!(code == Some(0) && said.contains("reloaded: 1 virtual service"), "{code:?}: {said}");
     ensure!(status()?["out_of_date"].is_null(), "{}", status()?);
 
-    std::fs::write(&setup.config, text.replace("weight 1", "weigth 1"))?;
+    std::fs::write(&setup.config, text.replace("weight 1", "weight weigth"))?;
     let (code, said) = order(&bed, &setup, &["reload"])?;
     ensure!(
         code == Some(3) && said.contains("weigth") && said.contains("goes on"),
