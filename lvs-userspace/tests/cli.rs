@@ -137,6 +137,32 @@ fn diff_takes_standard_input_once() {
 }
 
 #[test]
+fn nothing_reaches_the_terminal_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a\n\u{1b}[31m.conf");
+    std::fs::write(&path, GOOD.replace("weight 1", "weight x")).unwrap();
+    for format in ["line", "text"] {
+        let shown = out(&xlvs(&["check", "--format", format, path.to_str().unwrap()], ""));
+        assert!(shown.contains("44]") && !shown.contains('\u{1b}'), "{shown:?}");
+        assert!(format != "line" || shown.lines().count() == 1, "{shown:?}");
+    }
+    let nonsense = err(&xlvs(&["config", "explain", "a\n\u{1b}[31m"], ""));
+    assert!(nonsense.contains("`a\\n\\u{1b}[31m`"), "{nonsense:?}");
+}
+
+#[test]
+fn what_is_repeated_is_said_once() {
+    let repeated = GOOD.replace("        weight 1", "        ~SEQ(i,1,3) bogus 1");
+    let shown = out(&xlvs(&["check", "--format", "line", "-"], &repeated));
+    assert_eq!(shown.matches("XLVS030").count(), 1, "{shown}");
+    let open = GOOD.replace("lb_algo rr", "lb_algo \"rr");
+    let shown = out(&xlvs(&["check", "--format", "line", "-"], &open));
+    assert_eq!(shown.lines().count(), 1, "{shown}");
+    let foreign = out(&xlvs(&["check", "--format", "line", "-"], "vrrp_instnce a {\n}\n"));
+    assert!(foreign.contains("did you mean `vrrp_instance`?"), "{foreign}");
+}
+
+#[test]
 fn explain_knows_keywords_and_what_was_meant() {
     let quorum = xlvs(&["config", "explain", "quorum"], "");
     assert_eq!(code(&quorum), 0);

@@ -53,7 +53,8 @@ pub(super) fn check(Check { file, format, reading }: Check) -> Result<ExitCode, 
             let colour = io::stdout().is_terminal() && log::colour_allowed();
             let shown = report.render(colour);
             let gap = if shown.is_empty() { "" } else { "\n" };
-            format!("{shown}{gap}{}: {}\n", file.display(), summary(&report, usable))
+            let name = config::visible(&file.display().to_string());
+            format!("{shown}{gap}{name}: {}\n", summary(&report, usable))
         }
         Format::Line => report.lines().map(|(_, line)| line + "\n").collect(),
         Format::Json => format!("{:#}\n", report.json()),
@@ -133,7 +134,7 @@ pub(super) fn config(command: Config) -> Result<ExitCode, Failure> {
             let text = config::explain(&keyword).map_err(|near| {
                 let near = near.map(|near| format!("; did you mean `{near}`?"));
                 let rest = near.unwrap_or_else(|| "; docs/keywords.md lists all".to_owned());
-                anyhow!("there is no keyword `{keyword}`{rest}")
+                anyhow!("there is no keyword {}{rest}", config::quoted(&keyword))
             })?;
             print(&text)?;
             Ok(ExitCode::SUCCESS)

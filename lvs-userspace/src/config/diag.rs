@@ -93,6 +93,12 @@ impl Tally {
         }
     }
 
+    /// One less of a severity.
+    pub(crate) const fn remove(&mut self, severity: Severity) {
+        let count = self.of_mut(severity);
+        *count = count.saturating_sub(1);
+    }
+
     const fn of_mut(&mut self, severity: Severity) -> &mut usize {
         match severity {
             Severity::Error => &mut self.errors,
@@ -160,6 +166,19 @@ impl Sink {
         self.tally.of(severity) >= KEPT
     }
 
+    /// Whether a diagnostic of this code would only be counted, or not even that.
+    pub(crate) fn only_counts(&self, code: Code) -> bool {
+        self.policy.severity(code).is_none_or(|severity| self.is_full(severity))
+    }
+
+    /// Counts a diagnostic that is not worth working out.
+    pub(crate) fn count(&mut self, code: Code) {
+        if let Some(severity) = self.policy.severity(code) {
+            self.wrong += usize::from(code.severity() == Severity::Error);
+            *self.tally.of_mut(severity) += 1;
+        }
+    }
+
     pub(crate) const fn errors(&self) -> usize {
         self.tally.errors
     }
@@ -198,12 +217,17 @@ fn counted((word, count): &(String, usize)) -> String {
 
 /// A word of the user's in backquotes: cut if it is long, control characters made visible.
 pub(crate) fn quoted(word: &str) -> String {
-    let shown: String = word.chars().take(QUOTED).flat_map(visible).collect();
+    let shown: String = word.chars().take(QUOTED).flat_map(visible_char).collect();
     let rest = if word.chars().nth(QUOTED).is_some() { "…" } else { "" };
     format!("`{shown}{rest}`")
 }
 
-fn visible(c: char) -> impl Iterator<Item = char> {
+/// Text in which control characters are made visible, such as a file's name that is part of a line.
+pub(crate) fn visible(text: &str) -> String {
+    text.chars().flat_map(visible_char).collect()
+}
+
+fn visible_char(c: char) -> impl Iterator<Item = char> {
     let escaped = c.is_control().then(|| c.escape_default());
     let plain = if c.is_control() { None } else { Some(c) };
     escaped.into_iter().flatten().chain(plain)

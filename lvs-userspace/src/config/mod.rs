@@ -36,6 +36,7 @@ use std::{
 
 use thiserror::Error;
 
+pub(crate) use self::diag::{quoted, visible};
 pub use self::{
     addresses::AddressRange,
     code::Severity,
@@ -82,7 +83,7 @@ impl Loaded {
 #[derive(Debug, Error)]
 pub enum Failure {
     /// The file cannot be read.
-    #[error("cannot read the configuration {}: {}", path.display(), read::advice(error))]
+    #[error("cannot read the configuration {}: {}", visible(&path.display().to_string()), read::advice(error))]
     Io {
         /// The file.
         path: PathBuf,

@@ -2,7 +2,7 @@
 //!
 //! What came in by an `include` or for a variable is shown with the line that included it, or the definition.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::HashSet, fmt};
 
 use annotate_snippets::{
     AnnotationKind, Group, Level, Origin, Renderer, Snippet, normalize_untrusted_str,
@@ -10,8 +10,8 @@ use annotate_snippets::{
 use serde_json::{Value, json};
 
 use super::{
-    code::Severity,
-    diag::{Diagnostic, Label, Sink, Tally},
+    code::{Code, Severity},
+    diag::{Diagnostic, Label, Sink, Tally, visible},
     source::{Place, Source},
 };
 
@@ -44,8 +44,30 @@ impl Report {
         let place = |diagnostic: &Diagnostic| source.locate(diagnostic.primary.span);
         let left = diagnostics.iter().filter(|found| found.code.leaves_a_variable()).map(place);
         let left: Vec<Place> = left.collect();
+        let open = |found: &&Diagnostic| found.code == Code::UnmatchedQuote;
+        let open: Vec<Place> = diagnostics.iter().filter(open).map(place).collect();
+        // A line that is repeated is not wrong each time.
+        let mut seen = HashSet::new();
+        diagnostics.retain(|found| {
+            let new = seen.insert((found.code, place(found), found.message.clone()));
+            if !new {
+                tally.remove(found.severity);
+            }
+            new
+        });
         let before = diagnostics.len();
         diagnostics.retain(|found| {
+            // What a quote without its end holds was not meant for one word.
+            let holds = |open: &Place| {
+                let here = place(found);
+                open.start <= here.end && here.start <= open.end
+            };
+            if found.code != Code::UnmatchedQuote
+                && found.severity == Severity::Error
+                && open.iter().any(holds)
+            {
+                return false;
+            }
             let follows = |left: &Place| {
                 let whole = place(found);
                 whole.start <= left.start && left.end <= whole.end
@@ -89,12 +111,16 @@ impl Report {
             let position = self.source.position(place);
             let help = help_text(diagnostic).map(|help| format!("; {help}")).unwrap_or_default();
             let from = self.ways(diagnostic).map(|(place, why)| {
-                format!(" ({why}: {}:{})", self.source.file_name(place), self.source.line(place))
+                format!(
+                    " ({why}: {}:{})",
+                    visible(self.source.file_name(place)),
+                    self.source.line(place)
+                )
             });
             let from: String = from.collect();
             let line = format!(
                 "{}:{}:{}: {}[{}]: {message}{from}{help}",
-                self.source.file_name(place),
+                visible(self.source.file_name(place)),
                 position.line,
                 position.column,
                 diagnostic.severity.as_str(),
@@ -158,7 +184,7 @@ impl Report {
             let of_it = |diagnostic: &&Diagnostic| diagnostic.severity == severity;
             let shown = self.diagnostics.iter().filter(of_it).count();
             let rest = self.tally.of(severity) - shown;
-            let name = self.source.name();
+            let name = visible(self.source.name());
             (rest > 0).then(|| {
                 (severity, format!("{name}: {rest} more of severity {}", severity.as_str()))
             })
@@ -249,7 +275,7 @@ impl Report {
             mark.kind.span(range).label(text)
         });
         let snippet = Snippet::source(self.source.raw().get(start..end).unwrap_or_default())
-            .path(self.source.file_name(lines))
+            .path(visible(self.source.file_name(lines)))
             .line_start(excerpt.first.0)
             .annotations(annotations);
         Some(snippet)
@@ -258,7 +284,9 @@ impl Report {
     fn origin(&self, offset: usize) -> Origin<'_> {
         let place = Place::new(offset, offset);
         let position = self.source.position(place);
-        Origin::path(self.source.file_name(place)).line(position.line).char_column(position.column)
+        Origin::path(visible(self.source.file_name(place)))
+            .line(position.line)
+            .char_column(position.column)
     }
 
     #[cfg(test)]
@@ -272,7 +300,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.errors();
         let plural = if count == 1 { "" } else { "s" };
-        write!(f, "{count} error{plural} in {}", self.source.name())
+        write!(f, "{count} error{plural} in {}", visible(self.source.name()))
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     setting::Setting,
     shell,
     value::{self, Choice},
-    values::Values,
+    values::{self, Values},
 };
 
 const TIMEOUTS: &str = "lvs_timeouts [tcp SECONDS] [tcpfin SECONDS] [udp SECONDS]";
@@ -208,6 +208,7 @@ fn mail(values: &Values) -> Mail {
 
 fn sync_daemon(child: &Directive<'_>, sink: &mut Sink) -> Option<SyncDaemon> {
     let args = value::args(child, 1..=usize::MAX, SYNC_DAEMON, sink)?;
+    values::refuse_backslash(args, sink)?;
     let [interface, rest @ ..] = args else { return None };
     let mut daemon = SyncDaemon {
         interface: interface.text.clone().into_owned(),

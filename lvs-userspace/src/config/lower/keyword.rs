@@ -1,7 +1,7 @@
 //! What a line's first word is allowed to be, and what to say if it is not.
 
 use super::super::{
-    code::{Code, Severity},
+    code::Code,
     diag::{Diagnostic, Sink, quoted},
     lex::Word,
     schema::{self, Effect, Entry, Keyword, Meaning, Place},
@@ -60,7 +60,11 @@ pub(super) fn visit(
             }
             _ => format!("it belongs in {}", home.name()),
         }),
-        Meaning::Unknown => unknown(word, place, sink),
+        Meaning::Unknown if sink.only_counts(Code::UnknownKeyword) => {
+            sink.count(Code::UnknownKeyword);
+            return None;
+        }
+        Meaning::Unknown => unknown(word, place),
     };
     sink.push(diagnostic);
     None
@@ -76,14 +80,13 @@ pub(super) fn allow_value(directive: &Directive<'_>, place: Place, sink: &mut Si
     false
 }
 
-fn unknown(word: &Word<'_>, place: Place, sink: &Sink) -> Diagnostic {
+fn unknown(word: &Word<'_>, place: Place) -> Diagnostic {
     let message = format!("unknown keyword {} in {}, skipped", quoted(&word.text), place.name());
     let report = Diagnostic::new(Code::UnknownKeyword, word.span, message);
-    if sink.is_full(Severity::Warning) {
-        return report;
-    }
     let known = || schema::entries(place).map(|entry| entry.name);
-    report.help(match suggest::nearest(&word.text, known()) {
+    // keepalived's own blocks are no error at the top level, so they may be meant.
+    let foreign = if matches!(place, Place::Top) { schema::foreign() } else { &[] };
+    report.help(match suggest::nearest(&word.text, known().chain(foreign.iter().copied())) {
         Some(near) => format!("did you mean `{near}`?"),
         None => match known().count() {
             0..=8 => format!("known here: `{}`", known().collect::<Vec<_>>().join("`, `")),

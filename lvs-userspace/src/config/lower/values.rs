@@ -177,6 +177,7 @@ fn given(entry: &Entry, child: &Directive<'_>, sink: &mut Sink) -> Option<Given>
         _ => (1, 1),
     };
     let args = value::args(child, least..=most, &usage, sink)?;
+    refuse_backslash(args, sink)?;
     let first = args.first();
     match entry.form {
         Form::Bare => Some(Given::Truth(true)),
@@ -208,6 +209,21 @@ fn given(entry: &Entry, child: &Directive<'_>, sink: &mut Sink) -> Option<Given>
         }
         Form::Block(..) | Form::Script | Form::Command | Form::Quoted(_) => None,
     }
+}
+
+/// Refuses a word that ends with `\` before one with a `#` or `!`: keepalived's `decomment()` takes `\"` for a quote that
+/// does not end the word, its `alloc_strvec()` does not.
+pub(super) fn refuse_backslash(words: &[Word<'_>], sink: &mut Sink) -> Option<()> {
+    let first = words.iter().position(|word| word.text.ends_with('\\'));
+    let behind = words.get(first.map_or(words.len(), |first| first + 1)..).unwrap_or_default();
+    let Some(word) = behind.iter().find(|word| word.text.contains(['#', '!'])) else {
+        return Some(());
+    };
+    let message = format!("{} may begin a comment, or may not", quoted(&word.text));
+    sink.push(Diagnostic::new(Code::BadText, word.span, message).help(
+        "a word before it ends with `\\`, which keepalived reads in two ways; leave that out",
+    ));
+    None
 }
 
 /// An address that is used from this host only, so it may be one of a link.
