@@ -92,7 +92,7 @@ fn summary(report: &Report, usable: Option<Counts>) -> String {
                 count(servers, "real server")
             );
             if left_out > 0 {
-                what += &format!("; {} left out", count(left_out, "virtual server"));
+                what.extend(["; ", &count(left_out, "virtual server"), " left out"]);
             }
             if found.is_empty() {
                 format!("good: {what}")
