@@ -14,7 +14,7 @@ use crate::netns::Netns;
 use crate::process::{Background, Lifetime, POLL};
 
 /// Loading and verifying the programs takes well under a second on an idle machine.
-const READY: Duration = Duration::from_secs(30);
+const READY: Duration = Duration::from_secs(60);
 const STOPPED: Duration = Duration::from_secs(15);
 const RELOADED: Duration = Duration::from_secs(10);
 /// Reloads are waited for by the hundred.
