@@ -13,6 +13,7 @@ mod sys;
 mod table;
 
 pub use attach::{Attachment, Mode};
+pub(crate) use dataplane::TC_PROGRAM;
 pub use dataplane::{Collectable, Collector, Dataplane, LoadOptions, Programs, Trace};
 pub use error::Error;
 pub(crate) use foreign::refuse_occupied;

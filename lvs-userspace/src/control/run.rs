@@ -1,6 +1,12 @@
 //! `xlvs run`: from the configuration file to packets, and back to nothing at the end.
 
-use std::{cell::RefCell, collections::BTreeSet, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    path::PathBuf,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use aya_log::EbpfLogger;
@@ -28,8 +34,8 @@ use super::{
 };
 use crate::{
     bpf::{
-        Attachment, Collector, Dataplane, LoadOptions, Maps, Mode, Pins, Programs, Trace, Watched,
-        refuse_occupied,
+        Attachment, Collector, Dataplane, LoadOptions, Maps, Mode, Pins, Programs, TC_PROGRAM,
+        Trace, Watched, refuse_occupied,
     },
     config::{self, Config, Forwarding, Report, Severity},
     exit::Failure,
@@ -137,7 +143,8 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     let mut attachment;
     if pins.found() {
         // The same as before, by the new programs; and then whatever is different.
-        attachment = Attachment::new(&mut programs, &interfaces, options.mode, &pins)?;
+        let filters = net::filters(&netlink, &interfaces, TC_PROGRAM).await;
+        attachment = Attachment::new(&mut programs, &interfaces, options.mode, &pins, &filters)?;
         let replaced = pins.retire()?;
         info!(
             "goes on with the data plane that is there: {}",
@@ -149,7 +156,8 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     } else {
         running.take(desired, &mut maps.split().0).await?;
         write::seal(&mut running.ledger, layout, &mut maps.split().0)?;
-        attachment = Attachment::new(&mut programs, &interfaces, options.mode, &pins)?;
+        let none = BTreeMap::new();
+        attachment = Attachment::new(&mut programs, &interfaces, options.mode, &pins, &none)?;
     }
     pins.establish();
     let ready = ready_line(&config, &interfaces, attachment.mode);

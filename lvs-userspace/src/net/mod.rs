@@ -1,12 +1,15 @@
 //! The host's network as the controller needs to know it, by netlink.
 
 mod address;
+mod filter;
 mod interface;
 mod neighbour;
 mod ports;
 mod route;
 
 pub(crate) use address::Addresses;
+pub use filter::Filter;
+pub(crate) use filter::filters;
 pub use interface::Interface;
 pub(crate) use interface::vlan_parents;
 pub(crate) use interface::{Events, connect};
