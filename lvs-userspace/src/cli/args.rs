@@ -30,6 +30,9 @@ pub(super) struct Args {
     /// How much to log; `debug` also logs what the data path drops.
     #[arg(long, global = true, value_enum, default_value_t = LogLevel::Info)]
     pub(super) log_level: LogLevel,
+    /// How to log to stderr; without it the log goes to systemd's journal where that reads stderr, else it is text.
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    pub(super) log_format: Option<LogFormat>,
     #[command(subcommand)]
     pub(super) command: Command,
 }
@@ -41,6 +44,15 @@ pub(super) enum LogLevel {
     Warn,
     Info,
     Debug,
+}
+
+/// How to log to stderr.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object in each line: `timestamp`, `level`, `message`, `target`.
+    Json,
 }
 
 #[derive(Debug, Subcommand)]

@@ -22,6 +22,7 @@ use super::{
     socket::Order,
     status::StatusFile,
     tables::Choices,
+    watchdog::Watchdog,
     write,
 };
 use crate::{
@@ -63,8 +64,10 @@ impl Running<'_> {
         orders: &mut mpsc::Receiver<Order>,
         mut maps: Configured<'_>,
     ) {
+        let mut watchdog = Watchdog::new();
         loop {
             tokio::select! {
+                () = watchdog.pat() => {}
                 _ = hangup.recv() => {
                     let _told = self.reread("SIGHUP", &mut maps).await;
                 }
