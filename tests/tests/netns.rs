@@ -60,3 +60,5 @@ mod survival;
 mod throughput;
 #[path = "netns/transfers.rs"]
 mod transfers;
+#[path = "netns/vips.rs"]
+mod vips;

@@ -243,6 +243,9 @@ pub(super) struct Run {
     /// Let persistence end when the real server's weight is 0.
     #[arg(long)]
     expire_quiescent_template: bool,
+    /// Add the virtual addresses of the services to the interfaces, and announce them.
+    #[arg(long)]
+    manage_vips: bool,
     /// Log single decisions: new connections, their states, and why one was refused.
     #[arg(long)]
     trace: bool,
@@ -279,6 +282,7 @@ impl From<Run> for Options {
             sloppy_tcp,
             expire_nodest_conn,
             expire_quiescent_template,
+            manage_vips,
             trace,
             trace_client,
             trace_service,
@@ -299,6 +303,7 @@ impl From<Run> for Options {
             sloppy_tcp,
             expire_nodest_conn,
             expire_quiescent_template,
+            manage_vips,
             trace,
             policy: reading.policy(),
             config_id: reading.config_id,

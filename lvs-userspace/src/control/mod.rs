@@ -23,6 +23,7 @@ mod status;
 pub mod steps;
 mod stop;
 pub mod tables;
+mod vips;
 mod watchdog;
 pub mod write;
 
