@@ -79,7 +79,19 @@ pub struct Xlvs {
 impl Xlvs {
     /// Starts a binary inside a namespace.
     pub fn spawn(binary: &Path, netns: &Netns, setup: Setup, lifetime: Lifetime) -> Result<Self> {
-        let process = Background::spawn(netns, binary, &setup.arguments(), &setup.log, lifetime)?;
+        Self::spawn_by(binary, &[], netns, setup, lifetime)
+    }
+
+    /// Has another program become it, with these arguments before its own.
+    pub fn spawn_by(
+        program: &Path,
+        before: &[String],
+        netns: &Netns,
+        setup: Setup,
+        lifetime: Lifetime,
+    ) -> Result<Self> {
+        let arguments = [before, &setup.arguments()].concat();
+        let process = Background::spawn(netns, program, &arguments, &setup.log, lifetime)?;
         Ok(Self { process, setup })
     }
 

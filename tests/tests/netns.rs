@@ -46,6 +46,8 @@ mod reload;
 mod requests;
 #[path = "netns/sequences.rs"]
 mod sequences;
+#[path = "netns/service.rs"]
+mod service;
 #[path = "netns/shapes.rs"]
 mod shapes;
 #[path = "netns/shutdown.rs"]
@@ -58,3 +60,5 @@ mod survival;
 mod throughput;
 #[path = "netns/transfers.rs"]
 mod transfers;
+#[path = "netns/vips.rs"]
+mod vips;

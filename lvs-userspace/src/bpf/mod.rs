@@ -18,7 +18,8 @@ pub use dataplane::{Collectable, Collector, Dataplane, LoadOptions, Programs, Tr
 pub use error::Error;
 pub(crate) use foreign::refuse_occupied;
 pub use maps::{Configured, FamilyMaps, InterfaceMap, Maps, NeighbourMap, Watched};
+pub(crate) use pinned::attached_indexes;
 pub use pinned::{Elements, PinnedMaps};
 pub use pins::Pins;
-pub(crate) use sys::{run_as, send_signal};
+pub(crate) use sys::{frame_socket, run_as, send_signal};
 pub use table::{Sweep, Table};

@@ -251,11 +251,13 @@ impl Pins {
                 unmount(point);
             }
             match fs::remove_dir(&path) {
-                // Another controller's directories may be in it.
+                // Another controller's directories may be in it, or root has made it for us.
                 Err(error)
                     if !matches!(
                         error.kind(),
-                        io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound
+                        io::ErrorKind::DirectoryNotEmpty
+                            | io::ErrorKind::NotFound
+                            | io::ErrorKind::PermissionDenied
                     ) =>
                 {
                     warn!("cannot remove {}: {error}", path.display());

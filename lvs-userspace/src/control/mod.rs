@@ -23,6 +23,8 @@ mod status;
 pub mod steps;
 mod stop;
 pub mod tables;
+mod vips;
+mod watchdog;
 pub mod write;
 
 pub(crate) use run::{Options, run};

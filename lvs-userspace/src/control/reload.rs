@@ -8,12 +8,12 @@ use anyhow::anyhow;
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::Signal,
-    sync::{mpsc, watch},
+    sync::{Mutex, mpsc, watch},
 };
 use tracing::{error, info, warn};
 
 use super::{
-    advice,
+    advice, capabilities,
     desired::{self, Desired},
     interfaces::{self, Wanted},
     ledger::Ledger,
@@ -22,6 +22,8 @@ use super::{
     socket::Order,
     status::StatusFile,
     tables::Choices,
+    vips::{self, Vips},
+    watchdog::Watchdog,
     write,
 };
 use crate::{
@@ -47,6 +49,10 @@ pub(super) struct Running<'r> {
     pub(super) health: Option<Health>,
     /// This host's addresses.
     pub(super) addresses: watch::Receiver<BTreeSet<IpAddr>>,
+    /// The virtual addresses that nobody on this host answers for.
+    pub(super) strange: BTreeSet<IpAddr>,
+    /// Who adds virtual addresses, and takes them away.
+    pub(super) vips: &'r Mutex<Vips>,
     pub(super) ledger: Ledger,
     /// Whether the ledger is what the maps hold: not after a failure.
     pub(super) certain: bool,
@@ -63,8 +69,10 @@ impl Running<'_> {
         orders: &mut mpsc::Receiver<Order>,
         mut maps: Configured<'_>,
     ) {
+        let mut watchdog = Watchdog::new();
         loop {
             tokio::select! {
+                () = watchdog.pat() => {}
                 _ = hangup.recv() => {
                     let _told = self.reread("SIGHUP", &mut maps).await;
                 }
@@ -73,6 +81,7 @@ impl Running<'_> {
                     if let Some(health) = &mut self.health {
                         health.set_addresses(&self.addresses.borrow_and_update());
                     }
+                    self.note_addresses().await;
                 }
                 Some(order) = orders.recv() => self.obey(order, &mut maps).await,
             }
@@ -132,6 +141,7 @@ impl Running<'_> {
             Failure::configuration(error)
         })?;
         let loaded = loaded.balanced();
+        capabilities::check_scripts(&loaded.config).await?;
         run::tell(&loaded.notes);
         let (desired, fates) = self.desired.reloaded(loaded.config);
         desired::check_room(&desired.effective()).map_err(anyhow::Error::msg)?;
@@ -147,6 +157,8 @@ impl Running<'_> {
         maps: &mut Configured<'_>,
     ) -> Result<String, Failure> {
         self.advise(&desired.effective()).await;
+        // They are worth a line each time.
+        self.strange.clear();
         self.put(desired, maps).await
     }
 
@@ -162,6 +174,12 @@ impl Running<'_> {
         self.apply(config, maps).await?;
         self.desired = desired;
         self.keep_edits();
+        if self.options.manage_vips {
+            let wanted = vips::of(&self.desired.effective());
+            let attached = interfaces::there(&self.interfaces.borrow());
+            self.vips.lock().await.want(wanted, &attached).await;
+        }
+        self.note_addresses().await;
         Ok(line)
     }
 
@@ -226,6 +244,22 @@ impl Running<'_> {
         self.ledger = Ledger::adopt(write::dump(maps)?, maps.members.len());
         self.certain = true;
         Ok(())
+    }
+
+    /// Says which virtual addresses are here no more, or are here again. Those that are managed are looked after already.
+    async fn note_addresses(&mut self) {
+        if self.options.manage_vips {
+            return;
+        }
+        match Addresses::read(self.netlink).await {
+            Ok(local) => {
+                let config = self.desired.effective();
+                let now = advice::strange_addresses(&config, &local, self.netlink).await;
+                advice::on_strange_addresses(&self.strange, &now);
+                self.strange = now;
+            }
+            Err(error) => warn!("cannot list this host's addresses: {error}"),
+        }
     }
 
     async fn advise(&self, config: &Config) {

@@ -14,7 +14,7 @@ use lvs_common::abi::half_open_slots;
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::{mpsc, watch},
+    sync::{Mutex, mpsc, watch},
     time::sleep,
 };
 use tracing::{Level, error, info, warn};
@@ -30,6 +30,7 @@ use super::{
     socket::{Order, Socket},
     status::StatusFile,
     tables::Choices,
+    vips::{self, Vips},
     write,
 };
 use crate::{
@@ -69,6 +70,7 @@ pub(crate) struct Options {
     pub(crate) sloppy_tcp: bool,
     pub(crate) expire_nodest_conn: bool,
     pub(crate) expire_quiescent_template: bool,
+    pub(crate) manage_vips: bool,
     pub(crate) trace: Option<Trace>,
     pub(crate) policy: config::Policy,
 }
@@ -87,7 +89,8 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     tell(&loaded.notes);
     let desired = orders::with_edits(loaded.config, orders::left_edits(&options.runtime_dir)?)?;
     let config = desired.effective();
-    capabilities::check().map_err(Failure::kernel)?;
+    capabilities::check(options.manage_vips).map_err(Failure::kernel)?;
+    capabilities::check_scripts(&config).await?;
     let (netlink, events) = net::connect()?;
     let wanted = interfaces::find(&netlink, &options.interfaces).await?;
     let interfaces = interfaces::there(&wanted);
@@ -120,6 +123,8 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     } else {
         Ledger::empty(elements)
     };
+    // Of this instance before, too.
+    let before: BTreeSet<u32> = maps.interfaces.keys().filter_map(Result::ok).collect();
     for interface in &interfaces {
         interfaces::note(&mut maps.interfaces, interface, &addresses)?;
     }
@@ -127,6 +132,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     let (told, heard) = watch::channel(addresses.all());
     let servers = RefCell::new(BTreeSet::new());
     let wanted = RefCell::new(wanted);
+    let vips = Mutex::new(Vips::new(&netlink));
     let mut running = Running {
         options: &options,
         interfaces: &wanted,
@@ -136,6 +142,8 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         wanted: None,
         health: None,
         addresses: heard,
+        strange: BTreeSet::new(),
+        vips: &vips,
         ledger,
         certain: true,
         status: StatusFile::new(&runtime, &options.config),
@@ -160,6 +168,8 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         attachment = Attachment::new(&mut programs, &interfaces, options.mode, &pins, &none)?;
     }
     pins.establish();
+    let managed = options.manage_vips.then(|| vips::of(&config));
+    vips.lock().await.begin(managed, &interfaces, &before).await;
     let ready = ready_line(&config, &interfaces, attachment.mode);
     info!("{ready}, pins in {}", pins.maps().display());
     running.status.started(&ready);
@@ -177,6 +187,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
             told,
             attachment: &mut attachment,
             pins: &pins,
+            vips: &vips,
         },
         events,
         running: &mut running,
@@ -188,6 +199,8 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
             if let Some(health) = running.health.take() {
                 health.stop().await;
             }
+            // Before those who follow the addresses find nobody under them.
+            vips.lock().await.end(&interfaces::there(&wanted.borrow())).await;
             remove(attachment, pins, &options)?;
         }
         End::Keep => info!("the data plane stays, with its pins in {}", pins.maps().display()),

@@ -135,7 +135,12 @@ impl Drop for RuntimeDir {
         }
         match fs::remove_dir(&self.path) {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            // Something else is in it, or systemd has made it for us.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::PermissionDenied
+                ) => {}
             Err(error) => warn!("cannot remove {}: {error}", self.path.display()),
         }
     }

@@ -32,6 +32,7 @@ mod service;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::script::{may_become_others, scripts_of_others};
 use self::{
     checks::{Checks, Subscriber, Wanted},
     files::{Told, added},

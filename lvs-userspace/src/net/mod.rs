@@ -2,7 +2,9 @@
 
 mod address;
 mod filter;
+mod announce;
 mod interface;
+mod managed;
 mod neighbour;
 mod ports;
 mod route;
@@ -10,9 +12,11 @@ mod route;
 pub(crate) use address::Addresses;
 pub use filter::Filter;
 pub(crate) use filter::filters;
+pub(crate) use announce::announce;
 pub use interface::Interface;
 pub(crate) use interface::vlan_parents;
 pub(crate) use interface::{Events, connect};
+pub(crate) use managed::{add_managed, remove_managed};
 pub(crate) use neighbour::resolve;
 pub(crate) use ports::for_full_nat as ports_for_full_nat;
 pub(crate) use route::way_to;
