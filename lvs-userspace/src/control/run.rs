@@ -18,7 +18,7 @@ use super::{
     expiry::{self, Expiring},
     interfaces::{self, Follower},
     ledger::Ledger,
-    neighbours, orders,
+    memory, neighbours, orders,
     reload::Running,
     runtime::RuntimeDir,
     socket::{Order, Socket},
@@ -33,6 +33,7 @@ use crate::{
     },
     config::{self, Config, Forwarding, Report, Severity},
     exit::Failure,
+    health::Past,
     net::{self, Addresses, Interface},
 };
 
@@ -129,6 +130,11 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         desired: desired.clone(),
         wanted: None,
         health: None,
+        past: if pins.found() {
+            memory::recall(&options.runtime_dir, &ledger)
+        } else {
+            Past::default()
+        },
         addresses: heard,
         ledger,
         certain: true,
@@ -193,6 +199,7 @@ fn remove(mut attachment: Attachment, pins: Pins, options: &Options) -> Result<(
     pins.remove()?;
     // They were to what ends here.
     orders::forget_edits(&options.runtime_dir);
+    memory::forget(&options.runtime_dir);
     info!("detached from all interfaces");
     Ok(())
 }

@@ -63,6 +63,13 @@ impl Progress {
         Self { up: !schedule.alpha, has_run: false, retries, page: 0, failed: None }
     }
 
+    /// After a restart: what was seen counts, but for failures that had not been enough yet.
+    pub(crate) const fn recalled(rule: Rule, up: bool) -> Self {
+        // Which page it was is forgotten: all are asked for in turn.
+        let failed = if !up && matches!(rule, Rule::Pages { .. }) { Some(0) } else { None };
+        Self { up, has_run: true, retries: 0, page: 0, failed }
+    }
+
     /// After a reload with another schedule: `migrate_checkers()` in keepalived's `ipwrapper.c`.
     pub(crate) fn rescheduled(mut self, schedule: &Schedule) -> Self {
         self.retries = if self.up {
