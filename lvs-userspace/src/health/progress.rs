@@ -264,6 +264,20 @@ mod tests {
     }
 
     #[test]
+    fn after_a_restart_what_was_up_needs_all_tries_and_what_was_down_none() {
+        for rule in [Rule::Plain, Rule::Smtp, Rule::Pages { count: 2, fast: false }] {
+            let schedule = schedule(1, false);
+            let mut up = Progress::recalled(rule, true);
+            let verdicts = [false, false].map(|well| up.note(rule, &schedule, well).verdict);
+            assert_eq!(verdicts, [None, Some(false)], "{rule:?}");
+            let mut down = Progress::recalled(rule, false);
+            assert_eq!(down.note(rule, &schedule, false).verdict, None, "{rule:?}");
+            let mut wells = (0..9).map(|_| down.note(rule, &schedule, true).verdict);
+            assert_eq!(wells.find(Option::is_some), Some(Some(true)), "{rule:?}");
+        }
+    }
+
+    #[test]
     fn another_schedule_does_not_forget_what_has_failed() {
         let (old, new) = (schedule(5, false), schedule(2, false));
         let mut progress = Progress::new(Rule::Plain, &old);
