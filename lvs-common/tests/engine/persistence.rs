@@ -2,11 +2,12 @@
 
 use lvs_common::{
     abi::{Counter, Template, TemplateKey, server_flags, settings_flags},
-    connection, persistence,
+    connection,
     host::{
         Frame,
         sample::{Kind, PERSISTENCE, Sample},
     },
+    persistence,
     pipeline::Verdict,
     tcp::flags::{ACK, FIN, RST, SYN},
 };
@@ -194,7 +195,10 @@ fn a_client_stays_as_long_as_in_ipvs<A: Sample>(world: World<A>) {
             until(here);
         }
         let latest = here * (1.0 + LATENESS) + 2.0 * LOOK;
-        assert!((here - 2.0 * LOOK..latest).contains(&gone), "{name}: {here} s, and {gone} s in IPVS");
+        assert!(
+            (here - 2.0 * LOOK..latest).contains(&gone),
+            "{name}: {here} s, and {gone} s in IPVS"
+        );
         let then = scenario["then"].as_str().unwrap();
         assert_ne!(then, theirs[0], "{name}");
         let next = world.open(Kind::Persistent, port);

@@ -12,7 +12,7 @@ use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 
 use super::client::Connection;
 use crate::netns::{self, Netns};
@@ -65,7 +65,7 @@ pub struct Failure {
 #[derive(Debug)]
 pub struct Load {
     shared: Arc<Shared>,
-    release: watch::Sender<bool>,
+    release: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<()>>>,
 }
 
@@ -91,22 +91,23 @@ impl Load {
             busy: AtomicUsize::new(keep_alive + short),
             report: Mutex::default(),
         });
-        let (release, released) = watch::channel(false);
+        let (release, released) = oneshot::channel();
         let of_thread = Arc::clone(&shared);
         let thread = netns.spawn(move || {
             netns::runtime()?.block_on(async move {
                 let mut clients = tokio::task::JoinSet::new();
                 for _ in 0..keep_alive {
-                    clients.spawn(keep_asking(Arc::clone(&of_thread), released.clone()));
+                    clients.spawn(keep_asking(Arc::clone(&of_thread)));
                 }
                 for _ in 0..short {
                     clients.spawn(ask_anew(Arc::clone(&of_thread)));
                 }
-                clients.join_all().await;
+                // Dropped, they end, whatever they wait for.
+                released.await.ok();
                 Ok(())
             })
         })?;
-        Ok(Self { shared, release, thread: Some(thread) })
+        Ok(Self { shared, release: Some(release), thread: Some(thread) })
     }
 
     /// What has come of it so far.
@@ -129,8 +130,7 @@ impl Load {
 
 impl Drop for Load {
     fn drop(&mut self) {
-        self.shared.asking.store(false, Ordering::Relaxed);
-        self.release.send(true).ok();
+        drop(self.release.take());
         if let Some(thread) = self.thread.take() {
             thread.join().ok();
         }
@@ -189,7 +189,7 @@ impl Shared {
     }
 }
 
-async fn keep_asking(shared: Arc<Shared>, mut released: watch::Receiver<bool>) {
+async fn keep_asking(shared: Arc<Shared>) {
     let mut kept = None;
     while shared.asking() {
         let began = Instant::now();
@@ -202,7 +202,7 @@ async fn keep_asking(shared: Arc<Shared>, mut released: watch::Receiver<bool>) {
         kept = server.map(|_| connection);
     }
     shared.busy.fetch_sub(1, Ordering::Relaxed);
-    released.wait_for(|end| *end).await.ok();
+    std::future::pending::<()>().await;
     drop(kept);
 }
 

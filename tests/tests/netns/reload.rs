@@ -117,7 +117,7 @@ fn nobody_notices_a_hundred_reloads() -> Result<()> {
     skip_unless_possible!();
     let seconds = from_environment("XLVS_TEST_SECONDS", 6)?;
     let reloads = seconds * 10 / 3;
-    let pace = Duration::from_secs(seconds) / reloads.try_into()?;
+    let pace = Duration::from_secs(seconds) / u32::try_from(reloads)?;
     let bed = Bed::new()?;
     bed.topology.client.set("ipv4/ip_local_port_range", "2000 65000")?;
     let third = Server::start(&bed.topology.servers[0], "web3", THIRD)?;
@@ -128,7 +128,7 @@ fn nobody_notices_a_hundred_reloads() -> Result<()> {
     let start = Instant::now();
     let mut slowest = Duration::ZERO;
     for step in 1..=reloads {
-        let next = pace * step.try_into()?;
+        let next = pace * u32::try_from(step)?;
         sleep(next.saturating_sub(start.elapsed()));
         let began = Instant::now();
         xlvs.reload(&changed(step))?;
