@@ -40,6 +40,8 @@ mod oracle;
 mod other_traffic;
 #[path = "netns/path_mtu.rs"]
 mod path_mtu;
+#[path = "netns/persistence.rs"]
+mod persistence;
 #[path = "netns/refusals.rs"]
 mod refusals;
 #[path = "netns/reload.rs"]

@@ -8,9 +8,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use hyper::StatusCode;
-use lvs_tests::http::load::{Clients, Load, Report};
+use lvs_tests::config::{Method, Protocol, Service};
+use lvs_tests::http::load::{Clients, Failure, Load, Report};
 use lvs_tests::http::server::{Server, WELL, WELL_DIGEST};
 use lvs_tests::http::tls::Authority;
 use lvs_tests::netns::Netns;
@@ -37,7 +38,8 @@ const CLIENTS: Clients = Clients { keep_alive: 1, short: 1 };
 const LATE: Clients = Clients { keep_alive: 2, short: 1 };
 
 /// The first host has the companion, and all servers but one.
-const HOSTS: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 168, 1, 100), Ipv4Addr::new(192, 168, 1, 101)];
+const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 100);
+const OTHER_HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 101);
 const COMPANION: u16 = 8100;
 const SORRY: u16 = 8200;
 /// Where a server is checked that has TLS for that.
@@ -78,12 +80,9 @@ impl Death {
         8101 + self as u16
     }
 
-    const fn host(self) -> usize {
-        if matches!(self, Self::Unreachable) { 1 } else { 0 }
-    }
-
     fn victim(self) -> SocketAddr {
-        (HOSTS[self.host()], self.port()).into()
+        let host = if self == Self::Unreachable { OTHER_HOST } else { HOST };
+        (host, self.port()).into()
     }
 
     fn service(self) -> SocketAddr {
@@ -116,8 +115,8 @@ impl Death {
     fn text(self) -> String {
         let (service, victim) = (self.service(), self.victim());
         let companion = match self {
-            Self::LastProcess => format!("  sorry_server {} {SORRY}\n", HOSTS[0]),
-            _ => format!("  real_server {} {COMPANION} {{\n  }}\n", HOSTS[0]),
+            Self::LastProcess => format!("  sorry_server {HOST} {SORRY}\n"),
+            _ => format!("  real_server {HOST} {COMPANION} {{\n  }}\n"),
         };
         format!(
             "virtual_server {} {} {{\n  lb_algo rr\n  lb_kind NAT\n  protocol TCP\n  warmup 0\n{companion}  \
@@ -156,8 +155,8 @@ struct World {
 impl World {
     fn new(prefix: &str) -> Result<Self> {
         let topology = Topology::of(prefix, Plan::TWO_ARMED)?;
-        let first = &topology.servers[0];
-        let start = |port: u16, name: &str| Server::start(first, name, (HOSTS[0], port));
+        let first = topology.servers.first().context("no server")?;
+        let start = |port: u16, name: &str| Server::start(first, name, (HOST, port));
         let authority = Authority::new()?;
         let secure = start(SECURE, "secure")?;
         secure.set_tls(authority.acceptor(false)?);
@@ -171,7 +170,9 @@ impl World {
     }
 
     fn start_victim(&self, death: Death) -> Result<Server> {
-        Server::start(&self.topology.servers[death.host()], "victim", death.victim())
+        let [first, other] = self.topology.servers.as_slice() else { bail!("not two servers") };
+        let host = if death == Death::Unreachable { other } else { first };
+        Server::start(host, "victim", death.victim())
     }
 
     fn victim(&mut self, death: Death) -> Result<&mut Option<Server>> {
@@ -186,7 +187,8 @@ impl World {
     fn filter(&self, action: &str) -> Result<()> {
         let port = Death::Filtered.port().to_string();
         let words = ["-t", "filter", action, "INPUT", "-p", "tcp", "--dport", &port, "-j", "DROP"];
-        command::run(self.topology.servers[0].command("iptables").args(words)).map(drop)
+        let first = self.topology.servers.first().context("no server")?;
+        command::run(first.command("iptables").args(words)).map(drop)
     }
 
     fn cable(&self, state: &str) -> Result<()> {
@@ -281,7 +283,7 @@ fn why(death: Death) -> &'static str {
 }
 
 /// What must not fail: requests that began after a server was out, but for those on connections that it had.
-fn harmed(report: &Report, out: Instant) -> Vec<&lvs_tests::http::load::Failure> {
+fn harmed(report: &Report, out: Instant) -> Vec<&Failure> {
     let bound = |server: &Option<String>| matches!(server.as_deref(), Some("victim" | "sorry"));
     report.failures.iter().filter(|one| one.began > out && !bound(&one.server)).collect()
 }
@@ -298,12 +300,8 @@ fn whoever_dies_is_out_in_time_and_comes_back() -> Result<()> {
     for death in Death::ALL {
         text += &death.text();
     }
-    text += &format!(
-        "virtual_server {} {} {{\n  lb_algo rr\n  lb_kind NAT\n  protocol TCP\n  real_server {} {COMPANION} {{\n  }}\n}}\n",
-        calm.ip(),
-        calm.port(),
-        HOSTS[0]
-    );
+    text +=
+        &Service::new(Protocol::Tcp, Method::Nat, calm, &[(HOST, COMPANION).into()]).to_string();
     let setup = Setup {
         config: scratch.write("xlvs.conf", &text)?,
         pin_dir: scratch.path("bpf"),
@@ -364,10 +362,9 @@ fn whoever_dies_is_out_in_time_and_comes_back() -> Result<()> {
         let bad = harmed(&report, returned);
         ensure!(bad.is_empty(), "{death:?}, after it was back: {bad:?}");
         // With the sorry server go the connections that it has.
-        let lost = |server: &&str| !["victim", "sorry"].contains(server);
-        let lost =
-            report.failures.iter().filter(|one| one.server.as_deref().filter(lost).is_some());
-        assert_eq!(lost.count(), 0, "{death:?}: {:?}", report.failures);
+        let other = |server: &str| !["victim", "sorry"].contains(&server);
+        let lost = |one: &Failure| one.server.as_deref().is_some_and(other);
+        ensure!(!report.failures.iter().any(lost), "{death:?}: {:?}", report.failures);
     }
     let calm = calm.settle()?;
     ensure!(calm.failures.is_empty(), "{:?}", calm.failures);

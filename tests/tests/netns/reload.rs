@@ -89,10 +89,13 @@ fn changed(step: u64) -> String {
     let weight = |of: u64| format!("weight {}", 1 + (step + of) % 5);
     let mut one = unchanged.replace("10000", &CHANGED.to_string());
     one = one.replacen("weight 1", &weight(0), 1);
-    one = one.replace(
-        "lb_algo rr",
-        ["lb_algo wrr", "lb_algo wlc", "lb_algo rr", "lb_algo sh"][step as usize / 5 % 4],
-    );
+    let scheduler = match step / 5 % 4 {
+        0 => "wrr",
+        1 => "wlc",
+        2 => "rr",
+        _ => "sh",
+    };
+    one = one.replace("lb_algo rr", &format!("lb_algo {scheduler}"));
     if step % 4 < 2 {
         let third = format!(
             "  real_server {} {} {{\n    {}\n  }}\n}}\n",
