@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::command;
 use crate::netns::Netns;
 use crate::process::{Background, Lifetime, POLL};
 
@@ -141,6 +142,14 @@ impl Xlvs {
             sleep(RELOAD_POLL);
         }
         Ok(())
+    }
+
+    /// Runs another command of `xlvs` for this instance; it must succeed.
+    pub fn order(&self, words: &[&str]) -> Result<String> {
+        let Setup { pin_dir, runtime_dir, .. } = &self.setup;
+        let mut order = Command::new(binary()?);
+        order.args(words).arg("--pin-dir").arg(pin_dir).arg("--runtime-dir").arg(runtime_dir);
+        command::run(&mut order)
     }
 
     /// Its process id.

@@ -6,6 +6,8 @@
 mod control;
 #[path = "netns/datagrams.rs"]
 mod datagrams;
+#[path = "netns/deaths.rs"]
+mod deaths;
 #[path = "netns/expiry.rs"]
 mod expiry;
 #[path = "netns/floods.rs"]
@@ -38,6 +40,8 @@ mod oracle;
 mod other_traffic;
 #[path = "netns/path_mtu.rs"]
 mod path_mtu;
+#[path = "netns/persistence.rs"]
+mod persistence;
 #[path = "netns/refusals.rs"]
 mod refusals;
 #[path = "netns/reload.rs"]

@@ -11,6 +11,7 @@ mod expiry;
 mod interfaces;
 pub mod ledger;
 mod lists;
+mod memory;
 mod neighbours;
 mod orders;
 pub mod protocol;

@@ -2,7 +2,7 @@
 //! of a server changes. A file that cannot be used changes nothing. Edits come on top of the file, as long as they still
 //! apply (`desired.rs`), and the health of the servers on top of both.
 
-use std::{cell::RefCell, collections::BTreeSet, fs, future::pending, net::IpAddr};
+use std::{cell::RefCell, collections::BTreeSet, fs, future::pending, mem::take, net::IpAddr};
 
 use anyhow::anyhow;
 use sd_notify::NotifyState;
@@ -17,7 +17,7 @@ use super::{
     desired::{self, Desired},
     interfaces::{self, Wanted},
     ledger::Ledger,
-    neighbours, orders,
+    memory, neighbours, orders,
     run::{self, Options},
     socket::Order,
     status::StatusFile,
@@ -30,7 +30,7 @@ use crate::{
     bpf::Configured,
     config::{self, Config},
     exit::Failure,
-    health::{self, Health},
+    health::{self, Health, Past},
     net::Addresses,
 };
 
@@ -47,6 +47,8 @@ pub(super) struct Running<'r> {
     pub(super) wanted: Option<(Config, Choices)>,
     /// Which servers are up; checks begin with the first configuration.
     pub(super) health: Option<Health>,
+    /// What was known when the controller started.
+    pub(super) past: Past,
     /// This host's addresses.
     pub(super) addresses: watch::Receiver<BTreeSet<IpAddr>>,
     /// The virtual addresses that nobody on this host answers for.
@@ -76,7 +78,7 @@ impl Running<'_> {
                 _ = hangup.recv() => {
                     let _told = self.reread("SIGHUP", &mut maps).await;
                 }
-                () = changed(&mut self.health) => self.follow_health(&mut maps),
+                pools = changed(&mut self.health) => self.follow_health(pools, &mut maps),
                 Ok(()) = self.addresses.changed() => {
                     if let Some(health) = &mut self.health {
                         health.set_addresses(&self.addresses.borrow_and_update());
@@ -201,15 +203,19 @@ impl Running<'_> {
         let local = self.addresses.borrow_and_update().clone();
         match &mut self.health {
             Some(health) => health.reload(&config, &local),
-            None => self.health = Some(Health::start(&config, &local)),
+            None => self.health = Some(Health::go_on(&config, &local, &take(&mut self.past))),
         }
         self.servers.replace(servers);
         self.wanted = Some((config, choices));
         self.write(maps)
     }
 
-    /// The health of a server has changed.
-    fn follow_health(&mut self, maps: &mut Configured<'_>) {
+    /// The health of a server has changed; `pools` is whether the data path has to know.
+    fn follow_health(&mut self, pools: bool, maps: &mut Configured<'_>) {
+        if !pools {
+            self.keep_memory();
+            return;
+        }
         if let Err(failure) = self.write(maps) {
             error!("{:#}", failure.error);
             error!(
@@ -218,8 +224,16 @@ impl Running<'_> {
         }
     }
 
+    /// Has a restart know what checks have found.
+    fn keep_memory(&mut self) {
+        if let Some(health) = &mut self.health {
+            memory::save(&self.options.runtime_dir, health);
+        }
+    }
+
     /// Has the maps hold what is wanted.
     fn write(&mut self, maps: &mut Configured<'_>) -> Result<(), Failure> {
+        self.keep_memory();
         if !self.certain {
             self.look_again(maps)?;
         }
@@ -271,8 +285,8 @@ impl Running<'_> {
     }
 }
 
-/// Waits for a change of health; without checks for ever.
-async fn changed(health: &mut Option<Health>) {
+/// Waits for a change of health, and tells whether the data path has to know; without checks for ever.
+async fn changed(health: &mut Option<Health>) -> bool {
     match health {
         Some(health) => health.changed().await,
         None => pending().await,

@@ -24,7 +24,7 @@ use super::{
     expiry::{self, Expiring},
     interfaces::{self, Follower},
     ledger::Ledger,
-    neighbours, orders,
+    memory, neighbours, orders,
     reload::Running,
     runtime::RuntimeDir,
     socket::{Order, Socket},
@@ -40,6 +40,7 @@ use crate::{
     },
     config::{self, Config, Forwarding, Report, Severity},
     exit::Failure,
+    health::Past,
     net::{self, Addresses, Interface},
 };
 
@@ -141,6 +142,11 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         desired: desired.clone(),
         wanted: None,
         health: None,
+        past: if pins.found() {
+            memory::recall(&options.runtime_dir, &ledger)
+        } else {
+            Past::default()
+        },
         addresses: heard,
         strange: BTreeSet::new(),
         vips: &vips,
@@ -214,6 +220,7 @@ fn remove(mut attachment: Attachment, pins: Pins, options: &Options) -> Result<(
     pins.remove()?;
     // They were to what ends here.
     orders::forget_edits(&options.runtime_dir);
+    memory::forget(&options.runtime_dir);
     info!("detached from all interfaces");
     Ok(())
 }
