@@ -212,6 +212,8 @@ codes! {
     CheckWithoutPort = "XLVS082" Warning,
     /// A checker of a file or BFD session that is not there; it is left out.
     CheckOfNothing = "XLVS083" Warning,
+    /// A regular expression that is none.
+    BadRegex = "XLVS084" Error,
     /// Packets that two lines mark.
     MarkedTwice = "XLVS090" Warning,
     /// A service whose packets carry the mark of another one.
@@ -254,6 +256,8 @@ codes! {
     ZeroIgnored = "XLVS110" Warning,
     /// A real server of the other family than its service, which keepalived leaves out.
     ServerOfOtherFamily = "XLVS111" Warning,
+    /// A program, user, interface or file that is not there or cannot be used, so that a check or script cannot run.
+    NotOnThisMachine = "XLVS112" Warning,
 }
 
 #[cfg(test)]

@@ -95,7 +95,7 @@ pub(super) fn lower(
         Place::DnsCheck => Check::Dns(DnsCheck {
             connection: connection(),
             record: record(block.values.text(K::RecordType).as_deref()),
-            name: block.values.text(K::RecordName).unwrap_or_else(|| DnsCheck::NAME.to_owned()),
+            name: record_name(&block.values, sink),
         }),
         Place::MiscCheck => Check::Misc(misc(&block, inherited, sink)?),
         Place::UdpCheck => Check::Udp(udp(&block, inherited, sink)),
@@ -235,6 +235,19 @@ fn record(name: Option<&str>) -> DnsType {
         .iter()
         .find(|(known, _)| name == Some(known))
         .map_or_else(DnsType::default, |(_, record)| *record)
+}
+
+/// What is asked for.
+fn record_name(values: &Values, sink: &mut Sink) -> String {
+    let Some(name) = values.text(K::RecordName) else { return DnsCheck::NAME.to_owned() };
+    if let Some((fault, place)) = DnsCheck::name_fault(&name).zip(values.argument(K::RecordName)) {
+        let message = format!("{} {fault}", quoted(&name));
+        sink.push(
+            Diagnostic::new(Code::BadText, place, message)
+                .help("write a name such as `www.example.org`, or `.` for the root"),
+        );
+    }
+    name
 }
 
 fn misc(block: &Block<'_, '_>, inherited: &Inherited<'_>, sink: &mut Sink) -> Option<MiscCheck> {

@@ -7,7 +7,9 @@ use super::{
         code::Code,
         diag::{Diagnostic, Sink, quoted},
         model::{Connection, HttpCheck, HttpVersion, Url, UrlRegex},
+        regex::RegexError,
         schema::{Keyword as K, Place},
+        source::Span,
         tree::Directive,
     },
     checker::{self, Block, Inherited},
@@ -224,12 +226,53 @@ fn regex(page: &Values, sink: &mut Sink) -> Option<UrlRegex> {
         }
         offsets = (None, None);
     }
-    Some(UrlRegex {
+    let regex = UrlRegex {
         pattern,
         no_match: page.is_on(K::RegexNoMatch),
         options: known,
         min_offset: offsets.0.filter(|least: &u64| *least > 0),
         max_offset: offsets.1,
         stack,
-    })
+    };
+    if let Err(error) = regex.compile(false) {
+        refuse_regex(&regex, error, page, sink);
+    }
+    Some(regex)
+}
+
+/// Says why an expression cannot be used. keepalived would go on without it.
+fn refuse_regex(regex: &UrlRegex, error: RegexError, page: &Values, sink: &mut Sink) {
+    let (reason, offset) = match error {
+        RegexError::Option(option) => {
+            if let Some(head) = page.head(K::RegexOptions) {
+                let message = format!("`regex_options {option}` cannot be had in this version");
+                sink.push(Diagnostic::new(Code::ValueNotYet, head, message).help(
+                    "delete it; what it does can often be said in the expression, such as `\\\\z` for the very end",
+                ));
+            }
+            return;
+        }
+        RegexError::Pattern { reason, offset } => (reason, offset),
+    };
+    let Some(whole) = page.argument(K::Regex) else { return };
+    let pattern = &regex.pattern;
+    // Each escape takes a backslash away, so with as many bytes nothing stands for anything else.
+    let quotes = (whole.end - whole.start).checked_sub(pattern.len());
+    let character = pattern.char_indices().take_while(|(at, _)| *at <= offset).last();
+    let place = match (quotes, character) {
+        (Some(quotes @ (0 | 2)), Some((at, character))) => {
+            let start = whole.start + quotes / 2 + at;
+            Span::new(start, start + character.len_utf8())
+        }
+        _ => whole,
+    };
+    let near = pattern.get(offset..).unwrap_or_default();
+    let spot = match near {
+        "" => "at its end".to_owned(),
+        near => format!("at {}", quoted(near)),
+    };
+    let message = format!("{} is no regular expression: {reason}, {spot}", quoted(pattern));
+    sink.push(Diagnostic::new(Code::BadRegex, place, message).help(
+        "they are PCRE's; a `\\` that is part of one is written `\\\\`, as in `\\\\.` for a dot",
+    ));
 }

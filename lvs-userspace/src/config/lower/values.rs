@@ -33,30 +33,44 @@ enum Given {
 /// The values of a block. A wrong one counts as set, so that nobody is told twice.
 #[derive(Default)]
 pub(super) struct Values {
-    all: Vec<(Keyword, Option<Given>, Span)>,
+    all: Vec<Line>,
+}
+
+/// A keyword, what stands behind it, and the places of both together and of the latter alone.
+struct Line {
+    keyword: Keyword,
+    value: Option<Given>,
+    head: Span,
+    argument: Option<Span>,
 }
 
 impl Values {
     /// Reads the value of a keyword. As in keepalived, the last one of several stays.
     pub(super) fn read(&mut self, entry: &Entry, child: &Directive<'_>, sink: &mut Sink) {
         let value = given(entry, child, sink);
-        let head = child.head();
-        match self.all.iter_mut().find(|(known, ..)| *known == entry.keyword) {
+        let (keyword, head, argument) = (entry.keyword, child.head(), child.argument());
+        let line = Line { keyword, value, head, argument };
+        match self.all.iter_mut().find(|known| known.keyword == keyword) {
             Some(known) => {
-                repeated(&child.keyword.text, head, known.2, sink);
-                *known = (entry.keyword, value, head);
+                repeated(&child.keyword.text, head, known.head, sink);
+                *known = line;
             }
-            None => self.all.push((entry.keyword, value, head)),
+            None => self.all.push(line),
         }
     }
 
     fn get(&self, keyword: Keyword) -> Option<&Given> {
-        self.all.iter().find(|(known, ..)| *known == keyword)?.1.as_ref()
+        self.all.iter().find(|line| line.keyword == keyword)?.value.as_ref()
     }
 
     /// Where a keyword stands, right or wrong.
     pub(super) fn head(&self, keyword: Keyword) -> Option<Span> {
-        self.all.iter().find(|(known, ..)| *known == keyword).map(|(.., head)| *head)
+        self.all.iter().find(|line| line.keyword == keyword).map(|line| line.head)
+    }
+
+    /// What stands behind the keyword of a line, from its first character to its last.
+    pub(super) fn argument(&self, keyword: Keyword) -> Option<Span> {
+        self.all.iter().find(|entry| entry.keyword == keyword)?.argument
     }
 
     /// The first of several that is there.
