@@ -1,8 +1,8 @@
 //! The diagnostics' codes. A code is stable: people search for it, scripts filter by it.
 //!
 //! 0xx files and words, 02x braces, 03x keywords, 04x arguments, 05x and 08x services that cannot work as they are,
-//! 06x, 09x and 1xx warnings, 07x notices. Some file in `tests/ui/` provokes each. XLVS032, 034, 050 and 070 are not used any
-//! more.
+//! 06x, 09x and 1xx warnings, 07x notices. Some file in `tests/ui/` provokes each. XLVS032, 034, 050, 070 and 098 are not used
+//! any more.
 
 /// How bad a diagnostic is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +92,8 @@ codes! {
     EmptyCondition = "XLVS007" Warning,
     /// A quotation mark of a book, which quotes nothing here.
     TypographicQuote = "XLVS008" Error,
+    /// Lines that end with CR and no LF.
+    CarriageReturns = "XLVS009" Error,
     /// A `"` without its partner on the same line.
     UnmatchedQuote = "XLVS010" Error,
     /// A line longer than keepalived reads.
@@ -230,8 +232,6 @@ codes! {
     QuorumTooHigh = "XLVS096" Warning,
     /// A hysteresis that is not less than the quorum.
     HysteresisTooHigh = "XLVS097" Warning,
-    /// A port that a real server cannot have.
-    PortReset = "XLVS098" Warning,
     /// A real server that is the sorry server too.
     SorryIsReal = "XLVS099" Warning,
     /// A service whose clients should stay with their servers, and do not.

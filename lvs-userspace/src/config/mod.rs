@@ -134,7 +134,7 @@ pub fn parse_in(
     policy: &Policy,
 ) -> Result<Loaded, Failure> {
     read::check_size(text.len()).map_err(|error| Failure::Io { path: name.into(), error })?;
-    read_text(name, text, read::nul(text), surroundings, policy)
+    read_text(name, text, read::problem_of(text), surroundings, policy)
 }
 
 fn read_text(

@@ -13,7 +13,7 @@ use super::{
         tree::Directive,
     },
     checker::{self, Block, Inherited},
-    value,
+    number,
     values::Values,
 };
 
@@ -61,8 +61,11 @@ pub(super) fn lower(
         .map(|page| url(page, host.as_ref(), tls.then_some(compliant), sink))
         .collect();
     if urls.is_empty() {
-        let help = "add `url {` with a `path` in it";
-        sink.push(checker::left_out(block, "has no `url` that can be asked for", help));
+        // Of one that cannot be used that has been said.
+        if !values.is_meant(K::Url) {
+            let help = "add `url {` with a `path` in it";
+            sink.push(checker::left_out(block, "has no `url` that can be asked for", help));
+        }
         return None;
     }
     let sni_name = values.text(K::SniName);
@@ -84,7 +87,7 @@ pub(super) fn lower(
 /// Whether a page has a path; if not, it is left out, as in keepalived.
 pub(super) fn is_usable(page: &Values, child: &Directive<'_>, sink: &mut Sink) -> bool {
     let usable = page.head(K::Path).is_some();
-    if !usable {
+    if !page.is_meant(K::Path) {
         let message = "this `url` has no `path`, so it is left out, as in keepalived";
         sink.push(
             Diagnostic::new(Code::CheckIncomplete, child.head(), message)
@@ -139,7 +142,7 @@ fn status_codes(page: &Values, sink: &mut Sink) -> Vec<RangeInclusive<u16>> {
     let mut ranges = Vec::new();
     for word in page.words(K::StatusCode).unwrap_or_default() {
         let (first, last) = word.split_once('-').unwrap_or((word, word));
-        let code = |text| value::digits(text).and_then(|code| u16::try_from(code).ok());
+        let code = |text| number::digits(text).and_then(|code| u16::try_from(code).ok());
         let pair = code(first).zip(code(last)).filter(|(first, last)| {
             (100..=599).contains(first) && (100..=599).contains(last) && first <= last
         });
@@ -185,7 +188,7 @@ fn regex(page: &Values, sink: &mut Sink) -> Option<UrlRegex> {
     known.sort_unstable();
     known.dedup();
     let stack = page.words(K::RegexStack).and_then(|words| {
-        let sizes: Option<Vec<u64>> = words.iter().map(|word| value::digits(word)).collect();
+        let sizes: Option<Vec<u64>> = words.iter().map(|word| number::digits(word)).collect();
         let pair = match sizes.as_deref() {
             Some([start, most]) if 0 < *start && start <= most => Some((*start, *most)),
             _ => None,

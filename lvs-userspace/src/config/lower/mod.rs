@@ -15,6 +15,7 @@ mod local_address;
 mod machine;
 mod mark;
 mod named;
+mod number;
 mod persistence;
 mod range;
 mod real_server;
