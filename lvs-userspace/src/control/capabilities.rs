@@ -10,19 +10,22 @@ const NEEDED: [(Capability, &str); 3] = [
     (Capability::CAP_PERFMON, "because the program does arithmetic with packet pointers"),
 ];
 
-/// Fails with the names of the missing capabilities.
-pub(super) fn check() -> anyhow::Result<()> {
+/// The capabilities that this process lacks, each with what it is for.
+pub(crate) fn missing() -> anyhow::Result<Vec<(Capability, &'static str)>> {
     let held = caps::read(None, CapSet::Effective)?;
     // CAP_SYS_ADMIN implies the two capabilities that were split off from it in Linux 5.8.
     let admin = held.contains(&Capability::CAP_SYS_ADMIN);
-    let missing: Vec<String> = NEEDED
-        .iter()
-        .filter(|(capability, _)| {
-            let implied = admin && *capability != Capability::CAP_NET_ADMIN;
-            !implied && !held.contains(capability)
-        })
-        .map(|(capability, what)| format!("{capability} ({what})"))
-        .collect();
+    let lacking = |(capability, _): &(Capability, &str)| {
+        let implied = admin && *capability != Capability::CAP_NET_ADMIN;
+        !implied && !held.contains(capability)
+    };
+    Ok(NEEDED.into_iter().filter(lacking).collect())
+}
+
+/// Fails with the names of the missing capabilities.
+pub(super) fn check() -> anyhow::Result<()> {
+    let missing: Vec<String> =
+        missing()?.iter().map(|(capability, what)| format!("{capability} ({what})")).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -6,7 +6,7 @@ mod neighbour;
 mod ports;
 mod route;
 
-pub(crate) use address::Addresses;
+pub(crate) use address::{Addresses, local as local_address};
 pub use interface::Interface;
 pub(crate) use interface::vlan_parents;
 pub(crate) use interface::{Events, connect};
