@@ -5,6 +5,7 @@ pub mod bpf;
 pub mod cli;
 pub mod config;
 pub mod control;
+mod doctor;
 mod exit;
 pub mod health;
 pub mod inspect;

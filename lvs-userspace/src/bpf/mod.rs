@@ -9,6 +9,7 @@ mod maps;
 mod object;
 mod pinned;
 mod pins;
+mod survey;
 mod sys;
 mod table;
 
@@ -21,5 +22,8 @@ pub use maps::{Configured, FamilyMaps, InterfaceMap, Maps, NeighbourMap, Watched
 pub(crate) use pinned::attached_indexes;
 pub use pinned::{Elements, PinnedMaps};
 pub use pins::Pins;
+#[cfg(test)]
+pub(crate) use survey::PinnedLink;
+pub(crate) use survey::{OtherProgram, Survey, other_programs, try_programs};
 pub(crate) use sys::{frame_socket, run_as, send_signal};
 pub use table::{Sweep, Table};

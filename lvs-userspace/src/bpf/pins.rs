@@ -33,8 +33,8 @@ const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 const MOUNT_SOURCE: &str = "xlvs";
 
 /// The directories below that of a version.
-const MAPS: &str = "maps";
-const LINKS: &str = "links";
+pub(super) const MAPS: &str = "maps";
+pub(super) const LINKS: &str = "links";
 const PROGRAMS: &str = "programs";
 
 /// Where every system has its bpffs.
@@ -461,7 +461,7 @@ fn refuse_unless_empty(directory: &Path) -> Result<(), Error> {
 }
 
 /// The names in a directory; none if it is not there.
-fn names(directory: &Path) -> Result<Vec<String>, Error> {
+pub(super) fn names(directory: &Path) -> Result<Vec<String>, Error> {
     match fs::read_dir(directory) {
         Err(error)
             if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
@@ -477,7 +477,7 @@ fn names(directory: &Path) -> Result<Vec<String>, Error> {
 }
 
 /// The directories of versions in a pin directory.
-fn versions(pin_dir: &Path) -> Result<Vec<String>, Error> {
+pub(super) fn versions(pin_dir: &Path) -> Result<Vec<String>, Error> {
     let version =
         |name: &String| name.strip_prefix('v').is_some_and(|number| number.parse::<u32>().is_ok());
     Ok(names(pin_dir)?.into_iter().filter(version).collect())
@@ -514,7 +514,7 @@ fn lock(root: &Path) -> Result<Flock<File>, Error> {
     })
 }
 
-fn is_bpffs(path: &Path) -> Result<bool, Error> {
+pub(super) fn is_bpffs(path: &Path) -> Result<bool, Error> {
     let info = statfs(path).map_err(|errno| failed(path, &errno.into()))?;
     Ok(info.filesystem_type().0 as i64 == BPF_FS_MAGIC)
 }

@@ -76,6 +76,10 @@ pub(super) enum Command {
     Reload(Directories),
     /// End the running xlvs and its data plane, or what a killed one has left: nothing stays.
     Stop(Stop),
+    /// Look for what keeps packets from being balanced, and say what mends it. Nothing is changed.
+    ///
+    /// Exit codes: 0 there is no problem (warnings or none), 1 there is one, 2 wrong usage.
+    Doctor(super::doctor::Doctor),
     /// Show virtual services and real servers, with their weights and connections.
     List(super::inspect::List),
     /// Show connections and persistent clients.

@@ -2,6 +2,7 @@
 
 mod args;
 mod configuration;
+mod doctor;
 mod inspect;
 mod ipvsadm;
 mod log;
@@ -52,6 +53,7 @@ pub fn main() -> ExitCode {
         args::Command::Stop(args::Stop { keep_dataplane, directories }) => {
             control::stop(&directories.into(), keep_dataplane).map(say)
         }
+        args::Command::Doctor(options) => on_a_runtime(doctor::run(options)),
         args::Command::List(options) => inspect::list(&options).map(|()| ExitCode::SUCCESS),
         args::Command::Connections(options) => {
             inspect::connections(&options).map(|()| ExitCode::SUCCESS)
@@ -74,11 +76,16 @@ pub fn main() -> ExitCode {
 }
 
 fn execute(options: Options) -> Result<(), Failure> {
+    on_a_runtime(control::run(options))
+}
+
+/// Waits for a future on a runtime of this thread.
+fn on_a_runtime<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::from(anyhow::Error::new(error)))?;
-    runtime.block_on(control::run(options))
+    runtime.block_on(future)
 }
 
 /// Tells the user what was done. That stdout cannot be written to changes nothing of the exit code.

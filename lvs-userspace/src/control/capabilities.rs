@@ -17,17 +17,23 @@ const NEEDED: [(Capability, &str); 3] = [
 const ANNOUNCE: (Capability, &str) =
     (Capability::CAP_NET_RAW, "to announce virtual addresses, for --manage-vips");
 
-/// Fails with the names of the missing capabilities.
-pub(super) fn check(manage_vips: bool) -> anyhow::Result<()> {
+/// The capabilities that this process lacks, each with what it is for.
+pub(crate) fn missing(manage_vips: bool) -> anyhow::Result<Vec<(Capability, &'static str)>> {
     let held = caps::read(None, CapSet::Effective)?;
     // CAP_SYS_ADMIN implies the two capabilities that were split off from it in Linux 5.8.
     let admin = held.contains(&Capability::CAP_SYS_ADMIN);
     let implied =
         |capability| admin && matches!(capability, Capability::CAP_BPF | Capability::CAP_PERFMON);
-    let missing: Vec<String> = NEEDED
-        .iter()
-        .chain(manage_vips.then_some(&ANNOUNCE))
+    let needed = NEEDED.into_iter().chain(manage_vips.then_some(ANNOUNCE));
+    Ok(needed
         .filter(|(capability, _)| !implied(*capability) && !held.contains(capability))
+        .collect())
+}
+
+/// Fails with the names of the missing capabilities.
+pub(super) fn check(manage_vips: bool) -> anyhow::Result<()> {
+    let missing: Vec<String> = missing(manage_vips)?
+        .iter()
         .map(|(capability, what)| format!("{capability} ({what})"))
         .collect();
     if missing.is_empty() {

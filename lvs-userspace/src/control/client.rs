@@ -18,11 +18,17 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Client {
     stream: BufReader<UnixStream>,
+    patience: Duration,
 }
 
 impl Client {
     /// Connects to the controller that has this runtime directory.
     pub fn connect(runtime_dir: &Path) -> anyhow::Result<Self> {
+        Self::connect_for(runtime_dir, PATIENCE)
+    }
+
+    /// The same, for who waits for an answer only so long.
+    pub(super) fn connect_for(runtime_dir: &Path, patience: Duration) -> anyhow::Result<Self> {
         let path = runtime_dir.join(SOCKET);
         let stream = UnixStream::connect(&path).with_context(|| {
             format!(
@@ -32,9 +38,9 @@ impl Client {
             )
         })?;
         for set in [UnixStream::set_read_timeout, UnixStream::set_write_timeout] {
-            set(&stream, Some(PATIENCE))?;
+            set(&stream, Some(patience))?;
         }
-        Ok(Self { stream: BufReader::new(stream) })
+        Ok(Self { stream: BufReader::new(stream), patience })
     }
 
     /// Asks for something.
@@ -47,7 +53,7 @@ impl Client {
             Ok(0) => bail!("the controller has closed the connection"),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                bail!("the controller does not answer within {} s", PATIENCE.as_secs())
+                bail!("the controller does not answer within {} s", self.patience.as_secs())
             }
             Err(error) => return Err(error).context("the controller does not answer"),
         }

@@ -3,11 +3,12 @@
 
 mod advice;
 mod alarms;
-mod capabilities;
+pub(crate) mod capabilities;
 pub mod client;
 pub mod desired;
 pub mod edit;
 mod expiry;
+pub(crate) mod found;
 mod interfaces;
 pub mod ledger;
 mod lists;

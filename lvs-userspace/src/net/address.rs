@@ -122,7 +122,7 @@ fn same(one: IpAddr, other: IpAddr, prefix: u8) -> bool {
 
 /// The address in a message. On a point-to-point link `Address` is the other end and `Local` this one; IPv6 has
 /// `Address` only, on other links.
-fn local(message: &AddressMessage) -> Option<IpAddr> {
+pub(crate) fn local(message: &AddressMessage) -> Option<IpAddr> {
     let mut found = None;
     for attribute in &message.attributes {
         match attribute {

@@ -1,18 +1,18 @@
 //! The host's network as the controller needs to know it, by netlink.
 
 mod address;
-mod filter;
 mod announce;
+mod filter;
 mod interface;
 mod managed;
 mod neighbour;
 mod ports;
 mod route;
 
-pub(crate) use address::Addresses;
+pub(crate) use address::{Addresses, local as local_address};
+pub(crate) use announce::announce;
 pub use filter::Filter;
 pub(crate) use filter::filters;
-pub(crate) use announce::announce;
 pub use interface::Interface;
 pub(crate) use interface::vlan_parents;
 pub(crate) use interface::{Events, connect};

@@ -1,0 +1,96 @@
+//! What can be found out about a controller from outside: whether one runs, and what it has told.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tracing::debug;
+
+use super::{
+    client::Client,
+    protocol::{Answer, Request},
+    runtime::{self, holder},
+    status::Status,
+};
+
+/// How long it may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A controller that runs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Controller {
+    /// Its process.
+    pub(crate) process: i32,
+    /// Its configuration file, once it has started.
+    pub(crate) config: Option<PathBuf>,
+    /// When what is in use was read from it, in seconds since 1970.
+    pub(crate) since: u64,
+    /// Why what is in use is not what the file says, if so.
+    pub(crate) outdated: Option<String>,
+    /// Its interfaces.
+    pub(crate) interfaces: Vec<String>,
+    /// What lines `@ID` of its configuration are compared with, if that was said.
+    pub(crate) config_id: Option<String>,
+    /// Why it does not answer on its socket, if so.
+    pub(crate) silent: Option<String>,
+}
+
+impl Controller {
+    /// The one that has this runtime directory; `None` if none runs.
+    pub(crate) fn of(runtime_dir: &Path) -> anyhow::Result<Option<Self>> {
+        let Some(process) = holder(runtime_dir)? else { return Ok(None) };
+        let mut found = Self { process: process.as_raw(), ..Self::default() };
+        match Status::read(&runtime::status(runtime_dir)) {
+            Ok(status) => {
+                found.config = Some(status.config);
+                found.since = status.since;
+                found.outdated = status.out_of_date.map(|why| why.reason);
+            }
+            Err(error) => debug!("{error:#}"),
+        }
+        let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line);
+        let words: Vec<&str> = line.split('\0').collect();
+        found.interfaces = option(&words, &["--interface"]);
+        found.config_id = option(&words, &["--config-id", "-i"]).pop();
+        let asked = Client::connect_for(runtime_dir, PATIENCE)
+            .and_then(|mut client| client.ask(&Request::Status));
+        match asked {
+            Ok(Answer::Status(status)) => found.interfaces = status.interfaces,
+            Ok(answer) => debug!("an answer that was not asked for: {answer:?}"),
+            Err(error) => found.silent = Some(format!("{error:#}")),
+        }
+        Ok(Some(found))
+    }
+}
+
+/// The values of an option in the words of a command line.
+fn option(words: &[&str], names: &[&str]) -> Vec<String> {
+    let mut values = Vec::new();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match word.split_once('=') {
+            Some((name, value)) if names.contains(&name) => values.push(value.to_owned()),
+            _ if names.contains(word) => {
+                values.extend(words.next().map(|value| (*value).to_owned()));
+            }
+            _ => {}
+        }
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_found_in_both_spellings() {
+        let words = ["xlvs", "run", "--interface", "eth0", "--interface=eth1", "-i", "one", ""];
+        assert_eq!(option(&words, &["--interface"]), ["eth0", "eth1"]);
+        assert_eq!(option(&words, &["--config-id", "-i"]), ["one"]);
+        assert_eq!(option(&["--interface"], &["--interface"]), Vec::<String>::new());
+    }
+}

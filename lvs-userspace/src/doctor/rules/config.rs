@@ -1,0 +1,83 @@
+//! The configuration file.
+
+use crate::doctor::{facts::Facts, finding::Finding};
+
+pub(super) fn check(facts: &Facts) -> Vec<Finding> {
+    let file = &facts.file;
+    let path = crate::config::visible(&file.path.display().to_string());
+    let id = if file.config_id == crate::config::host_name() {
+        String::new()
+    } else {
+        format!(" --config-id {}", file.config_id)
+    };
+    let check = format!("xlvs check{id} {path}");
+    if let Some(reason) = &file.unreadable {
+        let found = Finding::problem("config", reason.clone()).about(path);
+        return vec![
+            found
+                .why("Without a configuration nothing is balanced, and nothing of it was looked at here.")
+                .look("xlvs doctor --config FILE"),
+        ];
+    }
+    if file.errors > 0 {
+        let found = format!("it cannot be used: {}", counted(file.errors, "error"));
+        return vec![
+            Finding::problem("config", found)
+                .about(path)
+                .why(
+                    "`xlvs run` does not start with it, and a reload goes on with what was in use.",
+                )
+                .look(check),
+        ];
+    }
+    let services = &facts.config.services;
+    let servers: usize = services.iter().map(|service| service.real_servers.len()).sum();
+    let all = format!(
+        "{}, {}",
+        counted(services.len(), "virtual service"),
+        counted(servers, "real server")
+    );
+    if file.warnings > 0 {
+        let found = format!("{all}; {}", counted(file.warnings, "warning"));
+        return vec![
+            Finding::notice("config", found)
+                .about(path)
+                .why("Something in it is not acted on, or not as it was written.")
+                .look(check),
+        ];
+    }
+    vec![Finding::ok("config", all).about(path)]
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::{
+        finding::Severity,
+        rules::{one, said},
+    };
+
+    #[test]
+    fn a_file_that_cannot_be_used_is_a_problem() {
+        let (name, severity, command) = one(check, |facts| {
+            facts.file.errors = 2;
+            facts.file.config_id = "blue".to_owned();
+        });
+        assert_eq!((name, severity), ("config", Severity::Problem));
+        assert_eq!(command, "xlvs check --config-id blue /etc/xlvs.conf");
+        let (name, severity, _) =
+            one(check, |facts| facts.file.unreadable = Some("no such file".to_owned()));
+        assert_eq!((name, severity), ("config", Severity::Problem));
+    }
+
+    #[test]
+    fn warnings_are_counted() {
+        let findings = said(check, |facts| facts.file.warnings = 1);
+        assert_eq!(findings[0].severity, Severity::Notice);
+        assert!(findings[0].found.ends_with("1 warning"), "{findings:?}");
+    }
+}

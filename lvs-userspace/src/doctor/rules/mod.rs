@@ -1,0 +1,107 @@
+//! The rules: from facts to findings, one module for each area. None of them looks at anything itself.
+
+mod addresses;
+mod config;
+mod counters;
+pub(super) mod drivers;
+mod forwarding;
+mod full_nat;
+mod interfaces;
+mod ipvs;
+mod kernel;
+mod modes;
+mod offloads;
+mod others;
+mod return_route;
+mod servers;
+mod state;
+
+use super::{facts::Facts, finding::Finding};
+
+/// Everything that there is to say, area by area.
+pub(super) fn all(facts: &Facts) -> Vec<Finding> {
+    let areas = [
+        kernel::check,
+        config::check,
+        interfaces::check,
+        modes::check,
+        offloads::check,
+        others::check,
+        forwarding::check,
+        addresses::check,
+        full_nat::check,
+        servers::check,
+        return_route::check,
+        ipvs::check,
+        state::check,
+        counters::check,
+    ];
+    let mut findings: Vec<Finding> = areas.iter().flat_map(|check| check(facts)).collect();
+    let unseen = facts.unseen.iter().map(|(what, why)| {
+        Finding::notice("not-looked-at", format!("{what}: {why}"))
+            .why("What is wrong there is not told here.")
+    });
+    findings.extend(unseen);
+    findings
+}
+
+/// `sysctl -w` for a path below `/proc/sys`: with slashes where an interface has dots in its name.
+fn sysctl(path: &str, value: impl std::fmt::Display) -> String {
+    let name = if path.contains('.') { path.to_owned() } else { path.replace('/', ".") };
+    format!("sysctl -w {name}={value}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::{facts, finding::Severity};
+
+    #[test]
+    fn a_sound_host_has_no_more_than_oks() {
+        let findings = all(&facts::sound());
+        let others: Vec<_> =
+            findings.iter().filter(|finding| finding.severity != Severity::Ok).collect();
+        assert!(others.is_empty(), "{others:#?}");
+        assert!(findings.len() >= 10, "{findings:#?}");
+    }
+
+    #[test]
+    fn an_interface_with_dots_has_slashes_around_it() {
+        assert_eq!(sysctl("net/ipv4/ip_forward", 1), "sysctl -w net.ipv4.ip_forward=1");
+        let path = "net/ipv4/conf/eth0.10/rp_filter";
+        assert_eq!(sysctl(path, 2), "sysctl -w net/ipv4/conf/eth0.10/rp_filter=2");
+    }
+
+    #[test]
+    fn what_was_not_looked_at_is_said() {
+        let mut facts = facts::sound();
+        facts.unseen.push(("pins", "permission denied; run as root".to_owned()));
+        let findings = all(&facts);
+        assert!(findings.iter().any(|finding| {
+            finding.name == "not-looked-at" && finding.found.contains("run as root")
+        }));
+    }
+}
+
+/// What a rule says about facts that were spoilt in one point: all but what is fine.
+#[cfg(test)]
+fn said(check: fn(&Facts) -> Vec<Finding>, spoil: impl FnOnce(&mut Facts)) -> Vec<Finding> {
+    use super::{facts, finding::Severity};
+    let mut facts = facts::sound();
+    spoil(&mut facts);
+    let mut findings = check(&facts);
+    findings.retain(|finding| finding.severity != Severity::Ok);
+    findings
+}
+
+/// The same of one finding: its name, severity, and first command.
+#[cfg(test)]
+fn one(
+    check: fn(&Facts) -> Vec<Finding>,
+    spoil: impl FnOnce(&mut Facts),
+) -> (&'static str, super::finding::Severity, String) {
+    let findings = said(check, spoil);
+    let [finding] = findings.as_slice() else { panic!("not one finding: {findings:#?}") };
+    let command = finding.commands.first().map(|command| command.command.clone());
+    (finding.name, finding.severity, command.unwrap_or_default())
+}
