@@ -41,7 +41,8 @@ fn told(socket: &UnixDatagram, line: &str) -> Result<()> {
     let mut message = [0; 4096];
     loop {
         let len = socket.recv(&mut message).with_context(|| format!("no message with {line}"))?;
-        if String::from_utf8_lossy(&message[..len]).lines().any(|told| told == line) {
+        let message = message.get(..len).unwrap_or_default();
+        if String::from_utf8_lossy(message).lines().any(|told| told == line) {
             return Ok(());
         }
     }
