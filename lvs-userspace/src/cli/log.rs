@@ -62,10 +62,9 @@ pub(super) fn start(level: LogLevel, format: Option<LogFormat>) -> Sink {
 /// What is asked for; if nothing is, what suits.
 fn sink(format: Option<LogFormat>, journal_reads: impl FnOnce() -> bool) -> Sink {
     match format {
-        Some(LogFormat::Text) => Sink::Text,
         Some(LogFormat::Json) => Sink::Json,
         None if journal_reads() => Sink::Journal,
-        None => Sink::Text,
+        Some(LogFormat::Text) | None => Sink::Text,
     }
 }
 

@@ -59,6 +59,7 @@ const ENTRY_IPV6: u64 = 192;
 const HALF_OPEN_SLOTS: u64 = 16 + 40;
 
 /// What `xlvs run` is asked to do.
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) config: PathBuf,
@@ -206,7 +207,8 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
                 health.stop().await;
             }
             // Before those who follow the addresses find nobody under them.
-            vips.lock().await.end(&interfaces::there(&wanted.borrow())).await;
+            let attached = interfaces::there(&wanted.borrow());
+            vips.lock().await.end(&attached).await;
             remove(attachment, pins, &options)?;
         }
         End::Keep => info!("the data plane stays, with its pins in {}", pins.maps().display()),

@@ -153,7 +153,10 @@ impl Drop for RuntimeDir {
             Err(error)
                 if matches!(
                     error.kind(),
-                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::PermissionDenied
+                    io::ErrorKind::DirectoryNotEmpty
+                        | io::ErrorKind::PermissionDenied
+                        | io::ErrorKind::ReadOnlyFilesystem
+                        | io::ErrorKind::ResourceBusy
                 ) => {}
             Err(error) => warn!("cannot remove {}: {error}", self.path.display()),
         }

@@ -245,7 +245,7 @@ async fn remove_all(netlink: &Handle, interfaces: &BTreeSet<u32>, addresses: &Ad
         }
         match net::remove_managed(netlink, *index, *address).await {
             Ok(()) => {
-                info!("removed the virtual address {address}, which an earlier run has added")
+                info!("removed the virtual address {address}, which an earlier run has added");
             }
             Err(error) => warn!("cannot remove {address}: {error}"),
         }

@@ -41,7 +41,8 @@ fn told(socket: &UnixDatagram, line: &str) -> Result<()> {
     let mut message = [0; 4096];
     loop {
         let len = socket.recv(&mut message).with_context(|| format!("no message with {line}"))?;
-        if String::from_utf8_lossy(&message[..len]).lines().any(|told| told == line) {
+        let message = message.get(..len).unwrap_or_default();
+        if String::from_utf8_lossy(message).lines().any(|told| told == line) {
             return Ok(());
         }
     }
@@ -172,7 +173,7 @@ fn wait_for(xlvs: &Xlvs, said: &str) -> Result<()> {
 
 /// Each server has another check.
 const CHECKED: &str = "virtual_server 10.64.1.2 10000 {
-  delay_loop 1\n  lb_algo rr\n  lb_kind NAT\n  protocol TCP\n  warmup 0\n  retry 0
+  delay_loop 0.3\n  lb_algo rr\n  lb_kind NAT\n  protocol TCP\n  warmup 0\n  retry 1\n  delay_before_retry 0.2
   real_server 192.168.1.100 8089 {\n    PING_CHECK {\n      connect_timeout 1\n    }\n  }
   real_server 192.168.1.101 18089 {
     TCP_CHECK {\n      connect_timeout 1\n    }
@@ -211,7 +212,7 @@ fn an_unprivileged_user_needs_the_named_capabilities_and_no_more() -> Result<()>
     wait_for(&xlvs, "check of 192.168.1.100:8089 for 10.64.1.2:10000/TCP: back")?;
     drop(bed.servers.pop());
     wait_for(&xlvs, "check of 192.168.1.101:18089 for 10.64.1.2:10000/TCP: TCP_CHECK")?;
-    xlvs.reload(&CHECKED.replace("delay_loop 1", "delay_loop 2"))?;
+    xlvs.reload(&CHECKED.replace("delay_loop 0.3", "delay_loop 0.5"))?;
 
     // Killed, and gone on with.
     drop(xlvs);
@@ -227,14 +228,12 @@ fn an_unprivileged_user_needs_the_named_capabilities_and_no_more() -> Result<()>
     let log = std::fs::read_to_string(&setup.log)?;
     ensure!(!log.contains("cannot"), "{log}");
 
-    for mode in ["generic", "tc"] {
-        let setup = prepared(&bed, ONE, mode)?;
-        let mut xlvs = as_nobody(&bed, &setup)?;
-        xlvs.wait_until_ready(|| Ok(()))?;
-        bed.ask_many(2, 1)?;
-        assert!(xlvs.stop()?.success());
-        nothing_of_nobody_is_left(&bed, &setup)?;
-    }
+    let setup = prepared(&bed, ONE, "tc")?;
+    let mut xlvs = as_nobody(&bed, &setup)?;
+    xlvs.wait_until_ready(|| Ok(()))?;
+    bed.ask_many(2, 1)?;
+    assert!(xlvs.stop()?.success());
+    nothing_of_nobody_is_left(&bed, &setup)?;
     Ok(())
 }
 

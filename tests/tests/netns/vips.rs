@@ -1,6 +1,6 @@
 //! Virtual addresses: said to be missing, or with `--manage-vips` added, announced and taken away again.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// "At once": less than any time-out of TCP or of a neighbour.
 const AT_ONCE: Duration = Duration::from_millis(900);
 /// An address that the balancer has had all along.
-const OTHERS: &str = "192.168.1.3";
+const OTHERS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 1, 3));
 
 fn wait_for(what: &str, mut there: impl FnMut() -> Result<bool>) -> Result<()> {
     let start = Instant::now();
@@ -64,7 +64,7 @@ impl Network {
             let [server, _] = self.lab.plan().servers(family);
             Service::new(Protocol::Tcp, Method::FullNat, (address, 80).into(), &[server])
         };
-        let mut config = service(OTHERS.parse().unwrap(), Family::V4).to_string();
+        let mut config = service(OTHERS, Family::V4).to_string();
         for family in families {
             config.push_str(&service(self.vip(*family), *family).to_string());
         }
@@ -129,7 +129,7 @@ impl Network {
     /// What was there before is there still.
     fn others_stay(&self) -> Result<()> {
         let all = self.addresses()?;
-        ensure!(all.contains(OTHERS), "{all}");
+        ensure!(all.contains(&format!(" {OTHERS}/32 ")), "{all}");
         Ok(())
     }
 
