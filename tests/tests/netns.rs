@@ -6,6 +6,8 @@
 mod control;
 #[path = "netns/datagrams.rs"]
 mod datagrams;
+#[path = "netns/doctor.rs"]
+mod doctor;
 #[path = "netns/expiry.rs"]
 mod expiry;
 #[path = "netns/floods.rs"]
