@@ -8,6 +8,8 @@ mod control;
 mod datagrams;
 #[path = "netns/deaths.rs"]
 mod deaths;
+#[path = "netns/doctor.rs"]
+mod doctor;
 #[path = "netns/expiry.rs"]
 mod expiry;
 #[path = "netns/floods.rs"]

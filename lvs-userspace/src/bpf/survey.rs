@@ -13,7 +13,7 @@ use lvs_common::abi::ABI_VERSION;
 use tracing::debug;
 
 use super::{
-    Dataplane, Error, LoadOptions,
+    Dataplane, Error, LoadOptions, Mode,
     pins::{LINKS, MAPS, is_bpffs, names, versions},
     sys::link_info,
 };
@@ -131,12 +131,15 @@ pub(crate) fn other_programs(
     (others(&interface.xdp_programs), others(&tcx))
 }
 
-/// Has the kernel make the maps and verify all programs of the object, as a start does, and lets go of them again.
-pub(crate) fn try_programs() -> Result<(), Error> {
+/// Has the kernel make the maps and verify the programs of a mode, as a start does, and lets go of them again.
+pub(crate) fn try_programs(mode: Mode) -> Result<(), Error> {
     // Small tables: what the verifier says does not depend on it.
     let options = LoadOptions { connections: 1000, ..LoadOptions::default() };
     let mut dataplane = Dataplane::load(&options)?;
-    dataplane.xdp()?;
-    dataplane.tc()?;
+    if mode == Mode::Tc {
+        dataplane.tc()?;
+    } else {
+        dataplane.xdp()?;
+    }
     dataplane.collector().map(drop)
 }

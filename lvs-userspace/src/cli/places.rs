@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::control::Place;
+
 /// The directory of the pins, for commands that read them.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct PinDir {
@@ -11,7 +13,7 @@ pub(super) struct PinDir {
 }
 
 impl PinDir {
-    pub(super) const DEFAULT: &str = "/sys/fs/bpf/xlvs";
+    pub(super) const DEFAULT: &str = Place::PIN_DIR;
 }
 
 /// The runtime directory, for commands that talk to the controller.
@@ -23,5 +25,5 @@ pub(super) struct RuntimeDir {
 }
 
 impl RuntimeDir {
-    pub(super) const DEFAULT: &str = "/run/xlvs";
+    pub(super) const DEFAULT: &str = Place::RUNTIME_DIR;
 }

@@ -33,6 +33,12 @@ pub(crate) struct Place {
     pub(crate) runtime_dir: PathBuf,
 }
 
+impl Place {
+    /// Where they are if nobody says otherwise.
+    pub(crate) const PIN_DIR: &str = "/sys/fs/bpf/xlvs";
+    pub(crate) const RUNTIME_DIR: &str = "/run/xlvs";
+}
+
 /// Ends the controller if there is one, and the data plane unless it is to be kept. Tells what was done.
 pub(crate) fn stop(place: &Place, keep_dataplane: bool) -> Result<String, Failure> {
     let Place { pin_dir, runtime_dir } = place;

@@ -3,15 +3,17 @@
 use std::{
     collections::{BTreeSet, HashMap},
     net::IpAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
+use clap::ValueEnum as _;
 use lvs_common::abi::Counter;
 
+use super::rules::drivers;
 use crate::{
     bpf::{Mode, OtherProgram, Survey},
     config::{Config, Family, Forwarding, Protocol},
-    control::found::Controller,
+    control::{Place, found::Controller},
 };
 
 /// Everything that was read.
@@ -117,6 +119,7 @@ pub(crate) struct Peer {
 }
 
 /// An address of this host.
+#[expect(clippy::struct_field_names, reason = "an address with its network is called an address")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
     pub(crate) address: IpAddr,
@@ -271,6 +274,7 @@ impl Outcome {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
     pub(crate) pin_dir: PathBuf,
+    pub(crate) runtime_dir: PathBuf,
     pub(crate) survey: Survey,
     pub(crate) controller: Option<Controller>,
     /// Packets by what became of them, and how many of them came while the doctor looked.
@@ -282,13 +286,32 @@ pub(crate) struct State {
 impl Facts {
     /// The mode that `xlvs run` will take, as far as can be told.
     pub(crate) fn expected_mode(&self) -> Mode {
-        if self.mode != Mode::Auto {
-            return self.mode;
+        expected_mode(self.mode, &self.interfaces)
+    }
+
+    /// The options that name its directories, where those are not the usual ones.
+    pub(crate) fn directories(&self) -> String {
+        let State { pin_dir, runtime_dir, .. } = &self.state;
+        let mut options = String::new();
+        for (option, path, usual) in [
+            ("--pin-dir", pin_dir, Place::PIN_DIR),
+            ("--runtime-dir", runtime_dir, Place::RUNTIME_DIR),
+        ] {
+            if path != Path::new(usual) {
+                options.extend([" ", option, " ", &path.display().to_string()]);
+            }
         }
-        let native = |interface: &Interface| {
-            !interface.is("veth") && super::rules::drivers::native(interface) != Some(false)
-        };
-        if self.interfaces.iter().all(native) { Mode::Native } else { Mode::Tc }
+        options
+    }
+
+    /// How `xlvs run` is started with what was looked at, in a mode, and perhaps with one more interface.
+    pub(crate) fn run_command(&self, mode: Mode, further: Option<&str>) -> String {
+        let names = self.interfaces.iter().map(|interface| interface.name.as_str()).chain(further);
+        let interfaces: Vec<String> = names.map(|name| format!(" --interface {name}")).collect();
+        let mode = mode.to_possible_value().filter(|_| mode != Mode::Auto);
+        let mode = mode.map(|mode| format!(" --mode {}", mode.get_name())).unwrap_or_default();
+        let config = self.file.path.display();
+        format!("xlvs run --config {config}{}{mode}{}", interfaces.concat(), self.directories())
     }
 
     /// Whether there are services of a family.
@@ -319,84 +342,14 @@ impl Facts {
     }
 }
 
-/// What rules are tried with: nothing is wrong here.
-#[cfg(test)]
-pub(super) fn sound() -> Facts {
-    let text = "virtual_server 10.64.1.2 80 {\n lb_algo rr\n lb_kind NAT\n protocol TCP\n \
-        real_server 192.168.1.100 80 {\n weight 1\n }\n}\n";
-    let config = crate::config::parse("test", text, &crate::config::Policy::default());
-    let eth = |name: &str, index| Interface {
-        name: name.to_owned(),
-        index,
-        up: true,
-        carrier: true,
-        mtu: 1500,
-        driver: Some("ice".to_owned()),
-        xdp_features: Some(0x7f),
-        queues: Some((4, 4)),
-        ..Interface::default()
-    };
-    let address = |address: &str, length, interface| Address {
-        address: address.parse().unwrap(),
-        length,
-        interface,
-        global: true,
-        dynamic: false,
-    };
-    let settings = [
-        ("net/ipv4/ip_forward", "1"),
-        ("net/ipv6/conf/all/forwarding", "1"),
-        ("net/ipv4/neigh/default/gc_thresh3", "1024"),
-        ("net/ipv4/conf/all/rp_filter", "0"),
-    ];
-    let tried =
-        |from: &str| Some(Tried { from: Some(from.parse().unwrap()), outcome: Outcome::Open });
-    Facts {
-        kernel: Kernel {
-            release: "6.18.1".to_owned(),
-            btf: true,
-            jit: Some("1".to_owned()),
-            programs: Some(Ok(())),
-            ..Kernel::default()
-        },
-        file: File { path: "/etc/xlvs.conf".into(), changed: 100, ..File::default() },
-        config: config.unwrap().config,
-        mode: Mode::Auto,
-        interfaces: vec![eth("out", 2), eth("in", 3)],
-        no_interfaces: Vec::new(),
-        host: Host {
-            settings: settings.map(|(path, value)| (path.to_owned(), value.to_owned())).into(),
-            addresses: vec![
-                address("10.64.1.254", 24, 2),
-                address("10.64.1.2", 32, 2),
-                address("192.168.1.1", 24, 3),
-            ],
-            default_routes: [Some(2), None],
-            names: [(2, "out".to_owned()), (3, "in".to_owned())].into(),
-            cpus: 4,
-            ports: Some(36_280),
-            ..Host::default()
-        },
-        servers: vec![Server {
-            address: "192.168.1.100".parse().unwrap(),
-            port: 80,
-            forwarding: Forwarding::Nat,
-            tcp: true,
-            locals: Vec::new(),
-            way: Way::Out(3, "192.168.1.100".parse().unwrap()),
-            resolved: Some(true),
-            plain: tried("192.168.1.1"),
-            from_elsewhere: tried("10.64.1.254"),
-        }],
-        not_tried: 0,
-        state: State {
-            pin_dir: "/sys/fs/bpf/xlvs".into(),
-            survey: Survey { bpffs: true, ..Survey::default() },
-            now: 1000,
-            ..State::default()
-        },
-        unseen: Vec::new(),
+/// The mode that `xlvs run` will take on these interfaces, as far as can be told.
+pub(super) fn expected_mode(mode: Mode, interfaces: &[Interface]) -> Mode {
+    if mode != Mode::Auto {
+        return mode;
     }
+    let native =
+        |interface: &Interface| !interface.is("veth") && drivers::native(interface) != Some(false);
+    if interfaces.iter().all(native) { Mode::Native } else { Mode::Tc }
 }
 
 #[cfg(test)]

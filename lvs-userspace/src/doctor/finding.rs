@@ -27,6 +27,7 @@ pub(crate) enum Purpose {
 }
 
 /// A command that can be copied.
+#[expect(clippy::struct_field_names, reason = "the word in the JSON form")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Command {
     /// What it is for.

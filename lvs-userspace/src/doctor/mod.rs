@@ -8,6 +8,8 @@ mod finding;
 mod look;
 mod report;
 mod rules;
+#[cfg(test)]
+mod sound;
 
 use std::path::PathBuf;
 

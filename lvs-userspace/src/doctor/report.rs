@@ -9,6 +9,9 @@ use super::finding::{Command, Finding, Purpose, Severity};
 /// The width that names are filled up to, so that findings begin in one column.
 const NAMES: usize = 16;
 
+/// The width that sentences are broken at, without what stands before them. Commands are not.
+const SENTENCES: usize = 90;
+
 /// All that was found, the worst last: that is where a terminal ends.
 #[derive(Debug)]
 pub(crate) struct Report {
@@ -79,12 +82,16 @@ fn write_finding(text: &mut String, finding: &Finding) {
         // Writing to a string does not fail.
         let _infallible = writeln!(text, "{first:<8} {second:<NAMES$} {rest}");
     };
-    line(severity, name, &format!("{about}{found}"));
+    let found = wrapped(&format!("{about}{found}"));
+    for (number, part) in found.iter().enumerate() {
+        let (severity, name) = if number == 0 { (severity, *name) } else { ("", "") };
+        line(severity, name, part);
+    }
     if finding.severity == Severity::Ok {
         return;
     }
-    if !why.is_empty() {
-        line("", "", why);
+    for part in wrapped(why) {
+        line("", "", &part);
     }
     for Command { purpose, on, command } in commands {
         let what = match purpose {
@@ -94,6 +101,21 @@ fn write_finding(text: &mut String, finding: &Finding) {
         let on = on.as_ref().map(|on| format!(" on {on}")).unwrap_or_default();
         line("", "", &format!("{what}{on}: {command}"));
     }
+}
+
+/// A text in lines.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= SENTENCES => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -125,6 +147,13 @@ mod tests {
         );
         assert!(report().is_problem());
         assert_eq!(Report::new(Vec::new()).text(), "nothing to mend\n");
+    }
+
+    #[test]
+    fn sentences_are_broken_and_words_are_not() {
+        assert_eq!(wrapped(""), Vec::<String>::new());
+        let long = "x".repeat(SENTENCES + 1);
+        assert_eq!(wrapped(&format!("a b {long} c")), ["a b", &long, "c"]);
     }
 
     #[test]

@@ -3,10 +3,14 @@
 use std::path::Path;
 
 use super::text;
-use crate::{bpf::try_programs, control::capabilities, doctor::facts::Kernel};
+use crate::{
+    bpf::{Mode, try_programs},
+    control::capabilities,
+    doctor::facts::Kernel,
+};
 
-/// Reads it, and what could not be looked at.
-pub(super) async fn read() -> (Kernel, Option<(&'static str, String)>) {
+/// Reads it, and what could not be looked at. The programs are those of a mode.
+pub(super) async fn read(mode: Mode) -> (Kernel, Option<(&'static str, String)>) {
     let missing = capabilities::missing(false).unwrap_or_default();
     let missing: Vec<(String, &str)> =
         missing.into_iter().map(|(capability, what)| (capability.to_string(), what)).collect();
@@ -14,7 +18,7 @@ pub(super) async fn read() -> (Kernel, Option<(&'static str, String)>) {
     let mut programs = None;
     if missing.is_empty() {
         // The verifier takes a second; servers are waited for meanwhile.
-        let tried = tokio::task::spawn_blocking(try_programs).await;
+        let tried = tokio::task::spawn_blocking(move || try_programs(mode)).await;
         match tried {
             Ok(Err(crate::bpf::Error::NoObject)) => {
                 unseen = Some(("programs", crate::bpf::Error::NoObject.to_string()));

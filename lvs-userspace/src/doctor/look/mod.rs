@@ -16,7 +16,7 @@ use std::{
 
 use super::{
     Options,
-    facts::{Facts, File},
+    facts::{Facts, File, expected_mode},
 };
 use crate::{
     bpf::{Mode, Survey},
@@ -43,7 +43,10 @@ pub(super) async fn everything(options: Options) -> anyhow::Result<Facts> {
     let host = host::read(&netlink, &links, &seen.there, &mut unseen).await?;
 
     let before = state::counters(&options.place.pin_dir);
-    let (kernel, tried) = tokio::join!(kernel::read(), servers::look(&netlink, &config, &host));
+    let (kernel, tried) = tokio::join!(
+        kernel::read(expected_mode(mode, &seen.there)),
+        servers::look(&netlink, &config, &host)
+    );
     if let Some(after) = state::counters(&options.place.pin_dir) {
         state.counters = state::during(&before.unwrap_or_default(), after);
     }

@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 const IN_ALL: Duration = Duration::from_secs(4);
 
 /// Servers that are talked to at a time, far fewer than files that a process may have open.
-const AT_ONCE: usize = 256;
+const AT_ONCE: usize = 512;
 
 /// A port for hosts of which none is known: nobody listens there (`tcpmux`), and a host says so.
 const ANY_PORT: u16 = 1;
@@ -223,7 +223,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{Policy, parse},
-        doctor::facts,
+        doctor::{facts, sound},
     };
 
     #[test]
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn clients_are_played_from_another_network() {
-        let mut facts = facts::sound();
+        let mut facts = sound::facts();
         let own = "192.168.1.1".parse().unwrap();
         let from = |facts: &facts::Facts| elsewhere(&facts.host, &facts.servers[0], own);
         assert_eq!(from(&facts), Some("10.64.1.254".parse().unwrap()));

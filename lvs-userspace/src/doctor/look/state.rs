@@ -24,6 +24,7 @@ pub(super) fn read(place: &Place, unseen: &mut Unseen) -> State {
     });
     State {
         pin_dir: place.pin_dir.clone(),
+        runtime_dir: place.runtime_dir.clone(),
         survey,
         controller,
         counters: Vec::new(),

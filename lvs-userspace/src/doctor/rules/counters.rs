@@ -43,7 +43,7 @@ fn hint(counter: Counter) -> Option<(&'static str, &'static str)> {
         ),
         Counter::MartianSource => (
             "Connections came from addresses that no client has (loopback, multicast, link-local).",
-            "xlvs run --log-level debug …",
+            "xlvs stats",
         ),
         Counter::Internal => (
             "A part of the data path is missing or has failed: please report this.",

@@ -20,7 +20,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     findings.extend(btf(kernel));
     findings.extend(jit(kernel));
     findings.extend(capabilities(kernel));
-    findings.extend(programs(kernel));
+    findings.extend(programs(facts));
     findings.extend(bpffs(facts));
     findings.extend(memory(kernel));
     findings
@@ -79,15 +79,19 @@ fn capabilities(kernel: &Kernel) -> Option<Finding> {
         return None;
     }
     let names: Vec<&str> = kernel.missing.iter().map(|(name, _)| name.as_str()).collect();
-    let what: Vec<&str> = kernel.missing.iter().map(|(_, what)| *what).collect();
+    let what = kernel.missing.iter().map(|(name, what)| format!("{name} {what}"));
     let found = format!("this user lacks {}", names.join(", "));
-    let why = format!("They are needed {}.", what.join(", "));
+    let why = format!("`xlvs run` needs {}.", what.collect::<Vec<_>>().join(", "));
     Some(Finding::problem("capabilities", found).why(why).mend("sudo xlvs doctor"))
 }
 
-fn programs(kernel: &Kernel) -> Option<Finding> {
+fn programs(facts: &Facts) -> Option<Finding> {
+    let kernel = &facts.kernel;
     Some(match kernel.programs.as_ref()? {
-        Ok(()) => Finding::ok("bpf-programs", "the kernel takes all maps and programs"),
+        Ok(()) => Finding::ok(
+            "bpf-programs",
+            format!("the kernel takes the maps and the programs of {}", facts.expected_mode()),
+        ),
         Err(reason) => {
             let lockdown = kernel.lockdown.as_ref();
             let lockdown = lockdown.map(|what| format!(" (kernel lockdown: {what})"));

@@ -51,43 +51,11 @@ fn sysctl(path: &str, value: impl std::fmt::Display) -> String {
     format!("sysctl -w {name}={value}")
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::doctor::{facts, finding::Severity};
-
-    #[test]
-    fn a_sound_host_has_no_more_than_oks() {
-        let findings = all(&facts::sound());
-        let others: Vec<_> =
-            findings.iter().filter(|finding| finding.severity != Severity::Ok).collect();
-        assert!(others.is_empty(), "{others:#?}");
-        assert!(findings.len() >= 10, "{findings:#?}");
-    }
-
-    #[test]
-    fn an_interface_with_dots_has_slashes_around_it() {
-        assert_eq!(sysctl("net/ipv4/ip_forward", 1), "sysctl -w net.ipv4.ip_forward=1");
-        let path = "net/ipv4/conf/eth0.10/rp_filter";
-        assert_eq!(sysctl(path, 2), "sysctl -w net/ipv4/conf/eth0.10/rp_filter=2");
-    }
-
-    #[test]
-    fn what_was_not_looked_at_is_said() {
-        let mut facts = facts::sound();
-        facts.unseen.push(("pins", "permission denied; run as root".to_owned()));
-        let findings = all(&facts);
-        assert!(findings.iter().any(|finding| {
-            finding.name == "not-looked-at" && finding.found.contains("run as root")
-        }));
-    }
-}
-
 /// What a rule says about facts that were spoilt in one point: all but what is fine.
 #[cfg(test)]
 fn said(check: fn(&Facts) -> Vec<Finding>, spoil: impl FnOnce(&mut Facts)) -> Vec<Finding> {
-    use super::{facts, finding::Severity};
-    let mut facts = facts::sound();
+    use super::{finding::Severity, sound};
+    let mut facts = sound::facts();
     spoil(&mut facts);
     let mut findings = check(&facts);
     findings.retain(|finding| finding.severity != Severity::Ok);
@@ -104,4 +72,36 @@ fn one(
     let [finding] = findings.as_slice() else { panic!("not one finding: {findings:#?}") };
     let command = finding.commands.first().map(|command| command.command.clone());
     (finding.name, finding.severity, command.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::{finding::Severity, sound};
+
+    #[test]
+    fn a_sound_host_has_no_more_than_oks() {
+        let findings = all(&sound::facts());
+        let others: Vec<_> =
+            findings.iter().filter(|finding| finding.severity != Severity::Ok).collect();
+        assert!(others.is_empty(), "{others:#?}");
+        assert!(findings.len() >= 10, "{findings:#?}");
+    }
+
+    #[test]
+    fn an_interface_with_dots_has_slashes_around_it() {
+        assert_eq!(sysctl("net/ipv4/ip_forward", 1), "sysctl -w net.ipv4.ip_forward=1");
+        let path = "net/ipv4/conf/eth0.10/rp_filter";
+        assert_eq!(sysctl(path, 2), "sysctl -w net/ipv4/conf/eth0.10/rp_filter=2");
+    }
+
+    #[test]
+    fn what_was_not_looked_at_is_said() {
+        let mut facts = sound::facts();
+        facts.unseen.push(("pins", "permission denied; run as root".to_owned()));
+        let findings = all(&facts);
+        assert!(findings.iter().any(|finding| {
+            finding.name == "not-looked-at" && finding.found.contains("run as root")
+        }));
+    }
 }

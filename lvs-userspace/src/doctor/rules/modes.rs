@@ -36,7 +36,7 @@ fn which(facts: &Facts, mode: Mode) -> Finding {
     if mode == Mode::Native && !not_native.is_empty() {
         return Finding::problem("xdp-mode", format!("native XDP cannot be done on {names}"))
             .why("`xlvs run --mode native` does not start.")
-            .mend("xlvs run --mode auto …");
+            .mend(facts.run_command(Mode::Auto, None));
     }
     if facts.mode == Mode::Auto && mode != Mode::Native {
         let veths: Vec<&Interface> =

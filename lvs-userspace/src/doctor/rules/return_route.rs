@@ -4,7 +4,10 @@
 //! address of this host, sends what is for other networks somewhere else. That it does answer is no proof: another
 //! router may have brought the answer here.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use crate::{
     config::Forwarding,
@@ -33,15 +36,13 @@ fn answers(server: &Server) -> Option<(IpAddr, Option<&Tried>)> {
 fn nat(facts: &Facts) -> Option<Finding> {
     let with = |server: &&Server| server.forwarding == Forwarding::Nat;
     let servers = || facts.servers.iter().filter(with);
-    let mut lost: Vec<(&Server, IpAddr, IpAddr)> = Vec::new();
+    let mut lost: BTreeMap<IpAddr, (&Server, IpAddr, IpAddr)> = BTreeMap::new();
     let mut back: BTreeSet<IpAddr> = BTreeSet::new();
     let mut unknown: BTreeSet<IpAddr> = BTreeSet::new();
     for server in servers() {
         match answers(server) {
             Some((own, Some(Tried { from: Some(other), outcome: Outcome::Silent }))) => {
-                if lost.iter().all(|(known, ..)| known.address != server.address) {
-                    lost.push((server, own, *other));
-                }
+                lost.entry(server.address).or_insert((server, own, *other));
             }
             Some((_, Some(tried))) if tried.outcome.answered() => {
                 back.insert(server.address);
@@ -52,8 +53,8 @@ fn nat(facts: &Facts) -> Option<Finding> {
             None => {}
         }
     }
-    if let Some((_, own, other)) = lost.first() {
-        let names = some(lost.iter().map(|(server, ..)| server.address));
+    if let Some((_, own, other)) = lost.values().next() {
+        let names = some(lost.keys());
         let found = format!(
             "{names}: answers to {own}, which the server knows the way to, and not to {other}, for which it takes its \
              default route"
@@ -63,7 +64,7 @@ fn nat(facts: &Facts) -> Option<Finding> {
              route must lead here, and no firewall there may drop what comes from other networks.",
         );
         return Some(
-            lost.iter()
+            lost.values()
                 .take(COMMANDS)
                 .fold(finding, |finding, (server, own, _)| gateway(finding, facts, server, *own)),
         );
@@ -134,14 +135,14 @@ mod tests {
         rules::{one, said},
     };
 
-    fn elsewhere(from: &str, outcome: Outcome) -> Option<Tried> {
-        Some(Tried { from: Some(from.parse().unwrap()), outcome })
+    fn silent(from: &str) -> Tried {
+        Tried { from: Some(from.parse().unwrap()), outcome: Outcome::Silent }
     }
 
     #[test]
     fn silence_to_other_networks_is_a_wrong_default_route() {
         let findings = said(check, |facts| {
-            facts.servers[0].from_elsewhere = elsewhere("10.64.1.254", Outcome::Silent);
+            facts.servers[0].from_elsewhere = Some(silent("10.64.1.254"));
         });
         let [finding] = findings.as_slice() else { panic!("{findings:?}") };
         assert_eq!((finding.name, finding.severity), ("return-route", Severity::Warning));
@@ -155,7 +156,7 @@ mod tests {
         let findings = said(check, |facts| {
             let server = &mut facts.servers[0];
             server.plain.as_mut().unwrap().outcome = Outcome::Silent;
-            server.from_elsewhere = elsewhere("10.64.1.254", Outcome::Silent);
+            server.from_elsewhere = Some(silent("10.64.1.254"));
         });
         assert!(findings.is_empty(), "{findings:?}");
     }
@@ -166,7 +167,7 @@ mod tests {
             let server = &mut facts.servers[0];
             server.address = "192.168.2.100".parse().unwrap();
             server.way = Way::Out(3, "192.168.1.251".parse().unwrap());
-            server.from_elsewhere = elsewhere("10.64.1.254", Outcome::Silent);
+            server.from_elsewhere = Some(silent("10.64.1.254"));
         });
         let on = findings[0].commands[0].on.as_deref();
         assert_eq!(on, Some("the router 192.168.1.251"));
@@ -182,7 +183,7 @@ mod tests {
     fn full_nat_needs_the_way_to_its_addresses_only() {
         let (name, severity, command) = one(check, |facts| {
             facts.servers[0].forwarding = Forwarding::FullNat;
-            facts.servers[0].from_elsewhere = elsewhere("10.99.0.1", Outcome::Silent);
+            facts.servers[0].from_elsewhere = Some(silent("10.99.0.1"));
         });
         assert_eq!((name, severity), ("local-return-route", Severity::Warning));
         assert_eq!(command, "ip route replace 10.99.0.1 via 192.168.1.1");

@@ -1,6 +1,9 @@
 //! The real servers: whether there is a way to them, and whether anybody answers.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use crate::doctor::{
     facts::{Facts, Outcome, Server, Way},
@@ -38,8 +41,13 @@ pub(super) fn way_out(server: &Server) -> Option<u32> {
     }
 }
 
+/// The addresses of servers, each once.
+fn hosts(servers: &[&Server]) -> BTreeSet<IpAddr> {
+    servers.iter().map(|server| server.address).collect()
+}
+
 /// Where a server is, for people.
-fn place(server: &&Server) -> std::net::SocketAddr {
+fn place(server: &Server) -> std::net::SocketAddr {
     (server.address, server.port).into()
 }
 
@@ -49,8 +57,9 @@ fn no_way(facts: &Facts) -> Option<Finding> {
         _ => None,
     });
     let (first, reason) = without.next()?;
-    let more = without.map(|(address, _)| address);
-    let all = some(std::iter::once(first).chain(more));
+    let all: BTreeSet<IpAddr> =
+        [first].into_iter().chain(without.map(|(address, _)| address)).collect();
+    let all = some(&all);
     Some(
         Finding::problem("server-route", format!("no route to {all}: {reason}"))
             .why("Connections to these servers are not made (16).")
@@ -62,10 +71,10 @@ fn no_way(facts: &Facts) -> Option<Finding> {
 fn here(facts: &Facts) -> Option<Finding> {
     let here: Vec<_> = facts.servers.iter().filter(|server| server.way == Way::Here).collect();
     (!here.is_empty()).then(|| {
-        let names = some(here.iter().map(|server| server.address));
+        let names = some(hosts(&here));
         Finding::problem("server-here", format!("{names} is this host itself"))
             .why("Nothing is forwarded to the balancer: connections to this server are not made.")
-            .look("xlvs config show FILE")
+            .look(format!("xlvs config show {}", facts.file.path.display()))
     })
 }
 
@@ -84,17 +93,14 @@ fn not_attached(facts: &Facts) -> Vec<Finding> {
     ways.into_iter()
         .map(|(index, servers)| {
             let name = facts.host.name(index);
-            let servers = some(servers.iter().map(|server| server.address));
-            let given = facts.interfaces.iter().map(|interface| &interface.name);
-            let all: Vec<String> =
-                given.chain([&name]).map(|name| format!(" --interface {name}")).collect();
+            let servers = some(hosts(&servers));
             Finding::problem(
                 "server-interface",
                 format!("the way to {servers} leaves by it, and it is not attached"),
             )
-            .about(name)
+            .about(name.clone())
             .why("Such packets are dropped (18), and the servers' answers pass by.")
-            .mend(format!("xlvs run{} …", all.concat()))
+            .mend(facts.run_command(facts.mode, Some(&name)))
         })
         .collect()
 }
@@ -105,7 +111,7 @@ fn unresolved(facts: &Facts) -> Option<Finding> {
     let first = silent.first()?;
     let Way::Out(interface, neighbour) = first.way else { return None };
     let name = facts.host.name(interface);
-    let names = some(silent.iter().map(|server| server.address));
+    let names = some(hosts(&silent));
     Some(
         Finding::warning("server-neighbour", format!("no answer from the neighbour on the way to {names}"))
             .why(
@@ -130,7 +136,7 @@ fn silent(facts: &Facts) -> Option<Finding> {
         Some(Outcome::Failed(reason)) => format!(" ({reason})"),
         _ => String::new(),
     };
-    let names = some(silent.iter().map(place));
+    let names = some(silent.iter().copied().map(place));
     Some(
         Finding::warning("server-port", format!("no answer from {names}{reason}"))
             .why("A firewall drops connections from here, or the host is down behind its router.")
@@ -144,7 +150,7 @@ fn refused(facts: &Facts) -> Option<Finding> {
     };
     let refused: Vec<&Server> = facts.servers.iter().filter(is_refused).collect();
     let first = refused.first()?;
-    let names = some(refused.iter().map(place));
+    let names = some(refused.iter().copied().map(place));
     Some(
         Finding::warning("server-port", format!("connection refused by {names}"))
             .why("The host is there, and nothing listens on that port: clients are refused too.")
@@ -178,7 +184,7 @@ mod tests {
             facts.interfaces.pop();
         });
         assert_eq!((name, severity), ("server-interface", Severity::Problem));
-        assert_eq!(command, "xlvs run --interface out --interface in …");
+        assert_eq!(command, "xlvs run --config /etc/xlvs.conf --interface out --interface in");
     }
 
     #[test]

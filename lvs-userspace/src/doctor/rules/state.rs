@@ -7,7 +7,7 @@ use crate::doctor::{
 
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     let mut findings = Vec::new();
-    findings.extend(other_versions(&facts.state));
+    findings.extend(other_versions(facts));
     findings.extend(stale_pins(&facts.state));
     findings.extend(running(facts));
     findings.extend(outdated(facts));
@@ -15,26 +15,25 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     findings
 }
 
-fn other_versions(state: &State) -> Option<Finding> {
-    let others = &state.survey.others;
+fn other_versions(facts: &Facts) -> Option<Finding> {
+    let others = &facts.state.survey.others;
     (!others.is_empty()).then(|| {
         let found = format!("a data plane of another version: {}", some(others.iter().map(|path| path.display())));
         Finding::problem("other-version", found)
             .why("Its packets flow on, and this xlvs does not start beside it; stopping it ends its connections.")
-            .mend(format!("xlvs stop --pin-dir {}", state.pin_dir.display()))
+            .mend(format!("xlvs stop{}", facts.directories()))
     })
 }
 
 fn stale_pins(state: &State) -> Option<Finding> {
-    let stale: Vec<_> = state.survey.links.iter().filter(|link| link.interface == 0).collect();
-    (!stale.is_empty()).then(|| {
-        let names = some(stale.iter().map(|link| &link.name));
+    let gone: Vec<_> = state.survey.links.iter().filter(|link| link.interface == 0).collect();
+    (!gone.is_empty()).then(|| {
+        let names = some(gone.iter().map(|link| &link.name));
         let finding =
             Finding::notice("stale-pin", format!("links that lead nowhere any more: {names}")).why(
                 "Their interfaces have gone, or they were detached; the next start removes them.",
             );
-        stale
-            .iter()
+        gone.iter()
             .fold(finding, |finding, link| finding.mend(format!("rm {}", link.path.display())))
     })
 }
@@ -45,7 +44,7 @@ fn running(facts: &Facts) -> Option<Finding> {
         return state.survey.data_plane.then(|| {
             Finding::warning("controller", "packets flow, but no controller runs")
                 .why("Dead servers, ended connections and changes of the file are not seen to.")
-                .mend(start(facts))
+                .mend(facts.run_command(facts.mode, None))
         });
     };
     let process = controller.process;
@@ -65,13 +64,6 @@ fn running(facts: &Facts) -> Option<Finding> {
     })
 }
 
-/// How it is started with what was looked at.
-fn start(facts: &Facts) -> String {
-    let names = facts.interfaces.iter().map(|one| one.name.as_str());
-    let options: String = names.map(|name| format!(" --interface {name}")).collect();
-    format!("xlvs run --config {}{options}", facts.file.path.display())
-}
-
 fn outdated(facts: &Facts) -> Option<Finding> {
     let controller = facts.state.controller.as_ref()?;
     let config = controller.config.as_ref()?;
@@ -87,7 +79,7 @@ fn outdated(facts: &Facts) -> Option<Finding> {
             .about(about.clone())
             .why("Changes to the file since then do not count.")
             .look(format!("xlvs check {about}"))
-            .mend("xlvs reload"),
+            .mend(format!("xlvs reload{}", facts.directories())),
         );
     }
     if *config == facts.file.path && facts.file.changed > controller.since {
@@ -98,7 +90,7 @@ fn outdated(facts: &Facts) -> Option<Finding> {
             )
             .about(about)
             .why("The change does not count yet.")
-            .mend("xlvs reload"),
+            .mend(format!("xlvs reload{}", facts.directories())),
         );
     }
     Some(Finding::ok("config-in-use", format!("read {age} ago")).about(about))
@@ -130,7 +122,7 @@ fn not_attached(facts: &Facts) -> Option<Finding> {
     Some(
         Finding::warning("attached", format!("nothing is attached to {}", some(off.iter().map(|one| &one.name))))
             .why("What comes in there is not balanced; the log of `xlvs run` says why, if it was asked for.")
-            .mend(start(facts)),
+            .mend(facts.run_command(facts.mode, None)),
     )
 }
 
@@ -170,9 +162,10 @@ mod tests {
     #[test]
     fn a_data_plane_of_another_version_is_in_the_way() {
         let found = one(check, |facts| {
-            facts.state.survey.others = vec!["/sys/fs/bpf/xlvs/v3".into()];
+            facts.state.pin_dir = "/run/pins".into();
+            facts.state.survey.others = vec!["/run/pins/v3".into()];
         });
-        let command = "xlvs stop --pin-dir /sys/fs/bpf/xlvs".to_owned();
+        let command = "xlvs stop --pin-dir /run/pins".to_owned();
         assert_eq!(found, ("other-version", Severity::Problem, command));
     }
 
