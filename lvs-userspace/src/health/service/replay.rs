@@ -39,7 +39,8 @@ fn service(at: usize, recorded: &Value) -> VirtualServer {
         };
         let schedule = || Schedule { alpha: flag("alpha"), ..tests::schedule() };
         let checks = 1..=recorded["checks"].as_u64().unwrap_or(1);
-        let checkers = checks.map(check).map(|check| Checker { check, schedule: schedule(), line: 1 });
+        let checkers =
+            checks.map(check).map(|check| Checker { check, schedule: schedule(), line: 1 });
         RealServer {
             inhibit_on_failure: flag("inhibit"),
             checkers: checkers.collect(),
