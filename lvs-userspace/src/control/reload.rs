@@ -205,6 +205,7 @@ impl Running<'_> {
             Some(health) => health.reload(&config, &local),
             None => self.health = Some(Health::go_on(&config, &local, &take(&mut self.past))),
         }
+        self.keep_memory();
         self.servers.replace(servers);
         self.wanted = Some((config, choices));
         self.write(maps)
@@ -212,11 +213,9 @@ impl Running<'_> {
 
     /// The health of a server has changed; `pools` is whether the data path has to know.
     fn follow_health(&mut self, pools: bool, maps: &mut Configured<'_>) {
-        if !pools {
-            self.keep_memory();
-            return;
-        }
-        if let Err(failure) = self.write(maps) {
+        // Before the maps: whoever is killed in between leaves what the next one needs to finish it.
+        self.keep_memory();
+        if pools && let Err(failure) = self.write(maps) {
             error!("{:#}", failure.error);
             error!(
                 "what a health check has found is in use only in parts; the next change puts that right"
@@ -233,7 +232,6 @@ impl Running<'_> {
 
     /// Has the maps hold what is wanted.
     fn write(&mut self, maps: &mut Configured<'_>) -> Result<(), Failure> {
-        self.keep_memory();
         if !self.certain {
             self.look_again(maps)?;
         }

@@ -9,11 +9,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use lvs_tests::http::client::Connection;
+use lvs_tests::http::Answer;
 use lvs_tests::topology::VIRTUAL;
 use lvs_tests::xlvs::{self, Xlvs};
 use lvs_tests::{config, skip_unless_possible};
 use serde::Deserialize;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
@@ -130,13 +131,14 @@ impl Client<'_> {
             }
             self.until(*at).await;
             if let Some(which) = close.or(*reset) {
-                // Dropped, it is closed or reset.
-                connections.get_mut(which).and_then(Option::take).context("no such connection")?;
+                let ended: Option<TcpStream> = connections.get_mut(which).and_then(Option::take);
+                let ended = ended.context("no such connection")?;
+                if reset.is_some() {
+                    ended.set_zero_linger()?;
+                }
                 continue;
             }
-            let number = connections.len();
-            let resets = scenario.events.iter().any(|event| event.reset == Some(number));
-            let (connection, answered) = self.open(resets).await?;
+            let (connection, answered) = self.open().await?;
             ensure!(*server.get_or_insert(answered.clone()) == answered, "at {at} s: {answered}");
             connections.push(Some(connection));
         }
@@ -149,7 +151,7 @@ impl Client<'_> {
         ensure!(self.is_listed()?, "not persistent any more just before {gone} s");
         self.until(gone + COLLECTED).await;
         ensure!(!self.is_listed()?, "persistent still after {gone} s");
-        let (_connection, answered) = self.open(true).await?;
+        let (_connection, answered) = self.open().await?;
         ensure!(server.as_ref() != Some(&answered), "not scheduled afresh after {gone} s");
         Ok(format!("stays to the end as in IPVS, {gone} s there, and is scheduled afresh"))
     }
@@ -158,14 +160,19 @@ impl Client<'_> {
         sleep_until(self.start + Duration::from_secs_f64(second)).await;
     }
 
-    async fn open(&self, resets: bool) -> Result<(Connection, String)> {
-        let stream = TcpStream::connect(SocketAddrV4::new(*VIRTUAL.ip(), self.port)).await?;
-        if resets {
-            stream.set_zero_linger()?;
+    /// A connection on which one request was answered, and by whom.
+    async fn open(&self) -> Result<(TcpStream, String)> {
+        let mut stream = TcpStream::connect(SocketAddrV4::new(*VIRTUAL.ip(), self.port)).await?;
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: example.org\r\n\r\n").await?;
+        let (mut answer, mut piece) = (String::new(), [0; 1024]);
+        while !answer.ends_with("}\n") {
+            let length = stream.read(&mut piece).await?;
+            ensure!(length > 0, "no answer: {answer}");
+            answer += std::str::from_utf8(piece.get(..length).unwrap_or_default())?;
         }
-        let mut connection = Connection::over(stream).await?;
-        let server = connection.ask().await?.server;
-        Ok((connection, server))
+        let (_, body) = answer.split_once("\r\n\r\n").context("no header")?;
+        let Answer { server, .. } = serde_json::from_str(body)?;
+        Ok((stream, server))
     }
 
     /// Whether the client is listed as one who stays.
