@@ -195,10 +195,13 @@ fn changes((was, old): (&Value, &str), (is, new): (&Value, &str)) -> Vec<Change>
     all
 }
 
+/// Blocks inside each other, and perhaps a line, each with its number among those of its name.
+type Key<'t> = Vec<(&'t str, usize)>;
+
 /// A line of [`show`], or the head of a block.
 struct Line<'t> {
-    /// The blocks that it stands in, each with its number among those of its name.
-    inside: Vec<(&'t str, usize)>,
+    /// The blocks that it stands in.
+    inside: Key<'t>,
     keyword: &'t str,
     value: &'t str,
     /// Which of the lines with this keyword it is.
@@ -206,13 +209,13 @@ struct Line<'t> {
 }
 
 impl Line<'_> {
-    fn key(&self) -> Vec<(&str, usize)> {
+    fn key(&self) -> Key<'_> {
         let own = std::iter::once((self.keyword, self.number));
         self.inside.iter().copied().chain(own).collect()
     }
 
     /// The key of the block that it stands in.
-    fn block(&self) -> Vec<(&str, usize)> {
+    fn block(&self) -> Key<'_> {
         self.inside.clone()
     }
 
@@ -234,8 +237,8 @@ impl Line<'_> {
 /// The lines of what [`show`] has written.
 fn lines(text: &str) -> Vec<Line<'_>> {
     let mut all: Vec<Line<'_>> = Vec::new();
-    let mut inside: Vec<(&str, usize)> = Vec::new();
-    let mut counts: HashMap<(Vec<(&str, usize)>, &str), usize> = HashMap::new();
+    let mut inside: Key<'_> = Vec::new();
+    let mut counts: HashMap<(Key<'_>, &str), usize> = HashMap::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
         if line == "}" {
             inside.pop();

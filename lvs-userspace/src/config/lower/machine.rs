@@ -82,7 +82,8 @@ impl Looker<'_> {
     }
 
     fn need(&mut self, needed: Needed, place: Span) {
-        if self.seen.contains(&needed) {
+        // Nor are a million names looked up that nobody would read.
+        if self.sink.only_counts(Code::NotOnThisMachine) || self.seen.contains(&needed) {
             return;
         }
         if let Some(fault) = self.surroundings.fault(&needed) {

@@ -176,6 +176,9 @@ fn instead(text: &str, unit: Unit) -> Option<String> {
             "it cannot be negative".to_owned()
         });
     }
+    if let Some(plain) = text.strip_suffix([';', ',']).filter(|plain| micros(plain).is_some()) {
+        return Some(format!("nothing ends a line but its end; write `{plain}`"));
+    }
     let length = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, letters) = text.split_at_checked(length)?;
     if number.is_empty() || !letters.chars().all(char::is_alphabetic) {
@@ -227,6 +230,7 @@ mod tests {
                 Unit::Other,
                 Some("these digits only look like those of ASCII; write `12`"),
             ),
+            ("6;", Unit::Seconds, Some("nothing ends a line but its end; write `6`")),
             ("http", Unit::Other, None),
             ("", Unit::Other, None),
             ("8080-8090", Unit::Other, None),
