@@ -51,7 +51,7 @@ pub struct Maps {
     /// Active and inactive connections by server id.
     pub loads: Array<MapData, Load>,
     /// Member lists.
-    pub members: Array<MapData, [u16; MEMBERS_EACH]>,
+    pub members: Array<MapData, [u32; MEMBERS_EACH]>,
     /// Parts of wrr's rounds.
     pub runs: Array<MapData, Run>,
     /// Local addresses of full NAT.
@@ -98,7 +98,7 @@ pub struct Configured<'m> {
     /// `STATISTICS`.
     pub statistics: &'m mut PerCpuArray<MapData, Statistics>,
     /// `MEMBERS`.
-    pub members: &'m mut Array<MapData, [u16; MEMBERS_EACH]>,
+    pub members: &'m mut Array<MapData, [u32; MEMBERS_EACH]>,
     /// `RUNS`.
     pub runs: &'m mut Array<MapData, Run>,
     /// `LOCALS`.

@@ -13,7 +13,7 @@ mod sys;
 mod table;
 
 pub use attach::{Attachment, Mode};
-pub use dataplane::{Collectable, Collector, Dataplane, LoadOptions, Programs, Trace};
+pub use dataplane::{Collectable, Collector, Dataplane, LoadOptions, Needs, Programs, Trace};
 pub use error::Error;
 pub(crate) use foreign::refuse_occupied;
 pub use maps::{Configured, FamilyMaps, InterfaceMap, Maps, NeighbourMap, Watched};

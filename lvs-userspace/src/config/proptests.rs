@@ -143,7 +143,7 @@ fn check(report: &Report) {
 fn check_model(config: &Config) {
     assert!(config.services.len() <= 4_000);
     let servers: usize = config.services.iter().map(|service| service.real_servers.len()).sum();
-    assert!(servers <= 65_536);
+    assert!(servers <= 131_072);
     for service in &config.services {
         let family = match service.target {
             Target::Address { address, port } => {

@@ -22,7 +22,7 @@ use crate::{
 /// Virtual services that fit, real servers of one, and real servers of all (README, Limits).
 const MOST_SERVICES: usize = 4000;
 const MOST_SERVERS_EACH: usize = 1000;
-const MOST_SERVERS: usize = 65_536;
+const MOST_SERVERS: usize = lvs_common::abi::MAX_SERVERS as usize / 2;
 
 /// What became of an edit when the file was read again.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -223,7 +223,7 @@ impl Running<'_> {
 
     /// After a change that has failed half-way: as after a controller that was killed.
     fn look_again(&mut self, maps: &Configured<'_>) -> Result<(), Failure> {
-        self.ledger = Ledger::adopt(write::dump(maps)?, maps.members.len());
+        self.ledger = Ledger::adopt(write::dump(maps)?, write::sizes(maps));
         self.certain = true;
         Ok(())
     }

@@ -101,18 +101,18 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         pins: Some(&pins),
         verifier_log: Some(&runtime.verifier_log()),
         connections: options.max_connections,
-        members: Ledger::elements_for(&config)?,
+        needs: Ledger::needs(&config)?,
         trace: options.trace,
     })?;
     info!("{}", memory_line(options.max_connections));
     let collector = programs.collector()?;
     // For who reads the tables before it is read for the first sweep.
     collector.now()?;
-    let elements = maps.members.len();
+    let sizes = write::sizes(&maps.split().0);
     let ledger = if pins.found() {
-        Ledger::adopt(write::dump(&maps.split().0)?, elements)
+        Ledger::adopt(write::dump(&maps.split().0)?, sizes)
     } else {
-        Ledger::empty(elements)
+        Ledger::empty(sizes)
     };
     for interface in &interfaces {
         interfaces::note(&mut maps.interfaces, interface, &addresses)?;

@@ -20,7 +20,7 @@ use super::{ledger::Change, tables::Tables};
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// Has a server in a new place begin with no connections and no counts.
-    Clear(u16),
+    Clear(u32),
     /// `LEDGER`.
     Head(LedgerHead),
     /// An entry of `IDENTITIES`, or its end.
@@ -36,7 +36,7 @@ pub enum Step {
     /// An element of `SERVERS`.
     Server(u32, Server),
     /// An element of `MEMBERS`.
-    Members(u32, [u16; MEMBERS_EACH]),
+    Members(u32, [u32; MEMBERS_EACH]),
     /// An element of `RUNS`.
     Run(u32, Run),
     /// An element of `LOCALS`.

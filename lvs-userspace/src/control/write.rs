@@ -17,7 +17,7 @@ use lvs_common::abi::{
 use nix::time::{ClockId, clock_gettime};
 
 use super::{
-    ledger::{Change, Ledger, Seen},
+    ledger::{Change, Ledger, Seen, Sizes},
     steps::{Step, steps},
     tables::Tables,
 };
@@ -110,6 +110,11 @@ pub fn dump(maps: &Configured<'_>) -> Result<Tables, Error> {
     Ok(tables)
 }
 
+/// How large the maps are.
+pub fn sizes(maps: &Configured<'_>) -> Sizes {
+    Sizes { members: maps.members.len(), servers: maps.servers.len() }
+}
+
 /// The time since the host was booted.
 fn since_boot() -> Result<Duration, Error> {
     clock_gettime(ClockId::CLOCK_BOOTTIME)
@@ -129,7 +134,7 @@ pub fn look(ledger: &Ledger, maps: &Configured<'_>) -> Result<Seen, Error> {
     if !unused.is_empty() {
         let mut used = HashSet::new();
         for id in &unused {
-            let load = maps.loads.get(&u32::from(*id), 0);
+            let load = maps.loads.get(&*id, 0);
             let load = load.map_err(|source| Error::Map { map: "LOADS", source })?;
             if load.active != 0 || load.inactive != 0 {
                 used.insert(*id);
@@ -143,23 +148,22 @@ pub fn look(ledger: &Ledger, maps: &Configured<'_>) -> Result<Seen, Error> {
 }
 
 /// The servers that templates refer to.
-fn referred<K: Pod>(table: &Table<K, Template>, used: &mut HashSet<u16>) -> Result<(), Error> {
+fn referred<K: Pod>(table: &Table<K, Template>, used: &mut HashSet<u32>) -> Result<(), Error> {
     let mut sweep = table.sweep();
     loop {
         let batch = sweep.next(table)?;
         if batch.is_empty() {
             return Ok(());
         }
-        used.extend(batch.iter().map(|(_, template)| template.server as u16));
+        used.extend(batch.iter().map(|(_, template)| template.server));
     }
 }
 
 /// Has a server in a new place begin with nothing, and with another one of full NAT's ports: it may be one of another
 /// service too, which would ask for the same ports in the same order.
-fn clear(id: u16, maps: &mut Configured<'_>) -> Result<(), Error> {
+fn clear(id: u32, maps: &mut Configured<'_>) -> Result<(), Error> {
     let cpus =
         nr_cpus().map_err(|(_, source)| Error::Map { map: "STATISTICS", source: source.into() })?;
-    let id = u32::from(id);
     let load = Load { port_cursor: u64::from(id) * PORT_STRIDE, ..Load::default() };
     set(maps.loads, "LOADS", id, &load)?;
     let none = PerCpuValues::try_from(vec![Statistics::default(); cpus]);
