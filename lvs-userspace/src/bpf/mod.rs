@@ -2,6 +2,7 @@
 
 mod attach;
 mod dataplane;
+mod elements;
 mod error;
 mod foreign;
 mod layout;
@@ -14,10 +15,11 @@ mod table;
 
 pub use attach::{Attachment, Mode};
 pub use dataplane::{Collectable, Collector, Dataplane, LoadOptions, Needs, Programs, Trace};
+pub use elements::{BATCH, Elements};
 pub use error::Error;
 pub(crate) use foreign::refuse_occupied;
 pub use maps::{Configured, FamilyMaps, InterfaceMap, Maps, NeighbourMap, Watched};
-pub use pinned::{Elements, PinnedMaps};
+pub use pinned::PinnedMaps;
 pub use pins::Pins;
 pub(crate) use sys::{run_as, send_signal};
 pub use table::{Sweep, Table};

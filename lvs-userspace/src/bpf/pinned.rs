@@ -1,12 +1,7 @@
 //! The pinned maps as somebody reads them who does not run the data plane: by name, a batch at a time, and without any
 //! write. It works while no controller runs.
 
-use std::{
-    io,
-    marker::PhantomData,
-    os::fd::{AsFd as _, OwnedFd},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use aya::{
     Pod,
@@ -17,10 +12,7 @@ use lvs_common::abi::{
     TemplateKey, Tuple, V4, V6,
 };
 
-use super::{Error, Table, sys};
-
-/// Elements read with one system call.
-const BATCH: usize = 4096;
+use super::{Elements, Error, Table};
 
 /// What listings need.
 #[expect(missing_debug_implementations, reason = "aya's arrays have none")]
@@ -102,42 +94,6 @@ impl Directory {
     }
 
     fn elements<V: Pod>(&self, map: &'static str) -> Result<Elements<V>, Error> {
-        let data = self.open(map)?;
-        let fd = data.fd().as_fd().try_clone_to_owned();
-        let fd = fd.map_err(|source| Error::Batch { map, source })?;
-        // It checks the sizes.
-        let _typed: Array<MapData, V> =
-            Map::Array(data).try_into().map_err(|source| Error::Map { map, source })?;
-        Ok(Elements { name: map, fd, types: PhantomData })
-    }
-}
-
-/// An array that is read as a whole.
-#[derive(Debug)]
-pub struct Elements<V> {
-    name: &'static str,
-    fd: OwnedFd,
-    types: PhantomData<V>,
-}
-
-impl<V: Pod> Elements<V> {
-    /// All elements.
-    pub fn read(&self) -> Result<Vec<V>, Error> {
-        let mut all = Vec::new();
-        let mut position = None;
-        loop {
-            let mut keys = vec![0_u32; BATCH];
-            let mut values: Vec<V> = std::iter::repeat_with(sys::zero).take(BATCH).collect();
-            let read = sys::lookup_batch(self.fd.as_fd(), &mut position, &mut keys, &mut values);
-            let (count, more) = read.map_err(|source| self.error(source))?;
-            all.extend(values.into_iter().take(count));
-            if !more {
-                return Ok(all);
-            }
-        }
-    }
-
-    fn error(&self, source: io::Error) -> Error {
-        Error::Batch { map: self.name, source }
+        Elements::new(Map::Array(self.open(map)?), map)
     }
 }

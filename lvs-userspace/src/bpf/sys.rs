@@ -103,6 +103,21 @@ pub(super) fn lookup_batch<K: Pod, V: Pod>(
     Ok((count as usize, more))
 }
 
+/// Sets entries of a map, one after the other, with one value for each key.
+pub(super) fn update_batch<K: Pod, V: Pod>(
+    map: BorrowedFd<'_>,
+    keys: &[K],
+    values: &[V],
+) -> io::Result<()> {
+    debug_assert_eq!(keys.len(), values.len(), "a batch has as many values as keys");
+    let mut attributes = zeroed();
+    attributes.batch.map_fd = u32::try_from(map.as_raw_fd()).unwrap_or_default();
+    attributes.batch.keys = keys.as_ptr() as u64;
+    attributes.batch.values = values.as_ptr() as u64;
+    attributes.batch.count = u32::try_from(keys.len().min(values.len())).unwrap_or(u32::MAX);
+    bpf(bpf_cmd::BPF_MAP_UPDATE_BATCH, &mut attributes).map(drop)
+}
+
 /// Removes an entry of a hash map and gives the value that it had at that moment; `None` where there is
 /// no such entry. What has changed since the caller looked is thereby not lost.
 ///

@@ -10,8 +10,11 @@ use tracing::{Level, warn};
 use crate::{
     bpf::Trace,
     config::{Config, Family, Target, VirtualServer},
-    net::{self, Addresses, Interface},
+    net::{self, Addresses, Interface, Way},
 };
+
+/// Lines about one and the same thing at most.
+const MOST_LINES: usize = 20;
 
 /// Says what will keep packets from flowing.
 pub(super) fn on_interfaces(config: &Config, interfaces: &[Interface]) {
@@ -45,13 +48,15 @@ pub(super) fn on_addresses(config: &Config, local: &Addresses) {
             Target::Mark(_) => None,
         })
         .collect();
-    for address in addresses.into_iter().filter(|address| !local.contains(*address)) {
+    let strange = addresses.into_iter().filter(|address| !local.contains(*address));
+    let line = |address: IpAddr| {
         let length = if address.is_ipv4() { 32 } else { 128 };
-        warn!(
+        format!(
             "the virtual address {address} is not on this host, so that clients find nobody under it; \
              `ip addr add {address}/{length} dev IF`, or leave it to VRRP"
-        );
-    }
+        )
+    };
+    warn_some(&strange.map(line).collect::<Vec<_>>(), "virtual addresses are not on this host");
     let marked = marked_addresses(config);
     let mut strange = marked.iter().filter(|address| !local.contains(**address));
     if let Some(first) = strange.next() {
@@ -90,25 +95,35 @@ fn marked_addresses(config: &Config) -> BTreeSet<IpAddr> {
 }
 
 /// Says which real servers cannot be reached, or only by an interface that was forgotten: replies that come in there
-/// would pass the balancer by.
-pub(super) async fn on_ways(
-    servers: &BTreeSet<IpAddr>,
-    interfaces: &[Interface],
-    netlink: &rtnetlink::Handle,
-) {
+/// would pass the balancer by. And if there are more neighbours than the kernel keeps.
+pub(super) fn on_ways(ways: &[(IpAddr, Way)], interfaces: &[Interface]) {
     let mut forgotten: BTreeMap<u32, (IpAddr, usize)> = BTreeMap::new();
-    for server in servers {
-        match net::way_to(netlink, *server).await {
-            Ok(Some((index, _))) if interfaces.iter().all(|interface| interface.index != index) => {
-                forgotten.entry(index).or_insert((*server, 0)).1 += 1;
+    let mut neighbours = BTreeSet::new();
+    let mut lines = Vec::new();
+    for (server, way) in ways {
+        match way {
+            Ok(Some((index, neighbour))) => {
+                neighbours.insert((*index, *neighbour));
+                if interfaces.iter().all(|interface| interface.index != *index) {
+                    forgotten.entry(*index).or_insert((*server, 0)).1 += 1;
+                }
             }
-            Ok(Some(_)) => {}
-            Ok(None) => {
-                warn!(
-                    "the real server {server} is this host itself, to which nothing is forwarded"
-                );
-            }
-            Err(error) => warn!("no route to the real server {server}: {error}"),
+            Ok(None) => lines.push(format!(
+                "the real server {server} is this host itself, to which nothing is forwarded"
+            )),
+            Err(error) => lines.push(format!("no route to the real server {server}: {error}")),
+        }
+    }
+    warn_some(&lines, "real servers cannot be reached");
+    for (family, of) in [("ipv4", true), ("ipv6", false)] {
+        let count = neighbours.iter().filter(|(_, address)| address.is_ipv4() == of).count();
+        let room = net::room_for_neighbours(family);
+        if count > room {
+            warn!(
+                "the real servers are {count} neighbours, of which the kernel keeps {room} at a time, so that packets to \
+                 others are lost; `sysctl -w net.{family}.neigh.default.gc_thresh3={}`, or put a router between",
+                count.next_power_of_two() * 2
+            );
         }
     }
     for (index, (server, count)) in forgotten {
@@ -123,6 +138,16 @@ pub(super) async fn on_ways(
                 format!("{count} real servers, such as {server},")
             }
         );
+    }
+}
+
+/// Warns of as many as one may read, and says how many there are.
+fn warn_some(lines: &[String], what: &str) {
+    for line in lines.iter().take(MOST_LINES) {
+        warn!("{line}");
+    }
+    if lines.len() > MOST_LINES {
+        warn!("… and so on: {} {what}", lines.len());
     }
 }
 

@@ -29,7 +29,7 @@ use crate::{
     config::{self, Config},
     exit::Failure,
     health::{self, Health},
-    net::Addresses,
+    net::{self, Addresses},
 };
 
 /// The configuration that is in use, and what follows from it.
@@ -171,9 +171,13 @@ impl Running<'_> {
         // Before the first packet to a new server comes.
         let servers = run::real_servers(&config);
         let new: BTreeSet<IpAddr> = servers.difference(&self.servers.borrow()).copied().collect();
-        let attached = interfaces::there(&self.interfaces.borrow());
-        advice::on_ways(&new, &attached, self.netlink).await;
-        neighbours::resolve_servers(&new, self.netlink).await;
+        match net::ways_to(new).await {
+            Ok(ways) => {
+                advice::on_ways(&ways, &interfaces::there(&self.interfaces.borrow()));
+                neighbours::resolve_ways(&ways).await;
+            }
+            Err(error) => warn!("the kernel does not tell the ways to the real servers: {error}"),
+        }
         if !self.certain {
             self.look_again(maps)?;
         }

@@ -158,7 +158,6 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     notify(&[NotifyState::Ready, NotifyState::Status(&ready)]);
 
     let duties = Duties {
-        netlink: &netlink,
         collector: &collector,
         capacity: 2 * options.max_connections,
         socket: &socket,
@@ -199,7 +198,6 @@ fn remove(mut attachment: Attachment, pins: Pins, options: &Options) -> Result<(
 
 /// What is needed while packets flow.
 struct Duties<'d, 'r> {
-    netlink: &'d rtnetlink::Handle,
     collector: &'d Collector,
     capacity: u32,
     socket: &'d Socket,
@@ -215,7 +213,7 @@ async fn serve(
     duties: Duties<'_, '_>,
     signals: &mut Signals,
 ) -> anyhow::Result<End> {
-    let Duties { netlink, collector, capacity, socket, mut follower, events, running } = duties;
+    let Duties { collector, capacity, socket, mut follower, events, running } = duties;
     let logs = tracing::enabled!(Level::DEBUG) || programs.traces();
     let mut log = logs.then(|| programs.logger()).transpose()?;
     let (configured, watched) = maps.split();
@@ -235,8 +233,8 @@ async fn serve(
             collector,
             capacity,
         ) => Ok(End::Keep),
-        () = neighbours::keep_resolved(watched.neighbours4, watched.neighbours6, netlink) => Ok(End::Keep),
-        () = neighbours::keep_servers_resolved(servers, netlink) => Ok(End::Keep),
+        () = neighbours::keep_resolved(watched.neighbours4, watched.neighbours6) => Ok(End::Keep),
+        () = neighbours::keep_servers_resolved(servers) => Ok(End::Keep),
         () = alarms::watch(watched.counters) => Ok(End::Keep),
         () = socket.serve(sender) => Ok(End::Keep),
         () = running.keep(hangup, &mut orders, configured) => Ok(End::Keep),

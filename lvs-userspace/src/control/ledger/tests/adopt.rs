@@ -3,7 +3,7 @@
 use lvs_common::abi::{Place, Run, ServiceKey, V4};
 
 use super::{
-    super::super::steps::{Step, steps},
+    super::super::steps::{Step, walk},
     *,
 };
 
@@ -37,6 +37,16 @@ fn essence(ledger: &Ledger) -> String {
     let mut locals: Vec<_> = locals.iter().collect();
     locals.sort_unstable_by_key(|(_, range)| range.first);
     format!("{services:#?} {next_service} {next_server} {sizes:?} {locals:?} {torn:?}")
+}
+
+/// All steps of a change.
+fn steps(change: &Change, old: &Tables) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let Ok(()) = walk(change, old, &mut |step| {
+        steps.push(step);
+        Ok::<(), std::convert::Infallible>(())
+    });
+    steps
 }
 
 /// What the maps hold after these steps.
