@@ -45,6 +45,7 @@ mod reload;
 #[path = "netns/requests.rs"]
 mod requests;
 #[path = "netns/sequences.rs"]
+mod scale;
 mod sequences;
 #[path = "netns/shapes.rs"]
 mod shapes;

@@ -3,12 +3,14 @@
 
 use std::{
     io,
+    marker::PhantomData,
     os::fd::{AsFd as _, OwnedFd},
 };
 
 use aya::{
     Pod,
-    maps::{Array, Map, MapData, MapError},
+    maps::{Array, Map, MapData, MapError, PerCpuArray},
+    util::nr_cpus,
 };
 
 use super::{Error, sys};
@@ -89,5 +91,46 @@ impl<V: Pod> Elements<V> {
 
     fn error(&self, source: io::Error) -> Error {
         Error::Batch { map: self.name, source }
+    }
+}
+
+/// An array with a value for each CPU, of which much is read at a time.
+#[derive(Debug)]
+pub struct PerCpuElements<V> {
+    name: &'static str,
+    fd: OwnedFd,
+    types: PhantomData<V>,
+}
+
+impl<V: Pod> PerCpuElements<V> {
+    pub(super) fn new(map: Map, name: &'static str) -> Result<Self, Error> {
+        let fd = match &map {
+            Map::PerCpuArray(data) => data.fd().as_fd().try_clone_to_owned(),
+            _ => Err(io::Error::from_raw_os_error(libc::EINVAL)),
+        }
+        .map_err(|source| Error::Batch { map: name, source })?;
+        // It checks the sizes.
+        let _typed: PerCpuArray<MapData, V> =
+            map.try_into().map_err(|source| Error::Map { map: name, source })?;
+        Ok(Self { name, fd, types: PhantomData })
+    }
+
+    /// What the values of all CPUs make together, for each of the first so many elements: on many CPUs they are many bytes.
+    pub fn read<T>(&self, wanted: usize, together: impl Fn(&[V]) -> T) -> Result<Vec<T>, Error> {
+        let error = |source| Error::Batch { map: self.name, source };
+        let cpus = nr_cpus().map_err(|(_, source)| error(source))?;
+        let (mut all, mut position) = (Vec::new(), None);
+        let batch = BATCH.min(wanted);
+        let mut keys = vec![0_u32; batch];
+        let mut values: Vec<V> = std::iter::repeat_with(sys::zero).take(batch * cpus).collect();
+        while all.len() < wanted {
+            let read = sys::lookup_batch(self.fd.as_fd(), &mut position, &mut keys, &mut values);
+            let (count, more) = read.map_err(error)?;
+            all.extend(values.chunks(cpus).take(count).map(&together));
+            if !more {
+                break;
+            }
+        }
+        Ok(all)
     }
 }

@@ -15,7 +15,7 @@ mod table;
 
 pub use attach::{Attachment, Mode};
 pub use dataplane::{Collectable, Collector, Dataplane, LoadOptions, Needs, Programs, Trace};
-pub use elements::{BATCH, Elements};
+pub use elements::{BATCH, Elements, PerCpuElements};
 pub use error::Error;
 pub(crate) use foreign::refuse_occupied;
 pub use maps::{Configured, FamilyMaps, InterfaceMap, Maps, NeighbourMap, Watched};

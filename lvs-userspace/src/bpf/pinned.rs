@@ -12,7 +12,7 @@ use lvs_common::abi::{
     TemplateKey, Tuple, V4, V6,
 };
 
-use super::{Elements, Error, Table};
+use super::{Elements, Error, PerCpuElements, Table};
 
 /// What listings need.
 #[expect(missing_debug_implementations, reason = "aya's arrays have none")]
@@ -26,7 +26,7 @@ pub struct PinnedMaps {
     /// `LOADS`.
     pub loads: Elements<Load>,
     /// `STATISTICS`.
-    pub statistics: PerCpuArray<MapData, Statistics>,
+    pub statistics: PerCpuElements<Statistics>,
     /// `COUNTERS`.
     pub counters: PerCpuArray<MapData, u64>,
     /// `SETTINGS`.
@@ -53,7 +53,10 @@ impl PinnedMaps {
             servers: pins.elements("SERVERS")?,
             places: pins.elements("PLACES")?,
             loads: pins.elements("LOADS")?,
-            statistics: pins.typed("STATISTICS", Map::PerCpuArray)?,
+            statistics: PerCpuElements::new(
+                Map::PerCpuArray(pins.open("STATISTICS")?),
+                "STATISTICS",
+            )?,
             counters: pins.typed("COUNTERS", Map::PerCpuArray)?,
             settings: pins.typed("SETTINGS", Map::Array)?,
             clock: pins.typed("CLOCK", Map::Array)?,

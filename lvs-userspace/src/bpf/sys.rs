@@ -72,15 +72,15 @@ pub(super) fn run(program: &ProgramFd, frame: &[u8]) -> io::Result<u32> {
     Ok(unsafe { attributes.test.retval })
 }
 
-/// Reads up to `keys.len()` entries of a hash map. `position` says where to go on and is updated;
-/// `None` starts from the beginning. Returns how many were read and whether there are more.
+/// Reads up to `keys.len()` entries of a map, with a value for each, or one for each CPU. `position` says where to go on and is
+/// updated; `None` starts from the beginning. Returns how many were read and whether there are more.
 pub(super) fn lookup_batch<K: Pod, V: Pod>(
     map: BorrowedFd<'_>,
     position: &mut Option<u32>,
     keys: &mut [K],
     values: &mut [V],
 ) -> io::Result<(usize, bool)> {
-    debug_assert_eq!(keys.len(), values.len(), "a batch has as many values as keys");
+    debug_assert!(values.len() >= keys.len(), "a batch has as many values as keys");
     let start = *position;
     let mut next = 0_u32;
     let mut attributes = zeroed();
@@ -90,7 +90,7 @@ pub(super) fn lookup_batch<K: Pod, V: Pod>(
     attributes.batch.out_batch = std::ptr::from_mut(&mut next) as u64;
     attributes.batch.keys = keys.as_mut_ptr() as u64;
     attributes.batch.values = values.as_mut_ptr() as u64;
-    attributes.batch.count = u32::try_from(keys.len().min(values.len())).unwrap_or(u32::MAX);
+    attributes.batch.count = u32::try_from(keys.len()).unwrap_or(u32::MAX);
     let more = match bpf(bpf_cmd::BPF_MAP_LOOKUP_BATCH, &mut attributes) {
         Ok(_) => true,
         // The end of the table; what was read up to there is valid.

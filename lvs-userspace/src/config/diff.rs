@@ -1,5 +1,6 @@
 //! What a reload from one configuration to another would change, service by service.
 
+use std::sync::Arc;
 use std::{collections::HashMap, fmt::Write as _};
 
 use serde::Serialize;
@@ -50,7 +51,7 @@ fn services(old: &VirtualServer, new: &VirtualServer) -> String {
     let mut out = String::new();
     let mut changes = Vec::new();
     let head = |service: &VirtualServer| {
-        value(&VirtualServer { real_servers: Vec::new(), ..service.clone() })
+        value(&VirtualServer { real_servers: Arc::default(), ..service.clone() })
     };
     compare("", &head(old), &head(new), &mut changes);
     for change in changes {
@@ -61,12 +62,12 @@ fn services(old: &VirtualServer, new: &VirtualServer) -> String {
         old.real_servers.iter().map(|server| (key(server), server)).collect();
     let after: HashMap<_, _> =
         new.real_servers.iter().map(|server| (key(server), server)).collect();
-    for server in &old.real_servers {
+    for server in old.real_servers.iter() {
         if !after.contains_key(&key(server)) {
             line(&mut out, 1, &format!("- real server {}", place(server)));
         }
     }
-    for server in &new.real_servers {
+    for server in new.real_servers.iter() {
         match before.get(&key(server)) {
             None => {
                 let weight = server.weight;

@@ -158,7 +158,7 @@ fn check_model(config: &Config) {
         assert_eq!(service.family, family);
         assert_eq!(service.protocol.is_none(), matches!(service.target, Target::Mark(_)));
         assert!(!service.real_servers.is_empty());
-        for server in &service.real_servers {
+        for server in service.real_servers.iter() {
             let tunnel = matches!(server.forwarding, Forwarding::Tunnel(_));
             assert!(tunnel || Family::of(server.address) == family);
             assert!(server.lower_threshold <= server.upper_threshold);

@@ -71,7 +71,7 @@ where
 }
 
 /// Keeps the neighbours on the way to these real servers resolved. Never ends.
-pub(super) async fn keep_servers_resolved(servers: &RefCell<BTreeSet<IpAddr>>) {
+pub(super) async fn keep_servers_resolved(servers: &RefCell<Vec<IpAddr>>) {
     loop {
         let now = servers.borrow().clone();
         let begun = Instant::now();

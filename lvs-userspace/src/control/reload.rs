@@ -16,7 +16,7 @@ use super::{
     advice,
     desired::{self, Desired},
     interfaces::{self, Wanted},
-    ledger::Ledger,
+    ledger::{Change, Ledger},
     neighbours, orders,
     run::{self, Options},
     socket::Order,
@@ -37,8 +37,8 @@ pub(super) struct Running<'r> {
     pub(super) options: &'r Options,
     pub(super) interfaces: &'r RefCell<Vec<Wanted>>,
     pub(super) netlink: &'r rtnetlink::Handle,
-    /// The real servers, up or down, for who keeps the ways to them resolved.
-    pub(super) servers: &'r RefCell<BTreeSet<IpAddr>>,
+    /// The addresses of the real servers, up or down, in their order, for who keeps the ways to them resolved.
+    pub(super) servers: &'r RefCell<Vec<IpAddr>>,
     /// What the file says, and what was edited since.
     pub(super) desired: Desired,
     /// What both come to, and what else was chosen then.
@@ -170,7 +170,11 @@ impl Running<'_> {
         let choices = run::choices(&config, self.options)?;
         // Before the first packet to a new server comes.
         let servers = run::real_servers(&config);
-        let new: BTreeSet<IpAddr> = servers.difference(&self.servers.borrow()).copied().collect();
+        let new: Vec<IpAddr> = {
+            let old = self.servers.borrow();
+            let is_new = |server: &IpAddr| old.binary_search(server).is_err();
+            servers.iter().copied().filter(is_new).collect()
+        };
         match net::ways_to(new).await {
             Ok(ways) => {
                 advice::on_ways(&ways, &interfaces::there(&self.interfaces.borrow()));
@@ -183,15 +187,18 @@ impl Running<'_> {
         }
         // Nobody is checked or told for a configuration that does not fit, with all servers up.
         let seen = write::look(&self.ledger, maps)?;
-        drop(self.ledger.next(&config, &choices, &seen)?);
+        let change = self.ledger.next(&config, &choices, &seen)?;
         let local = self.addresses.borrow_and_update().clone();
         match &mut self.health {
             Some(health) => health.reload(&config, &local),
             None => self.health = Some(Health::start(&config, &local)),
         }
         self.servers.replace(servers);
+        let whole =
+            self.health.as_ref().is_none_or(|health| health::all_serve(&config, health.state()));
         self.wanted = Some((config, choices));
-        self.write(maps)
+        // With all servers up it is this very change. (Nothing was waited for since.)
+        if whole { self.make(change, maps) } else { self.write(maps) }
     }
 
     /// The health of a server has changed.
@@ -217,6 +224,11 @@ impl Running<'_> {
         // From here on in one go, for turns are taken meanwhile.
         let seen = write::look(&self.ledger, maps)?;
         let change = self.ledger.next(&config, choices, &seen)?;
+        self.make(change, maps)
+    }
+
+    /// Makes a change.
+    fn make(&mut self, change: Change, maps: &mut Configured<'_>) -> Result<(), Failure> {
         if let Err(error) = write::apply(&change, &self.ledger.tables, maps) {
             self.certain = false;
             return Err(error.into());

@@ -1,6 +1,6 @@
 //! `xlvs run`: from the configuration file to packets, and back to nothing at the end.
 
-use std::{cell::RefCell, collections::BTreeSet, net::IpAddr, path::PathBuf, time::Duration};
+use std::{cell::RefCell, net::IpAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use aya_log::EbpfLogger;
@@ -119,7 +119,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     }
 
     let (told, heard) = watch::channel(addresses.all());
-    let servers = RefCell::new(BTreeSet::new());
+    let servers = RefCell::new(Vec::new());
     let wanted = RefCell::new(wanted);
     let mut running = Running {
         options: &options,
@@ -286,11 +286,16 @@ pub(super) fn choices(config: &Config, options: &Options) -> anyhow::Result<Choi
     })
 }
 
-/// All addresses that packets will be sent to.
-pub(super) fn real_servers(config: &Config) -> BTreeSet<IpAddr> {
-    let real = config.services.iter().flat_map(|service| &service.real_servers);
+/// All addresses that packets will be sent to, in their order, each once.
+pub(super) fn real_servers(config: &Config) -> Vec<IpAddr> {
+    let real = config.services.iter().flat_map(|service| service.real_servers.iter());
     let sorry = config.services.iter().filter_map(|service| service.sorry_server.as_ref());
-    real.map(|server| server.address).chain(sorry.map(|sorry| sorry.address)).collect()
+    let real = real.map(|server| server.address);
+    let mut all: Vec<IpAddr> = real.chain(sorry.map(|sorry| sorry.address)).collect();
+    // Most of it is in order already.
+    all.sort();
+    all.dedup();
+    all
 }
 
 /// What the connection tables take, in words. Measured on Linux 6.18: see docs/performance.md.

@@ -118,7 +118,7 @@ impl Tables {
     /// Has the packets of a service find it, and those of its servers.
     pub(super) fn add(&mut self, service: &VirtualServer, value: Service, marked: &Marked) {
         for protocol in protocols(service.protocol) {
-            for server in &service.real_servers {
+            for server in service.real_servers.iter() {
                 self.mark(server.address, server.port, protocol);
             }
         }

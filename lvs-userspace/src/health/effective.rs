@@ -1,6 +1,6 @@
 //! What the checks make of a configuration: which servers are in which service, with which weights.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use super::identity::{Endpoint, ServiceId};
 use crate::config::{Config, RealServer, SorryServer, VirtualServer};
@@ -57,11 +57,27 @@ pub fn apply(config: &Config, state: &State) -> Config {
     let mut config = config.clone();
     let ids = ServiceId::of_all(&config);
     for (service, id) in config.services.iter_mut().zip(ids) {
-        if let Some(pool) = state.pools.get(&id) {
-            service.real_servers = members(service, pool);
+        if let Some(pool) = state.pools.get(&id)
+            && !is_whole(service, pool)
+        {
+            service.real_servers = Arc::new(members(service, pool));
         }
     }
     config
+}
+
+/// Whether the servers that services have now are those of the configuration: [`apply`] would change nothing.
+#[must_use]
+pub fn all_serve(config: &Config, state: &State) -> bool {
+    let mut services = config.services.iter().zip(ServiceId::of_all(config));
+    services.all(|(service, id)| state.pools.get(&id).is_none_or(|pool| is_whole(service, pool)))
+}
+
+/// Whether a pool has the servers that the file names, in their order and with their weights.
+fn is_whole(service: &VirtualServer, pool: &Pool) -> bool {
+    let configured =
+        service.real_servers.iter().map(|server| (Endpoint::of(server), server.weight));
+    configured.eq(pool.members.iter().map(|member| (member.server, member.weight)))
 }
 
 fn members(service: &VirtualServer, pool: &Pool) -> Vec<RealServer> {

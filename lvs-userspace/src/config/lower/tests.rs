@@ -5,6 +5,7 @@ mod marks;
 mod schedule;
 mod targets;
 
+use std::sync::Arc;
 use std::{fmt::Write as _, net::IpAddr, time::Duration};
 
 use super::super::{
@@ -94,7 +95,7 @@ fn the_guides_file_loads_with_one_notice() {
         persistence_engine: None,
         snmp_name: None,
         group: None,
-        real_servers: vec![real(100, 8089, 7), real(101, 18089, 10)],
+        real_servers: Arc::new(vec![real(100, 8089, 7), real(101, 18089, 10)]),
         line: 1,
     };
     assert_eq!(config, Some(Config { services: vec![service], ..Config::default() }));

@@ -81,7 +81,7 @@ fn service(service: &VirtualServer, block: &[VirtualServer], number: usize, out:
         out.flag("ops", block.iter().any(|service| service.one_packet));
         persistence(service, out);
         health(service, out);
-        for server in &service.real_servers {
+        for server in service.real_servers.iter() {
             real_server(server, service, out);
         }
     });

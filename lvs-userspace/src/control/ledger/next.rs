@@ -199,11 +199,9 @@ impl<'l> Next<'l> {
         gone: &mut Vec<Gone>,
         position: &mut Position,
     ) -> Result<bool, Failure> {
-        let wanted: HashMap<(IpAddr, u16), &RealServer> = service
-            .real_servers
-            .iter()
-            .map(|server| ((server.address, server.port), server))
-            .collect();
+        // As they were, which most services are: no need to look for each.
+        let in_place =
+            members.iter().rev().map(end).eq(service.real_servers.iter().map(end_of_real));
         let is_wrr = service.scheduler == Scheduler::WeightedRoundRobin;
         let mut edited = false;
         let mut note = |position: &mut Position, members: &[Member]| {
@@ -212,8 +210,13 @@ impl<'l> Next<'l> {
                 position.limit = position.limit.changed(members);
             }
         };
-        while let Some(place) =
-            members.iter().position(|one| !wanted.contains_key(&(one.address, one.port)))
+        let wanted: HashSet<(IpAddr, u16)> = if in_place {
+            HashSet::new()
+        } else {
+            service.real_servers.iter().map(end_of_real).collect()
+        };
+        while !in_place
+            && let Some(place) = members.iter().position(|one| !wanted.contains(&end(one)))
         {
             let Member { id, address, port, .. } = members.remove(place);
             gone.push(Gone { id, address, port, since: self.seconds() });
@@ -223,13 +226,20 @@ impl<'l> Next<'l> {
             }
             note(position, members);
         }
-        let places: HashMap<u32, usize> =
-            (0..).zip(&*members).map(|(place, one)| (one.id, place)).collect();
-        let known: HashMap<(IpAddr, u16), u32> =
-            members.iter().map(|one| ((one.address, one.port), one.id)).collect();
+        let places: HashMap<(IpAddr, u16), usize> = if in_place {
+            HashMap::new()
+        } else {
+            (0..).zip(&*members).map(|(place, one)| (end(one), place)).collect()
+        };
         let mut fresh = Vec::new();
-        for server in &service.real_servers {
-            let Some(&slot) = known.get(&(server.address, server.port)) else {
+        for (nth, server) in (1..).zip(service.real_servers.iter()) {
+            let place = if in_place {
+                members.len().checked_sub(nth)
+            } else {
+                places.get(&end_of_real(server)).copied()
+            };
+            let Some((place, slot)) = place.and_then(|place| Some((place, members.get(place)?.id)))
+            else {
                 fresh.push(server);
                 continue;
             };
@@ -237,7 +247,7 @@ impl<'l> Next<'l> {
             let value = tables::server(server, id, granularity);
             if was.is_some_and(|was| {
                 (was.weight, was.upper, was.lower) != (value.weight, value.upper, value.lower)
-            }) && let Some(member) = places.get(&slot).and_then(|place| members.get_mut(*place))
+            }) && let Some(member) = members.get_mut(place)
             {
                 member.weight = server.weight;
                 if server.weight > 0 {
@@ -508,6 +518,16 @@ fn turn(scheduler: Scheduler, position: &Position, members: &[Member]) -> u64 {
         Scheduler::WeightedRoundRobin => position.limit.turn(members),
         _ => 0,
     }
+}
+
+/// Where a member is.
+const fn end(member: &Member) -> (IpAddr, u16) {
+    (member.address, member.port)
+}
+
+/// Where a server of the configuration is.
+const fn end_of_real(server: &RealServer) -> (IpAddr, u16) {
+    (server.address, server.port)
 }
 
 fn no_room_for_servers(Sizes { servers, .. }: Sizes) -> String {

@@ -1,6 +1,7 @@
 //! What stays, what goes on where, and what is given up.
 
 use proptest::prelude::*;
+use std::sync::Arc;
 
 use std::net::Ipv4Addr;
 
@@ -300,7 +301,7 @@ fn a_service_without_servers_chooses_nobody_and_stays_where_it_is() {
     ] {
         let other = service(2, "rr", &[(1, 1)]);
         let mut empty = config(&(service(1, scheduler, &[(1, 1)]) + &other));
-        empty.services[0].real_servers.clear();
+        empty.services[0].real_servers = Arc::default();
         let before = Ledger::first(&empty, &Choices::default()).unwrap().ledger.within(SMALL);
         let (_, value) = before.tables.services4[0];
         assert_eq!(value.members, 0, "{scheduler}");
