@@ -21,5 +21,5 @@ pub(crate) use foreign::refuse_occupied;
 pub use maps::{Configured, FamilyMaps, InterfaceMap, Maps, NeighbourMap, Watched};
 pub use pinned::PinnedMaps;
 pub use pins::Pins;
-pub(crate) use sys::{run_as, send_signal};
+pub(crate) use sys::{give_back_memory, run_as, send_signal};
 pub use table::{Sweep, Table};

@@ -146,6 +146,13 @@ pub(crate) fn send_signal(process: Pid, number: i32) -> nix::Result<()> {
     Errno::result(unsafe { libc::kill(process.as_raw(), number) }).map(drop)
 }
 
+/// Gives memory that was freed back to the kernel; the C library keeps what lies between pieces in use.
+pub(crate) fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the call moves nothing and may be made at any time from any thread.
+    let _whether_any = unsafe { libc::malloc_trim(0) };
+}
+
 /// A link as the kernel describes it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LinkInfo {

@@ -9,6 +9,7 @@ use sd_notify::NotifyState;
 use tokio::{
     signal::unix::Signal,
     sync::{mpsc, watch},
+    time::{Instant, sleep_until},
 };
 use tracing::{error, info, warn};
 
@@ -25,7 +26,7 @@ use super::{
     write,
 };
 use crate::{
-    bpf::Configured,
+    bpf::{self, Configured},
     config::{self, Config},
     exit::Failure,
     health::{self, Health},
@@ -63,12 +64,18 @@ impl Running<'_> {
         orders: &mut mpsc::Receiver<Order>,
         mut maps: Configured<'_>,
     ) {
+        let mut rested = Instant::now();
         loop {
             tokio::select! {
                 _ = hangup.recv() => {
                     let _told = self.reread("SIGHUP", &mut maps).await;
                 }
-                () = changed(&mut self.health) => self.follow_health(&mut maps),
+                () = changed(&mut self.health, rested) => {
+                    let begun = Instant::now();
+                    self.follow_health(&mut maps);
+                    // Where very many servers go and come, half of the time is for others.
+                    rested = Instant::now() + begun.elapsed();
+                }
                 Ok(()) = self.addresses.changed() => {
                     if let Some(health) = &mut self.health {
                         health.set_addresses(&self.addresses.borrow_and_update());
@@ -147,7 +154,10 @@ impl Running<'_> {
         maps: &mut Configured<'_>,
     ) -> Result<String, Failure> {
         self.advise(&desired.effective()).await;
-        self.put(desired, maps).await
+        let result = self.put(desired, maps).await;
+        // What reading a large file took, and the configuration before.
+        bpf::give_back_memory();
+        result
     }
 
     /// Has what the file and the edits say be in use, and tells how much that is. Start, reload and edit all come here: what
@@ -253,8 +263,9 @@ impl Running<'_> {
     }
 }
 
-/// Waits for a change of health; without checks for ever.
-async fn changed(health: &mut Option<Health>) {
+/// Waits for a change of health, but not before this moment; without checks for ever.
+async fn changed(health: &mut Option<Health>, rested: Instant) {
+    sleep_until(rested).await;
     match health {
         Some(health) => health.changed().await,
         None => pending().await,

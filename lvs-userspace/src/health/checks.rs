@@ -75,11 +75,18 @@ pub(super) struct Wanted {
     pub(super) suspended_without: Option<IpAddr>,
 }
 
-/// What makes two checks the same.
+/// What makes two checks the same. There can be 100,000: all who need it share one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Definition {
-    check: Check,
-    schedule: Schedule,
+pub(super) struct Definition {
+    pub(super) check: Check,
+    pub(super) schedule: Schedule,
+}
+
+impl Definition {
+    /// Of a checker of the file.
+    pub(super) fn of(checker: &Checker) -> Self {
+        Self { check: checker.check.clone(), schedule: checker.schedule.clone() }
+    }
 }
 
 impl Checks {
@@ -151,8 +158,7 @@ impl Checks {
                 }
                 _ => {}
             }
-            let definition =
-                Definition { check: checker.check.clone(), schedule: checker.schedule.clone() };
+            let definition = Definition::of(&checker);
             let id = self.index.get(&definition).copied().unwrap_or_else(|| {
                 let status = known.get(&definition.check).copied();
                 let definition = Arc::new(definition);
@@ -190,16 +196,17 @@ impl Checks {
         let id = self.next_id;
         self.next_id += 1;
         let rule = Rule::of(&checker.check);
-        let schedule = checker.schedule.clone();
+        let schedule = &definition.schedule;
         let status = match status {
-            None => Status { progress: Progress::new(rule, &schedule), exit: 0 },
+            None => Status { progress: Progress::new(rule, schedule), exit: 0 },
             Some(Status { progress, exit }) => {
-                Status { progress: progress.rescheduled(&schedule), exit }
+                Status { progress: progress.rescheduled(schedule), exit }
             }
         };
-        let probe = Probe::new(checker, Arc::clone(&self.global), Arc::clone(&self.tls));
+        let probe =
+            Probe::new(Arc::clone(definition), Arc::clone(&self.global), Arc::clone(&self.tls));
         let is_script = matches!(checker.check, Check::Misc(_));
-        let job = Job { id, label, probe, rule, schedule, is_script };
+        let job = Job { id, label: label.into(), probe, rule, is_script };
         let permits = Arc::clone(&self.permits);
         let runner = Runner::start(job, status, permits, self.reporter.clone());
         let shared = Shared {
@@ -239,7 +246,7 @@ impl Checks {
         for shared in self.runners.values() {
             let has = |address: &Option<IpAddr>| address.is_none_or(|one| local.contains(&one));
             let wanted = shared.needs.iter().any(has);
-            if shared.runner.enabled.swap(wanted, Ordering::Relaxed) != wanted {
+            if shared.runner.state.enabled.swap(wanted, Ordering::Relaxed) != wanted {
                 let what = if wanted { "runs again" } else { "rests" };
                 info!("check of {} {what} (ha_suspend)", shared.runner.label);
             }

@@ -13,6 +13,9 @@ use tokio::task::spawn_blocking;
 /// Requests that are sent together. The socket has room for as many answers; the kernel gives each some kilobytes.
 const TOGETHER: usize = 16;
 
+/// Bytes that are read at a time: more than an answer has.
+const RECEIVED: usize = 1 << 15;
+
 /// What the kernel answers to a request: a message, or that it is done.
 pub(super) type Answer = io::Result<Option<RouteNetlinkMessage>>;
 
@@ -34,7 +37,7 @@ fn ask(requests: Vec<RouteNetlinkMessage>, flags: u16) -> io::Result<Vec<Answer>
     socket.connect(&SocketAddr::new(0, 0))?;
     let mut answers = Vec::with_capacity(requests.len());
     let mut requests = (0..).zip(requests).peekable();
-    let (mut out, mut received) = (Vec::new(), Vec::new());
+    let (mut out, mut received) = (Vec::new(), Vec::with_capacity(RECEIVED));
     while requests.peek().is_some() {
         out.clear();
         let first = answers.len();
