@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     bpf::{self, Configured},
-    config::{self, Config},
+    config::{self, Config, Loaded},
     exit::Failure,
     health::{self, Health},
     net::{self, Addresses},
@@ -138,9 +138,11 @@ impl Running<'_> {
             }
             Failure::configuration(error)
         })?;
-        let loaded = loaded.balanced();
-        run::tell(&loaded.notes);
-        let (desired, fates) = self.desired.reloaded(loaded.config);
+        let Loaded { config, notes } = loaded.balanced();
+        run::tell(&notes);
+        // It has the whole text.
+        drop(notes);
+        let (desired, fates) = self.desired.reloaded(config);
         desired::check_room(&desired.effective()).map_err(anyhow::Error::msg)?;
         let line = self.take(desired, maps).await?;
         orders::tell(&fates);

@@ -28,10 +28,10 @@ use super::{
 };
 use crate::{
     bpf::{
-        Attachment, Collector, Dataplane, LoadOptions, Maps, Mode, Pins, Programs, Trace, Watched,
-        refuse_occupied,
+        Attachment, Collector, Dataplane, LoadOptions, Maps, Mode, Needs, Pins, Programs, Trace,
+        Watched, refuse_occupied,
     },
-    config::{self, Config, Forwarding, Report, Severity},
+    config::{self, Config, Forwarding, Loaded, Report, Severity},
     exit::Failure,
     net::{self, Addresses, Interface},
 };
@@ -78,8 +78,11 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     let loaded = config::load(&options.config, &options.config_id, &options.policy)
         .map_err(Failure::configuration)?
         .balanced();
-    tell(&loaded.notes);
-    let desired = orders::with_edits(loaded.config, orders::left_edits(&options.runtime_dir)?)?;
+    let Loaded { config, notes } = loaded;
+    tell(&notes);
+    // It has the whole text.
+    drop(notes);
+    let desired = orders::with_edits(config, orders::left_edits(&options.runtime_dir)?)?;
     let config = desired.effective();
     capabilities::check().map_err(Failure::kernel)?;
     let (netlink, events) = net::connect()?;
@@ -101,7 +104,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         pins: Some(&pins),
         verifier_log: Some(&runtime.verifier_log()),
         connections: options.max_connections,
-        needs: Ledger::needs(&config)?,
+        needs: if pins.found() { Needs::default() } else { Ledger::needs(&config)? },
         trace: options.trace,
     })?;
     info!("{}", memory_line(options.max_connections));
@@ -153,6 +156,8 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     }
     pins.establish();
     let ready = ready_line(&config, &interfaces, attachment.mode);
+    // It is another one after a reload.
+    drop(config);
     info!("{ready}, pins in {}", pins.maps().display());
     running.status.started(&ready);
     notify(&[NotifyState::Ready, NotifyState::Status(&ready)]);

@@ -81,17 +81,43 @@ fn is_whole(service: &VirtualServer, pool: &Pool) -> bool {
 }
 
 fn members(service: &VirtualServer, pool: &Pool) -> Vec<RealServer> {
-    let configured: HashMap<Endpoint, &RealServer> =
-        service.real_servers.iter().map(|server| (Endpoint::of(server), server)).collect();
-    let member = |member: &Member| {
-        let mut server = match configured.get(&member.server) {
-            Some(server) => (*server).clone(),
+    let configured = &service.real_servers;
+    // Most are in the order of the file: each is looked for behind the one before it first.
+    let mut next = 0;
+    let mut server_of = |server: Endpoint| {
+        let there =
+            |at: &usize| configured.get(*at).is_some_and(|real| Endpoint::of(real) == server);
+        let at = (next..configured.len()).chain(0..next).find(there)?;
+        next = at + 1;
+        configured.get(at)
+    };
+    let member = |Member { server, weight }: &Member| {
+        let found = match server_of(*server) {
+            Some(real) => as_served(real),
             None => sorry_as_real(service.sorry_server.as_ref()?),
         };
-        server.weight = member.weight;
-        Some(server)
+        Some(RealServer { weight: *weight, ..found })
     };
     pool.members.iter().filter_map(member).collect()
+}
+
+/// A real server as the data path sees it: without its checks and scripts.
+const fn as_served(server: &RealServer) -> RealServer {
+    RealServer {
+        address: server.address,
+        port: server.port,
+        weight: server.weight,
+        forwarding: server.forwarding,
+        upper_threshold: server.upper_threshold,
+        lower_threshold: server.lower_threshold,
+        inhibit_on_failure: server.inhibit_on_failure,
+        notify_up: None,
+        notify_down: None,
+        smtp_alert: server.smtp_alert,
+        snmp_name: None,
+        checkers: Vec::new(),
+        line: server.line,
+    }
 }
 
 /// The sorry server as the data path sees it: a real server like others.
