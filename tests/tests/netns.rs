@@ -44,8 +44,9 @@ mod refusals;
 mod reload;
 #[path = "netns/requests.rs"]
 mod requests;
-#[path = "netns/sequences.rs"]
+#[path = "netns/scale.rs"]
 mod scale;
+#[path = "netns/sequences.rs"]
 mod sequences;
 #[path = "netns/shapes.rs"]
 mod shapes;

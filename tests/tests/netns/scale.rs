@@ -53,7 +53,8 @@ fn file(servers: u32, checked: bool) -> String {
                 _ => other,
             };
             let weight = u32::from(service > 0 || number < 2);
-            writeln!(text, "  real_server {address} {port} {{\n    weight {weight}\n    {check}}}").ok();
+            writeln!(text, "  real_server {address} {port} {{\n    weight {weight}\n    {check}}}")
+                .ok();
         }
         text.push_str("}\n");
     }
@@ -84,9 +85,15 @@ fn listed(bed: &Bed, xlvs: &Xlvs) -> Result<Vec<String>> {
     let services = list["services"].as_array().context("no services")?;
     let of = |service: &Value| {
         let servers = service["servers"].as_array().cloned().unwrap_or_default();
-        servers.into_iter().map(|server| {
-            format!("{} {} {} {}", service["service"], server["address"], server["port"], server["weight"])
-        }).collect::<Vec<_>>()
+        servers
+            .into_iter()
+            .map(|server| {
+                format!(
+                    "{} {} {} {}",
+                    service["service"], server["address"], server["port"], server["weight"]
+                )
+            })
+            .collect::<Vec<_>>()
     };
     let mut all: Vec<String> = services.iter().flat_map(of).collect();
     all.sort_unstable();
@@ -97,7 +104,8 @@ fn listed(bed: &Bed, xlvs: &Xlvs) -> Result<Vec<String>> {
 fn memory(pid: u32) -> Result<(u64, u64)> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let field = |name: &str| -> Result<u64> {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).context("no such line")?;
+        let line =
+            status.lines().find_map(|line| line.strip_prefix(name)).context("no such line")?;
         Ok(line.split_whitespace().next().context("no number")?.parse::<u64>()? / 1024)
     };
     Ok((field("VmRSS:")?, field("VmHWM:")?))
