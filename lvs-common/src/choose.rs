@@ -2,7 +2,7 @@
 //! packets.
 
 use crate::{
-    abi::{Counter, Direction, Head, NO_SLOT, flow_flags, forwarding, service_flags},
+    abi::{Counter, Direction, Head, Limits, NO_SLOT, flow_flags, forwarding, service_flags},
     checksum::Sum,
     connection::ticks,
     env::{Draft, Env, Tables},
@@ -78,9 +78,8 @@ fn to_server<A: Ip, E: Env>(
     flow.address_difference = addresses.fold();
     flow.port_difference = ports.fold();
     flow.seen = ticks(now);
-    flow.timeout = env.timeout(state);
-    flow.server = id as u16;
-    flow.half_open = NO_SLOT;
+    flow.server = id;
+    flow.limits = Limits::new(env.timeout(state), NO_SLOT);
     flow.head = Head { state, direction: Direction::ToServer as u8, flags, template };
     Ok(())
 }

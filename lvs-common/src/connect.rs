@@ -61,8 +61,8 @@ fn depart<P: Packet, A: Ip, E: Env + Tables<A>>(
     segment: &mut Segment<P, A>,
     draft: &Draft<A>,
 ) -> Verdict {
-    env.count_connection(draft.forth.server.into());
-    let decision = Decision::Opened { server: draft.forth.server.into(), reply: draft.reply_key };
+    env.count_connection(draft.forth.server);
+    let decision = Decision::Opened { server: draft.forth.server, reply: draft.reply_key };
     env.trace(&draft.key, decision);
     let (hop, mtu) = (draft.forth.hop, draft.forth.mtu);
     let way = if hop.interface == 0 { Way::STACK } else { Way::out(hop, mtu) };
@@ -74,7 +74,7 @@ fn depart<P: Packet, A: Ip, E: Env + Tables<A>>(
 fn insert_forth<A: Ip, E: Env + Tables<A>>(env: &E, draft: &mut Draft<A>) -> Result<(), Counter> {
     let Draft { forth, key, reply_key, .. } = draft;
     let Head { state, flags, template, direction: _ } = forth.head;
-    let server = u32::from(forth.server);
+    let server = forth.server;
     connection::bind(env, server, state);
     let Err(error) = env.insert_flow(key, forth) else {
         if flags & flow_flags::CONTROLLED != 0 {

@@ -137,10 +137,10 @@ fn advance<P: Packet, A: Ip, E: Env + Tables<A>>(
             if !first.swap_state(head, next) {
                 continue;
             }
-            let (server, slot) = first.get(|flow| (flow.server, flow.half_open));
+            let (server, slot) = first.get(|flow| (flow.server, flow.limits.half_open()));
             let difference = load(next).wrapping_sub(load(head.state));
             if difference != 0 {
-                env.add_load(server.into(), difference);
+                env.add_load(server, difference);
             }
             if slot != NO_SLOT && tcp::is_half_open(head.state) && !tcp::is_half_open(next) {
                 // Should it become half-open again, the slot is another one's.
@@ -203,7 +203,7 @@ fn leave_count<A: Ip, E: Env + Tables<A>>(
             return Err(InUse);
         }
         if first.swap_state(head, ENDED) {
-            let (server, slot) = first.get(|flow| (u32::from(flow.server), flow.half_open));
+            let (server, slot) = first.get(|flow| (flow.server, flow.limits.half_open()));
             unbind(env, server, head.state);
             if slot != NO_SLOT && tcp::is_half_open(head.state) {
                 Tables::<A>::free_half_open(env, slot);

@@ -63,9 +63,9 @@ pub trait FlowHandle<A> {
     fn load(&self) -> Flow<A>;
     /// Sets [`Flow::seen`].
     fn set_seen(&self, now: u32);
-    /// Sets [`Flow::timeout`].
+    /// Sets the time-out in [`Flow::limits`].
     fn set_timeout(&self, seconds: u32);
-    /// Sets [`Flow::half_open`].
+    /// Sets the slot in [`Flow::limits`].
     fn set_half_open(&self, slot: u32);
     /// Sets the copy of the state in the entry of the server's direction.
     fn set_state(&self, state: u8);

@@ -115,7 +115,7 @@ fn walk<P: Packet, A: Ip, E: Env + Tables<A>>(
         return Verdict::Next(A::FOLLOW);
     }
     connection::touch::<A, E>(&handle, now);
-    let server = handle.get(|flow| u32::from(flow.server));
+    let server = handle.get(|flow| flow.server);
     env.count_packet(server, forward::direction(head.direction), segment.length);
     let hop = handle.get(|flow| flow.hop);
     forward::set_macs(&mut segment.ethernet, &hop);

@@ -30,7 +30,7 @@ fn walk<P: Packet, A: Ip, E: Env + Tables<A>>(
 ) -> Verdict {
     let Some(handle) = env.flow(&segment.tuple) else { return Verdict::Next(A::OPEN) };
     let now = env.now();
-    let (head, server) = handle.get(|flow| (flow.head, u32::from(flow.server)));
+    let (head, server) = handle.get(|flow| (flow.head, flow.server));
     let ends = connection::reopens(env, segment, head, server)
         || connection::over(env, &segment.tuple, &handle, now);
     let gone = !ends && head.to_server() && is_gone(env, server);

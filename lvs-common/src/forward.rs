@@ -224,7 +224,7 @@ pub fn send<P: Packet, A: Ip, E: Env + Tables<A>>(
         }
         Fate::Stop => return Verdict::Drop(why),
     };
-    env.count_packet(flow.server.into(), direction(flow.head.direction), segment.length);
+    env.count_packet(flow.server, direction(flow.head.direction), segment.length);
     verdict
 }
 
@@ -248,7 +248,7 @@ pub fn set_macs<W: Window>(ethernet: &mut W, hop: &NextHop) {
 #[derive(Clone, Copy, Debug)]
 pub struct Passage<A> {
     new: Rewrite<A>,
-    server: u16,
+    server: u32,
     head: Head,
 }
 

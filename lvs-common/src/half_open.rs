@@ -39,7 +39,7 @@ pub fn take_slot<A: Ip, E: Env + Tables<A>>(env: &E, key: &Tuple<A>) -> u32 {
 fn evict<A: Ip, E: Env + Tables<A>>(env: &E, holder: &Tuple<A>, slot: u32) {
     let Some(handle) = env.flow(holder) else { return };
     // Another connection may have come under the same key since, with a slot of its own.
-    if handle.get(|flow| flow.half_open == slot && flow.to_server())
+    if handle.get(|flow| flow.limits.half_open() == slot && flow.to_server())
         && tcp::is_half_open(handle.get(|flow| flow.head.state))
         && connection::end(env, holder, &handle).is_ok()
     {

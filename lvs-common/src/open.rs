@@ -38,8 +38,8 @@ pub(crate) fn finish<A: Ip, E: Env + Tables<A>>(
     match result {
         Ok(verdict) => verdict,
         Err(stop) => {
-            if draft.forth.half_open != NO_SLOT {
-                Tables::<A>::free_half_open(env, draft.forth.half_open);
+            if draft.forth.limits.half_open() != NO_SLOT {
+                Tables::<A>::free_half_open(env, draft.forth.limits.half_open());
             }
             stopped(env, &draft.key, stop)
         }

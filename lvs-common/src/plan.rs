@@ -2,7 +2,7 @@
 //! connection is made to or for somebody that cannot be reached.
 
 use crate::{
-    abi::{Counter, Direction, Flow, Head, NO_SLOT, NextHop, Tuple, flow_flags},
+    abi::{Counter, Direction, Flow, Head, Limits, NO_SLOT, NextHop, Tuple, flow_flags},
     checksum::Sum,
     connection,
     env::{Draft, Env, Tables},
@@ -27,7 +27,8 @@ pub const ONE_PACKET_TIMEOUT: u32 = 10;
 pub fn plan<P: Packet, A: Ip, E: Env + Tables<A>>(packet: &P, env: &E) -> Verdict {
     Tables::<A>::draft(env, |draft| {
         if tcp::is_half_open(draft.forth.head.state) {
-            draft.forth.half_open = half_open::take_slot(env, &draft.key);
+            let slot = half_open::take_slot(env, &draft.key);
+            draft.forth.limits = Limits::new(draft.forth.limits.timeout(), slot);
         }
         let result = ways(packet, env, draft);
         open::finish(env, draft, result)
@@ -105,6 +106,7 @@ fn to_client<A: Ip>(key: &Tuple<A>, forth: &Flow<A>, back: &mut Flow<A>) {
     let ports =
         Sum::default().replace(forth.destination_port.to_be(), key.destination_port.to_be());
     let one_packet = forth.head.flags & flow_flags::ONE_PACKET != 0;
+    let timeout = if one_packet { ONE_PACKET_TIMEOUT } else { forth.limits.timeout() };
     *back = Flow {
         source: key.destination,
         destination: key.source,
@@ -116,9 +118,8 @@ fn to_client<A: Ip>(key: &Tuple<A>, forth: &Flow<A>, back: &mut Flow<A>) {
         hop: back.hop,
         seen: forth.seen,
         hop_checked: 0,
-        timeout: if one_packet { ONE_PACKET_TIMEOUT } else { forth.timeout },
         server: forth.server,
-        half_open: NO_SLOT,
+        limits: Limits::new(timeout, NO_SLOT),
         mtu: 0,
         head: Head { direction: Direction::ToClient as u8, ..forth.head },
     };

@@ -40,7 +40,7 @@ pub fn insert_reply<A: Ip, E: Env + Tables<A>>(
     if ports == 0 {
         return Err(Counter::NoPort);
     }
-    let turn = env.take_port_turn(flow.server.into()).ok_or(Counter::Internal)?;
+    let turn = env.take_port_turn(flow.server).ok_or(Counter::Internal)?;
     let count = if locals == 0 { 1 } else { locals };
     // Each turn is another pair of address and port; the addresses take turns first.
     let pairs = u64::from(ports) * u64::from(count);

@@ -355,10 +355,10 @@ impl Env for KernelEnv {
     #[inline(always)]
     fn member(&self, place: u32) -> Option<u32> {
         let each = MEMBERS_EACH as u32;
-        let element = MEMBERS.get_ptr(place / each)?.cast::<u16>();
+        let element = MEMBERS.get_ptr(place / each)?.cast::<u32>();
         // SAFETY: one of the numbers of the element.
         let number = unsafe { element.add((place % each) as usize) };
-        copied(Some(number)).map(u32::from)
+        copied(Some(number))
     }
 
     #[inline(always)]

@@ -3,7 +3,7 @@
 use core::ptr::{self, NonNull};
 
 use lvs_common::{
-    abi::{Flow, Head, NextHop, Tuple, V4, V6, words},
+    abi::{Flow, Head, NextHop, Tuple, V4, V6, split, words},
     env::FlowHandle,
 };
 
@@ -46,12 +46,16 @@ impl<A: Copy> FlowHandle<A> for KernelFlow<A> {
 
     #[inline(always)]
     fn set_timeout(&self, seconds: u32) {
-        store!(self, timeout, seconds);
+        let (low, high) = split(seconds);
+        store!(self, limits.timeout, low);
+        store!(self, limits.timeout_high, high);
     }
 
     #[inline(always)]
     fn set_half_open(&self, slot: u32) {
-        store!(self, half_open, slot);
+        let (low, high) = split(slot);
+        store!(self, limits.half_open, low);
+        store!(self, limits.half_open_high, high);
     }
 
     #[inline(always)]

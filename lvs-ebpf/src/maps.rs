@@ -8,12 +8,12 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use lvs_common::abi::{
-    Clock, Counter, DEFAULT_CONNECTIONS, DEFAULT_MEMBERS, Destination, DestinationKey,
-    FILTER_WORDS, Flow, Fragment, FragmentKey, Identity, Interface, LOCAL_PLACES, LedgerHead, Load,
-    MAX_DESTINATIONS, MAX_FRAGMENTS, MAX_IDENTITIES, MAX_INTERFACES, MAX_KEYS, MAX_NEIGHBOURS,
-    MAX_PORTS, MAX_RUNS, MAX_SERVERS, MAX_STATES, MAX_TEMPLATES, MEMBERS_EACH, Neighbour, Place,
-    Run, SchedulerState, Server, Service, ServiceKey, Settings, Stage, Statistics, Template,
-    TemplateKey, Tuple, V4, V6, half_open_slots,
+    Clock, Counter, DEFAULT_CONNECTIONS, DEFAULT_MEMBERS, DEFAULT_SERVERS, Destination,
+    DestinationKey, FILTER_WORDS, Flow, Fragment, FragmentKey, Identity, Interface, LOCAL_PLACES,
+    LedgerHead, Load, MAX_DESTINATIONS, MAX_FRAGMENTS, MAX_INTERFACES, MAX_KEYS, MAX_NEIGHBOURS,
+    MAX_PORTS, MAX_STATES, MAX_TEMPLATES, MEMBERS_EACH, Neighbour, Place, Run, SchedulerState,
+    Server, Service, ServiceKey, Settings, Stage, Statistics, Template, TemplateKey, Tuple, V4, V6,
+    half_open_slots, identities, runs,
 };
 use lvs_common::env::Draft;
 use lvs_common::recent::{self, Recent};
@@ -23,6 +23,8 @@ const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
 const FLOWS: usize = 2 * DEFAULT_CONNECTIONS as usize;
 const HALF_OPEN: usize = half_open_slots(DEFAULT_CONNECTIONS) as usize;
 const KEYS: usize = MAX_KEYS as usize;
+/// The controller sets what follows from it before it loads the object.
+const PLACES_FOR_SERVERS: usize = DEFAULT_SERVERS as usize;
 const TEMPLATES: usize = MAX_TEMPLATES as usize;
 const FRAGMENTS: usize = MAX_FRAGMENTS as usize;
 const NEIGHBOURS: usize = MAX_NEIGHBOURS as usize;
@@ -108,20 +110,20 @@ pub(crate) static CURSORS: Array<u64, 2> = Array::new();
 
 /// Real servers by id.
 #[btf_map]
-pub(crate) static SERVERS: Array<Server, { MAX_SERVERS as usize }> = Array::new();
+pub(crate) static SERVERS: Array<Server, PLACES_FOR_SERVERS> = Array::new();
 
 /// Active and inactive connections by server id.
 #[btf_map]
-pub(crate) static LOADS: Array<Load, { MAX_SERVERS as usize }> = Array::new();
+pub(crate) static LOADS: Array<Load, PLACES_FOR_SERVERS> = Array::new();
 
 /// Lists and buckets of server ids that services and runs point at. The controller sets the number before it loads the
 /// object.
 #[btf_map]
-pub(crate) static MEMBERS: Array<[u16; MEMBERS_EACH], { DEFAULT_MEMBERS as usize }> = Array::new();
+pub(crate) static MEMBERS: Array<[u32; MEMBERS_EACH], { DEFAULT_MEMBERS as usize }> = Array::new();
 
 /// Parts of wrr's rounds.
 #[btf_map]
-pub(crate) static RUNS: Array<Run, { MAX_RUNS as usize }> = Array::new();
+pub(crate) static RUNS: Array<Run, { runs(DEFAULT_SERVERS) as usize }> = Array::new();
 
 /// What schedulers remember; services point at it.
 #[btf_map]
@@ -163,8 +165,7 @@ unsafe impl Sync for Filter {}
 
 /// Connections, packets and bytes by server id and CPU.
 #[btf_map]
-pub(crate) static STATISTICS: PerCpuArray<Statistics, { MAX_SERVERS as usize }> =
-    PerCpuArray::new();
+pub(crate) static STATISTICS: PerCpuArray<Statistics, PLACES_FOR_SERVERS> = PerCpuArray::new();
 
 /// Packets passed or dropped, by reason and CPU.
 #[btf_map]
@@ -176,12 +177,16 @@ pub(crate) static INTERFACES: HashMap<u32, Interface, { MAX_INTERFACES as usize 
 
 /// Which service has which number; for the controller alone, as the next two.
 #[btf_map]
-pub(crate) static IDENTITIES: HashMap<u32, Identity, { MAX_IDENTITIES as usize }, NO_PREALLOC> =
-    HashMap::new();
+pub(crate) static IDENTITIES: HashMap<
+    u32,
+    Identity,
+    { identities(DEFAULT_SERVERS) as usize },
+    NO_PREALLOC,
+> = HashMap::new();
 
 /// Who has which place of `SERVERS`.
 #[btf_map]
-pub(crate) static PLACES: Array<Place, { MAX_SERVERS as usize }> = Array::new();
+pub(crate) static PLACES: Array<Place, PLACES_FOR_SERVERS> = Array::new();
 
 /// What else the controller has to find again.
 #[btf_map]

@@ -8,6 +8,7 @@
 //! In a network namespace of its own, because the connections leave their ports in `TIME_WAIT`. The listener is another
 //! process, so that only the checks are measured. Arguments: how many checks, and for how many seconds.
 
+use std::sync::Arc;
 use std::{
     collections::BTreeSet,
     io::{BufRead as _, BufReader, Write as _},
@@ -115,7 +116,7 @@ fn service(addresses: &[Ipv4Addr], port: u16) -> VirtualServer {
         persistence_engine: None,
         snmp_name: None,
         group: None,
-        real_servers: addresses.iter().map(|address| server(*address, port)).collect(),
+        real_servers: Arc::new(addresses.iter().map(|address| server(*address, port)).collect()),
         line: 1,
     }
 }

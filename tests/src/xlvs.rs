@@ -66,7 +66,7 @@ impl Setup {
     /// Where a map is pinned.
     #[must_use]
     pub fn map(&self, name: &str) -> PathBuf {
-        self.pin_dir.join("v4/maps").join(name)
+        self.pin_dir.join("v5/maps").join(name)
     }
 }
 

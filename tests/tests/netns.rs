@@ -50,6 +50,8 @@ mod refusals;
 mod reload;
 #[path = "netns/requests.rs"]
 mod requests;
+#[path = "netns/scale.rs"]
+mod scale;
 #[path = "netns/sequences.rs"]
 mod sequences;
 #[path = "netns/service.rs"]

@@ -111,8 +111,55 @@ impl Head {
     }
 }
 
-/// [`Flow::half_open`] of a connection that has no slot.
-pub const NO_SLOT: u32 = u32::MAX;
+/// [`Limits::half_open`] of a connection that has no slot.
+pub const NO_SLOT: u32 = 0x00ff_ffff;
+
+/// What bounds a connection: two numbers of 24 bits each, in the six bytes that the entry has for them. Each is stored
+/// without a look at the other, which another CPU may be changing. A time-out has 31 days at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Limits {
+    /// How long the entry lives after [`Flow::seen`], in seconds: the time-out of its state. The low 16 bits.
+    pub timeout: u16,
+    /// The slot of a half-open connection in `HALF_OPEN4` or `HALF_OPEN6`, or [`NO_SLOT`]. The low 16 bits.
+    pub half_open: u16,
+    /// The time-out's high 8 bits.
+    pub timeout_high: u8,
+    /// The slot's high 8 bits.
+    pub half_open_high: u8,
+}
+
+impl Limits {
+    /// A time-out in seconds and a slot, of which the low 24 bits count.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(timeout: u32, half_open: u32) -> Self {
+        let (timeout, timeout_high) = split(timeout);
+        let (half_open, half_open_high) = split(half_open);
+        Self { timeout, half_open, timeout_high, half_open_high }
+    }
+
+    /// How long the entry lives after [`Flow::seen`], in seconds.
+    #[inline(always)]
+    #[must_use]
+    pub const fn timeout(self) -> u32 {
+        self.timeout as u32 | (self.timeout_high as u32) << 16
+    }
+
+    /// The slot of a half-open connection, or [`NO_SLOT`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn half_open(self) -> u32 {
+        self.half_open as u32 | (self.half_open_high as u32) << 16
+    }
+}
+
+/// The two parts that a number has in [`Limits`].
+#[inline(always)]
+#[must_use]
+pub const fn split(number: u32) -> (u16, u8) {
+    (number as u16, (number >> 16) as u8)
+}
 
 /// One direction of a connection: the value of the connection tables. 56 bytes for IPv4, with which a table entry takes
 /// 128 bytes of memory, the kernel's own part included; 80 for IPv6.
@@ -138,12 +185,10 @@ pub struct Flow<A> {
     pub seen: u32,
     /// When the next hop was last looked up, in ticks; 0 for never.
     pub hop_checked: u32,
-    /// How long the entry lives after `seen`, in seconds: the time-out of its state.
-    pub timeout: u32,
-    /// The slot of a half-open connection in `HALF_OPEN4` or `HALF_OPEN6`, or [`NO_SLOT`].
-    pub half_open: u32,
     /// Index of the real server in `SERVERS`, `LOADS` and `STATISTICS`.
-    pub server: u16,
+    pub server: u32,
+    /// Its time-out, and the slot of a half-open one.
+    pub limits: Limits,
     /// The largest IP packet that the next hop takes, in bytes.
     pub mtu: u16,
     /// State, direction and flags.
@@ -174,7 +219,7 @@ impl<A: Address> Flow<A> {
     pub const fn ended(&self, now: u64) -> bool {
         let idle = ticks(now).wrapping_sub(self.seen);
         // Another CPU's clock may be a tick ahead.
-        idle > self.timeout.wrapping_mul(TICKS_PER_SECOND) && idle < u32::MAX - 16
+        idle > self.limits.timeout().wrapping_mul(TICKS_PER_SECOND) && idle < u32::MAX - 16
     }
 
     /// When the entry's time ended, or `now` if it has not (ns).
@@ -185,7 +230,7 @@ impl<A: Address> Flow<A> {
             return now;
         }
         let idle = ticks(now).wrapping_sub(self.seen);
-        let over = idle.wrapping_sub(self.timeout.wrapping_mul(TICKS_PER_SECOND));
+        let over = idle.wrapping_sub(self.limits.timeout().wrapping_mul(TICKS_PER_SECOND));
         now.wrapping_sub((over as u64) << 20)
     }
 

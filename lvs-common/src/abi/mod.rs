@@ -19,7 +19,7 @@ mod stage;
 mod template;
 
 pub use address::{Address, V4, V6, words};
-pub use connection::{Direction, Flow, Head, NO_SLOT, NextHop, Tuple, flow_flags};
+pub use connection::{Direction, Flow, Head, Limits, NO_SLOT, NextHop, Tuple, flow_flags, split};
 pub use counter::{Counter, Fate};
 pub use filter::{FILTER_WORDS, Mark};
 pub use fragment::{Fragment, FragmentKey};
@@ -34,33 +34,43 @@ pub use settings::{Clock, Settings, settings_flags};
 pub use stage::Stage;
 pub use template::{Template, TemplateKey};
 
-/// Version of all layouts and map names in this module; part of the pin directory's path (`v4`).
-pub const ABI_VERSION: u32 = 4;
+/// Version of all layouts and map names in this module; part of the pin directory's path (`v5`).
+pub const ABI_VERSION: u32 = 5;
 
 /// Virtual services that fit.
 pub const MAX_SERVICES: u32 = 4096;
 
-/// Real servers of all services that fit; the bound of a server id.
-pub const MAX_SERVERS: u32 = 65_536;
+/// Places for real servers of all services unless the configuration asks for more.
+pub const DEFAULT_SERVERS: u32 = 65_536;
+
+/// Places for real servers at most; the bound of a server id. A configuration has half as many at most: while those that
+/// have left it keep their places, all others find one.
+pub const MAX_SERVERS: u32 = 262_144;
 
 /// Server ids in an element of `MEMBERS`: an array's elements are eight bytes at least.
-pub const MEMBERS_EACH: usize = 4;
+pub const MEMBERS_EACH: usize = 2;
 
 /// Elements of `MEMBERS` unless the configuration asks for more: room for twice the servers, so that a new list never
 /// overwrites the one in use.
-pub const DEFAULT_MEMBERS: u32 = 2 * MAX_SERVERS / MEMBERS_EACH as u32;
+pub const DEFAULT_MEMBERS: u32 = 2 * DEFAULT_SERVERS / MEMBERS_EACH as u32;
 
-/// Elements of `MEMBERS` at most: 32 MiB.
-pub const MAX_MEMBERS: u32 = 1 << 22;
+/// Elements of one half of `MEMBERS` at most: 64 MiB.
+pub const MAX_MEMBERS: u32 = 1 << 23;
 
-/// Elements of `RUNS`.
-pub const MAX_RUNS: u32 = 2 * MAX_SERVERS;
+/// Elements of `RUNS` for so many servers: twice as many, so that new ones never overwrite those in use.
+#[must_use]
+pub const fn runs(servers: u32) -> u32 {
+    2 * servers
+}
 
 /// States of schedulers: twice the services, so that a new one never overwrites the one in use.
 pub const MAX_STATES: u32 = 2 * MAX_SERVICES;
 
-/// Services that have numbers at a time: each has a server that keeps a place.
-pub const MAX_IDENTITIES: u32 = MAX_SERVERS + MAX_SERVICES;
+/// Services that have numbers at a time, with so many servers: each has a server that keeps a place.
+#[must_use]
+pub const fn identities(servers: u32) -> u32 {
+    servers + MAX_SERVICES
+}
 
 /// Keys of services of each family that fit: those of marks are many for one service, and new ones come before old ones
 /// go.

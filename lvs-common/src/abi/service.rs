@@ -212,7 +212,7 @@ pub struct Destination {
     /// How many servers there are; one with lblc.
     pub servers: u32,
     /// Their ids, the last added first.
-    pub server: [u16; REPLICAS],
+    pub server: [u32; REPLICAS],
 }
 
 const _: () = assert!(size_of::<ServiceKey<V4>>() == 8);

@@ -32,7 +32,7 @@ pub struct MemoryEnv {
     /// The real servers by id.
     pub servers: Vec<Server>,
     /// The member lists.
-    pub members: Vec<[u16; MEMBERS_EACH]>,
+    pub members: Vec<[u32; MEMBERS_EACH]>,
     /// The parts of wrr's rounds.
     pub runs: Vec<Run>,
     /// Turns taken, by scheduler.
@@ -184,7 +184,7 @@ impl Env for MemoryEnv {
     fn member(&self, place: u32) -> Option<u32> {
         let place = place as usize;
         let element = self.members.get(place / MEMBERS_EACH)?;
-        element.get(place % MEMBERS_EACH).copied().map(u32::from)
+        element.get(place % MEMBERS_EACH).copied()
     }
 
     fn run(&self, slot: u32) -> Option<Run> {

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     abi::{
-        Flow, Fragment, FragmentKey, Head, Mark, NO_SLOT, NextHop, Server, Service, ServiceKey,
-        Template, TemplateKey, Tuple, V4, V6,
+        Flow, Fragment, FragmentKey, Head, Limits, Mark, NO_SLOT, NextHop, Server, Service,
+        ServiceKey, Template, TemplateKey, Tuple, V4, V6,
     },
     env::{Decision, Draft, InsertError, Reach, Route, Tables},
     fault::Report,
@@ -59,9 +59,8 @@ impl<A: Stored> Default for Family<A> {
             hop: NextHop::NONE,
             seen: 0,
             hop_checked: 0,
-            timeout: 0,
-            half_open: NO_SLOT,
             server: 0,
+            limits: Limits::new(0, NO_SLOT),
             mtu: 0,
             head: Head { state: 0, direction: 0, flags: 0, template: 0 },
         };

@@ -4,7 +4,7 @@ use core::cell::Cell;
 use std::rc::Rc;
 
 use crate::{
-    abi::{Destination, Flow, Head, NextHop, Template},
+    abi::{Destination, Flow, Head, Limits, NextHop, Template},
     env::{DestinationHandle, FlowHandle, RecentHandle, TemplateHandle},
     recent::Recent,
 };
@@ -35,11 +35,11 @@ impl<A: Copy> FlowHandle<A> for MemoryFlow<A> {
     }
 
     fn set_timeout(&self, seconds: u32) {
-        self.update(|flow| flow.timeout = seconds);
+        self.update(|flow| flow.limits = Limits::new(seconds, flow.limits.half_open()));
     }
 
     fn set_half_open(&self, slot: u32) {
-        self.update(|flow| flow.half_open = slot);
+        self.update(|flow| flow.limits = Limits::new(flow.limits.timeout(), slot));
     }
 
     fn set_state(&self, state: u8) {

@@ -196,7 +196,7 @@ fn add_service<A: Sample>(env: &mut MemoryEnv, method: Method, kind: Kind) {
         lower: 0,
         granularity: u32::MAX,
     }));
-    let newest = first_server as u16 + 1;
+    let newest = first_server + 1;
     let service = Service {
         turns: 0,
         id,
@@ -213,6 +213,6 @@ fn add_service<A: Sample>(env: &mut MemoryEnv, method: Method, kind: Kind) {
         reserved: 0,
         mark: 0,
     };
-    env.members.push([newest, newest - 1, 0, 0]);
+    env.members.push([newest, newest - 1]);
     A::tables_mut(env).services.insert(service_key(method, kind), service);
 }

@@ -53,7 +53,7 @@ pub(super) fn choose<A: Ip, E: Env>(env: &E, service: &Service, request: &Reques
         if destination.get(|known| is_fresh(known, now)) {
             known = destination.get(|known| {
                 let [server, ..] = known.server;
-                server.into()
+                server
             });
         }
         destination.change(|known| known.used = now);
@@ -85,6 +85,6 @@ pub(super) const fn is_fresh(known: &Destination, now: u32) -> bool {
 pub(super) fn remember<E: Env>(env: &E, key: &DestinationKey, id: u32, now: u32) {
     let mut server = [0; REPLICAS];
     let [first, ..] = &mut server;
-    *first = id as u16;
+    *first = id;
     env.add_destination(key, &Destination { used: now, modified: now, servers: 1, server });
 }

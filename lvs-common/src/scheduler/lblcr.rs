@@ -93,7 +93,6 @@ fn least<E: Env>(env: &E, service: &Service, destination: &E::Destination, now: 
 /// Puts a server at the head of a set, unless it is in there or there is no room.
 #[inline(always)]
 fn add(set: &mut Destination, id: u32, now: u32) {
-    let id = id as u16;
     let there = (0..).zip(&set.server).any(|(place, server)| place < set.servers && *server == id);
     if there || set.servers as usize >= REPLICAS {
         return;

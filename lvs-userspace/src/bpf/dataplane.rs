@@ -14,8 +14,8 @@ use aya::{
 use aya_log::EbpfLogger;
 use lvs_common::{
     abi::{
-        COLLECTED_AT_ONCE, Clock, DEFAULT_CONNECTIONS, DEFAULT_MEMBERS, FILTER_WORDS, Stage, Tuple,
-        V4, V6, half_open_slots,
+        COLLECTED_AT_ONCE, Clock, DEFAULT_CONNECTIONS, DEFAULT_MEMBERS, DEFAULT_SERVERS,
+        FILTER_WORDS, MAX_SERVERS, Stage, Tuple, V4, V6, half_open_slots, identities, runs,
     },
     wire,
 };
@@ -48,6 +48,15 @@ pub struct Trace {
     pub port: Option<u16>,
 }
 
+/// How much a configuration asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Elements of `MEMBERS`; there is room for a quarter more, and for all of them once more.
+    pub members: u32,
+    /// Real servers; there is room for as many again.
+    pub servers: u32,
+}
+
 /// How a data plane is to be loaded.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadOptions<'o> {
@@ -57,8 +66,8 @@ pub struct LoadOptions<'o> {
     pub verifier_log: Option<&'o Path>,
     /// Connections of each address family that fit.
     pub connections: u32,
-    /// Elements of `MEMBERS` that are needed now; there is room for a quarter more, and for all of them once more.
-    pub members: u32,
+    /// What the configuration needs now.
+    pub needs: Needs,
     /// What to trace, if anything.
     pub trace: Option<Trace>,
 }
@@ -69,7 +78,7 @@ impl Default for LoadOptions<'_> {
             pins: None,
             verifier_log: None,
             connections: DEFAULT_CONNECTIONS,
-            members: 0,
+            needs: Needs::default(),
             trace: None,
         }
     }
@@ -99,7 +108,7 @@ pub struct Programs {
 impl Dataplane {
     /// Loads the embedded object.
     pub fn load(options: &LoadOptions<'_>) -> Result<Self, Error> {
-        let LoadOptions { pins, verifier_log, connections, members, trace } = *options;
+        let LoadOptions { pins, verifier_log, connections, needs, trace } = *options;
         let log_level = if tracing::enabled!(Level::DEBUG) {
             LOG_DEBUG
         } else if trace.is_some() {
@@ -115,11 +124,9 @@ impl Dataplane {
             filter.port.unwrap_or_default(),
         );
         let mut loader = EbpfLoader::new();
-        for (map, entries) in sized_by(connections) {
+        for (map, entries) in sized_by(connections).into_iter().chain(sized_for(needs)) {
             loader.map_max_entries(map, entries);
         }
-        let members = (members + members / 4).saturating_mul(2).max(DEFAULT_MEMBERS);
-        loader.map_max_entries("MEMBERS", members);
         if let Some(pins) = pins {
             for name in maps::NAMES {
                 loader.map_pin_path(name, pins.maps().join(name));
@@ -168,7 +175,7 @@ impl Dataplane {
     /// Whether what is pinned is what [`load`](Self::load) would make for so many connections of each family.
     pub fn check(pins: &Pins, connections: u32) -> Result<(), Error> {
         let mut entries = sized_by(connections).map(|(map, entries)| (map, Some(entries))).to_vec();
-        entries.push(("MEMBERS", None));
+        entries.extend(sized_for(Needs::default()).map(|(map, _)| (map, None)));
         layout::check(&pins.maps(), &entries)?;
         if pins.layout()? == layout::fingerprint() {
             return Ok(());
@@ -292,6 +299,23 @@ fn sized_by(connections: u32) -> [(&'static str, u32); 4] {
         ("CONNECTIONS6", 2 * connections),
         ("HALF_OPEN4", slots),
         ("HALF_OPEN6", slots),
+    ]
+}
+
+/// The maps whose number of entries follows from what the configuration asks for at the start, and the number. A small one
+/// has room to grow into what takes little memory.
+fn sized_for(needs: Needs) -> [(&'static str, u32); 7] {
+    let Needs { members, servers } = needs;
+    let members = (members + members / 4).saturating_mul(2).max(DEFAULT_MEMBERS);
+    let servers = servers.saturating_mul(2).clamp(DEFAULT_SERVERS, MAX_SERVERS);
+    [
+        ("MEMBERS", members),
+        ("SERVERS", servers),
+        ("LOADS", servers),
+        ("STATISTICS", servers),
+        ("PLACES", servers),
+        ("RUNS", runs(servers)),
+        ("IDENTITIES", identities(servers)),
     ]
 }
 

@@ -10,7 +10,7 @@ use lvs_common::abi::{
     Statistics, Template, TemplateKey, Tuple, V4, V6,
 };
 
-use super::{Error, Table};
+use super::{Elements, Error, Table};
 
 /// The handle of `INTERFACES`.
 pub type InterfaceMap = HashMap<MapData, u32, Interface>;
@@ -47,13 +47,13 @@ pub struct Maps {
     pub six: FamilyMaps<V6>,
     /// What listings show of the services, by id.
     /// Real servers by id.
-    pub servers: Array<MapData, Server>,
+    pub servers: Elements<Server>,
     /// Active and inactive connections by server id.
-    pub loads: Array<MapData, Load>,
+    pub loads: Elements<Load>,
     /// Member lists.
-    pub members: Array<MapData, [u16; MEMBERS_EACH]>,
+    pub members: Elements<[u32; MEMBERS_EACH]>,
     /// Parts of wrr's rounds.
-    pub runs: Array<MapData, Run>,
+    pub runs: Elements<Run>,
     /// Local addresses of full NAT.
     pub locals: Array<MapData, [u8; 16]>,
     /// Ports of full NAT.
@@ -69,7 +69,7 @@ pub struct Maps {
     /// Which service has which number.
     pub identities: HashMap<MapData, u32, Identity>,
     /// Who has which place among the servers.
-    pub places: Array<MapData, Place>,
+    pub places: Elements<Place>,
     /// What else the controller has to find again.
     pub ledger: Array<MapData, LedgerHead>,
     /// Connections, packets and bytes by server id and CPU.
@@ -92,15 +92,15 @@ pub struct Configured<'m> {
     /// `TEMPLATES6`.
     pub templates6: &'m Table<TemplateKey<V6>, Template>,
     /// `SERVERS`.
-    pub servers: &'m mut Array<MapData, Server>,
+    pub servers: &'m mut Elements<Server>,
     /// `LOADS`.
-    pub loads: &'m mut Array<MapData, Load>,
+    pub loads: &'m mut Elements<Load>,
     /// `STATISTICS`.
     pub statistics: &'m mut PerCpuArray<MapData, Statistics>,
     /// `MEMBERS`.
-    pub members: &'m mut Array<MapData, [u16; MEMBERS_EACH]>,
+    pub members: &'m mut Elements<[u32; MEMBERS_EACH]>,
     /// `RUNS`.
-    pub runs: &'m mut Array<MapData, Run>,
+    pub runs: &'m mut Elements<Run>,
     /// `LOCALS`.
     pub locals: &'m mut Array<MapData, [u8; 16]>,
     /// `PORTS`.
@@ -116,7 +116,7 @@ pub struct Configured<'m> {
     /// `IDENTITIES`.
     pub identities: &'m mut HashMap<MapData, u32, Identity>,
     /// `PLACES`.
-    pub places: &'m mut Array<MapData, Place>,
+    pub places: &'m mut Elements<Place>,
     /// `LEDGER`.
     pub ledger: &'m mut Array<MapData, LedgerHead>,
 }
@@ -232,10 +232,10 @@ impl Maps {
                 templates: Table::new(take(ebpf, "TEMPLATES6")?, "TEMPLATES6")?,
                 neighbours: typed(ebpf, "NEIGHBOURS6")?,
             },
-            servers: typed(ebpf, "SERVERS")?,
-            loads: typed(ebpf, "LOADS")?,
-            members: typed(ebpf, "MEMBERS")?,
-            runs: typed(ebpf, "RUNS")?,
+            servers: Elements::new(take(ebpf, "SERVERS")?, "SERVERS")?,
+            loads: Elements::new(take(ebpf, "LOADS")?, "LOADS")?,
+            members: Elements::new(take(ebpf, "MEMBERS")?, "MEMBERS")?,
+            runs: Elements::new(take(ebpf, "RUNS")?, "RUNS")?,
             locals: typed(ebpf, "LOCALS")?,
             ports: typed(ebpf, "PORTS")?,
             schedulers: typed(ebpf, "SCHEDULERS")?,
@@ -243,7 +243,7 @@ impl Maps {
             settings: typed(ebpf, "SETTINGS")?,
             filter: typed(ebpf, ".bss")?,
             identities: typed(ebpf, "IDENTITIES")?,
-            places: typed(ebpf, "PLACES")?,
+            places: Elements::new(take(ebpf, "PLACES")?, "PLACES")?,
             ledger: typed(ebpf, "LEDGER")?,
             statistics: typed(ebpf, "STATISTICS")?,
             counters: typed(ebpf, "COUNTERS")?,

@@ -3,9 +3,6 @@
 
 use std::{
     collections::BTreeSet,
-    io,
-    marker::PhantomData,
-    os::fd::{AsFd as _, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -18,10 +15,7 @@ use lvs_common::abi::{
     Template, TemplateKey, Tuple, V4, V6,
 };
 
-use super::{Error, Table, sys};
-
-/// Elements read with one system call.
-const BATCH: usize = 4096;
+use super::{Elements, Error, PerCpuElements, Table};
 
 /// What listings need.
 #[expect(missing_debug_implementations, reason = "aya's arrays have none")]
@@ -35,7 +29,7 @@ pub struct PinnedMaps {
     /// `LOADS`.
     pub loads: Elements<Load>,
     /// `STATISTICS`.
-    pub statistics: PerCpuArray<MapData, Statistics>,
+    pub statistics: PerCpuElements<Statistics>,
     /// `COUNTERS`.
     pub counters: PerCpuArray<MapData, u64>,
     /// `SETTINGS`.
@@ -62,7 +56,10 @@ impl PinnedMaps {
             servers: pins.elements("SERVERS")?,
             places: pins.elements("PLACES")?,
             loads: pins.elements("LOADS")?,
-            statistics: pins.typed("STATISTICS", Map::PerCpuArray)?,
+            statistics: PerCpuElements::new(
+                Map::PerCpuArray(pins.open("STATISTICS")?),
+                "STATISTICS",
+            )?,
             counters: pins.typed("COUNTERS", Map::PerCpuArray)?,
             settings: pins.typed("SETTINGS", Map::Array)?,
             clock: pins.typed("CLOCK", Map::Array)?,
@@ -111,42 +108,6 @@ impl Directory {
     }
 
     fn elements<V: Pod>(&self, map: &'static str) -> Result<Elements<V>, Error> {
-        let data = self.open(map)?;
-        let fd = data.fd().as_fd().try_clone_to_owned();
-        let fd = fd.map_err(|source| Error::Batch { map, source })?;
-        // It checks the sizes.
-        let _typed: Array<MapData, V> =
-            Map::Array(data).try_into().map_err(|source| Error::Map { map, source })?;
-        Ok(Elements { name: map, fd, types: PhantomData })
-    }
-}
-
-/// An array that is read as a whole.
-#[derive(Debug)]
-pub struct Elements<V> {
-    name: &'static str,
-    fd: OwnedFd,
-    types: PhantomData<V>,
-}
-
-impl<V: Pod> Elements<V> {
-    /// All elements.
-    pub fn read(&self) -> Result<Vec<V>, Error> {
-        let mut all = Vec::new();
-        let mut position = None;
-        loop {
-            let mut keys = vec![0_u32; BATCH];
-            let mut values: Vec<V> = std::iter::repeat_with(sys::zero).take(BATCH).collect();
-            let read = sys::lookup_batch(self.fd.as_fd(), &mut position, &mut keys, &mut values);
-            let (count, more) = read.map_err(|source| self.error(source))?;
-            all.extend(values.into_iter().take(count));
-            if !more {
-                return Ok(all);
-            }
-        }
-    }
-
-    fn error(&self, source: io::Error) -> Error {
-        Error::Batch { map: self.name, source }
+        Elements::new(Map::Array(self.open(map)?), map)
     }
 }

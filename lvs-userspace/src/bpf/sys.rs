@@ -73,15 +73,15 @@ pub(super) fn run(program: &ProgramFd, frame: &[u8]) -> io::Result<u32> {
     Ok(unsafe { attributes.test.retval })
 }
 
-/// Reads up to `keys.len()` entries of a hash map. `position` says where to go on and is updated;
-/// `None` starts from the beginning. Returns how many were read and whether there are more.
+/// Reads up to `keys.len()` entries of a map, with a value for each, or one for each CPU. `position` says where to go on and is
+/// updated; `None` starts from the beginning. Returns how many were read and whether there are more.
 pub(super) fn lookup_batch<K: Pod, V: Pod>(
     map: BorrowedFd<'_>,
     position: &mut Option<u32>,
     keys: &mut [K],
     values: &mut [V],
 ) -> io::Result<(usize, bool)> {
-    debug_assert_eq!(keys.len(), values.len(), "a batch has as many values as keys");
+    debug_assert!(values.len() >= keys.len(), "a batch has as many values as keys");
     let start = *position;
     let mut next = 0_u32;
     let mut attributes = zeroed();
@@ -91,7 +91,7 @@ pub(super) fn lookup_batch<K: Pod, V: Pod>(
     attributes.batch.out_batch = std::ptr::from_mut(&mut next) as u64;
     attributes.batch.keys = keys.as_mut_ptr() as u64;
     attributes.batch.values = values.as_mut_ptr() as u64;
-    attributes.batch.count = u32::try_from(keys.len().min(values.len())).unwrap_or(u32::MAX);
+    attributes.batch.count = u32::try_from(keys.len()).unwrap_or(u32::MAX);
     let more = match bpf(bpf_cmd::BPF_MAP_LOOKUP_BATCH, &mut attributes) {
         Ok(_) => true,
         // The end of the table; what was read up to there is valid.
@@ -102,6 +102,21 @@ pub(super) fn lookup_batch<K: Pod, V: Pod>(
     // SAFETY: the kernel has written the count through the same union field.
     let count = unsafe { attributes.batch.count };
     Ok((count as usize, more))
+}
+
+/// Sets entries of a map, one after the other, with one value for each key.
+pub(super) fn update_batch<K: Pod, V: Pod>(
+    map: BorrowedFd<'_>,
+    keys: &[K],
+    values: &[V],
+) -> io::Result<()> {
+    debug_assert_eq!(keys.len(), values.len(), "a batch has as many values as keys");
+    let mut attributes = zeroed();
+    attributes.batch.map_fd = u32::try_from(map.as_raw_fd()).unwrap_or_default();
+    attributes.batch.keys = keys.as_ptr() as u64;
+    attributes.batch.values = values.as_ptr() as u64;
+    attributes.batch.count = u32::try_from(keys.len().min(values.len())).unwrap_or(u32::MAX);
+    bpf(bpf_cmd::BPF_MAP_UPDATE_BATCH, &mut attributes).map(drop)
 }
 
 /// Removes an entry of a hash map and gives the value that it had at that moment; `None` where there is
@@ -130,6 +145,13 @@ pub(super) fn lookup_and_delete<K: Pod, V: Pod>(
 pub(crate) fn send_signal(process: Pid, number: i32) -> nix::Result<()> {
     // SAFETY: the call takes two numbers and touches no memory of ours.
     Errno::result(unsafe { libc::kill(process.as_raw(), number) }).map(drop)
+}
+
+/// Gives memory that was freed back to the kernel; the C library keeps what lies between pieces in use.
+pub(crate) fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the call moves nothing and may be made at any time from any thread.
+    let _whether_any = unsafe { libc::malloc_trim(0) };
 }
 
 /// A link as the kernel describes it.

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fmt::{self, Write as _},
+    sync::Arc,
 };
 
 use serde::Serialize;
@@ -60,7 +61,7 @@ fn services(old: &VirtualServer, new: &VirtualServer) -> String {
                 service.local_addresses.iter().map(ToString::to_string).collect();
             line(&mut shown, 0, &format!("local_address_group {}", all.join(" ")));
         }
-        (value(&VirtualServer { real_servers: Vec::new(), ..service.clone() }), shown)
+        (value(&VirtualServer { real_servers: Arc::default(), ..service.clone() }), shown)
     };
     let ((was, was_shown), (is, is_shown)) = (head(old), head(new));
     for change in changes((&was, &was_shown), (&is, &is_shown)) {
@@ -71,12 +72,12 @@ fn services(old: &VirtualServer, new: &VirtualServer) -> String {
         old.real_servers.iter().map(|server| (key(server), server)).collect();
     let after: HashMap<_, _> =
         new.real_servers.iter().map(|server| (key(server), server)).collect();
-    for server in &old.real_servers {
+    for server in old.real_servers.iter() {
         if !after.contains_key(&key(server)) {
             line(&mut out, 1, &format!("- real server {}", place(server)));
         }
     }
-    for server in &new.real_servers {
+    for server in new.real_servers.iter() {
         match before.get(&key(server)) {
             None => {
                 let weight = server.weight;

@@ -143,7 +143,7 @@ fn check(report: &Report) {
 fn check_model(config: &Config) {
     assert!(config.services.len() <= 4_000);
     let servers: usize = config.services.iter().map(|service| service.real_servers.len()).sum();
-    assert!(servers <= 65_536);
+    assert!(servers <= 131_072);
     for service in &config.services {
         let family = match service.target {
             Target::Address { address, port } => {
@@ -158,7 +158,7 @@ fn check_model(config: &Config) {
         assert_eq!(service.family, family);
         assert_eq!(service.protocol.is_none(), matches!(service.target, Target::Mark(_)));
         assert!(!service.real_servers.is_empty());
-        for server in &service.real_servers {
+        for server in service.real_servers.iter() {
             let tunnel = matches!(server.forwarding, Forwarding::Tunnel(_));
             assert!(tunnel || Family::of(server.address) == family);
             assert!(server.lower_threshold <= server.upper_threshold);

@@ -12,7 +12,7 @@ use super::vips;
 use crate::{
     bpf::Trace,
     config::{Config, Family, Target, VirtualServer},
-    net::{self, Addresses, Interface},
+    net::{self, Addresses, Interface, Way},
 };
 
 /// Lines about single addresses in the log at most.
@@ -42,20 +42,14 @@ pub(super) fn on_interfaces(config: &Config, interfaces: &[Interface]) {
 
 /// The virtual addresses that nobody on this host answers ARP requests or neighbour solicitations for: they are neither its
 /// own, nor is there a local route to them.
-pub(super) async fn strange_addresses(
-    config: &Config,
-    local: &Addresses,
-    netlink: &rtnetlink::Handle,
-) -> BTreeSet<IpAddr> {
+pub(super) async fn strange_addresses(config: &Config, local: &Addresses) -> BTreeSet<IpAddr> {
     let mut strange = vips::of(config);
     strange.retain(|address| !local.contains(*address));
-    let mut routed = Vec::new();
-    for address in &strange {
-        if matches!(net::way_to(netlink, *address).await, Ok(None)) {
-            routed.push(*address);
-        }
+    // Where the kernel cannot be asked, the addresses are what is known.
+    let ways = net::ways_to(strange.iter().copied()).await.unwrap_or_default();
+    for (address, _) in ways.iter().filter(|(_, way)| matches!(way, Ok(None))) {
+        strange.remove(address);
     }
-    strange.retain(|address| !routed.contains(address));
     strange
 }
 
@@ -121,25 +115,35 @@ fn marked_addresses(config: &Config) -> BTreeSet<IpAddr> {
 }
 
 /// Says which real servers cannot be reached, or only by an interface that was forgotten: replies that come in there
-/// would pass the balancer by.
-pub(super) async fn on_ways(
-    servers: &BTreeSet<IpAddr>,
-    interfaces: &[Interface],
-    netlink: &rtnetlink::Handle,
-) {
+/// would pass the balancer by. And if there are more neighbours than the kernel keeps.
+pub(super) fn on_ways(ways: &[(IpAddr, Way)], interfaces: &[Interface]) {
     let mut forgotten: BTreeMap<u32, (IpAddr, usize)> = BTreeMap::new();
-    for server in servers {
-        match net::way_to(netlink, *server).await {
-            Ok(Some((index, _))) if interfaces.iter().all(|interface| interface.index != index) => {
-                forgotten.entry(index).or_insert((*server, 0)).1 += 1;
+    let mut neighbours = BTreeSet::new();
+    let mut lines = Vec::new();
+    for (server, way) in ways {
+        match way {
+            Ok(Some((index, neighbour))) => {
+                neighbours.insert((*index, *neighbour));
+                if interfaces.iter().all(|interface| interface.index != *index) {
+                    forgotten.entry(*index).or_insert((*server, 0)).1 += 1;
+                }
             }
-            Ok(Some(_)) => {}
-            Ok(None) => {
-                warn!(
-                    "the real server {server} is this host itself, to which nothing is forwarded"
-                );
-            }
-            Err(error) => warn!("no route to the real server {server}: {error}"),
+            Ok(None) => lines.push(format!(
+                "the real server {server} is this host itself, to which nothing is forwarded"
+            )),
+            Err(error) => lines.push(format!("no route to the real server {server}: {error}")),
+        }
+    }
+    warn_some(&lines, "real servers cannot be reached");
+    for (family, of) in [("ipv4", true), ("ipv6", false)] {
+        let count = neighbours.iter().filter(|(_, address)| address.is_ipv4() == of).count();
+        let room = net::room_for_neighbours(family);
+        if count > room {
+            warn!(
+                "the real servers are {count} neighbours, of which the kernel keeps {room} at a time, so that packets to \
+                 others are lost; `sysctl -w net.{family}.neigh.default.gc_thresh3={}`, or put a router between",
+                count.next_power_of_two() * 2
+            );
         }
     }
     for (index, (server, count)) in forgotten {
@@ -154,6 +158,16 @@ pub(super) async fn on_ways(
                 format!("{count} real servers, such as {server},")
             }
         );
+    }
+}
+
+/// Warns of as many as one may read, and says how many there are.
+fn warn_some(lines: &[String], what: &str) {
+    for line in lines.iter().take(MOST_LINES) {
+        warn!("{line}");
+    }
+    if lines.len() > MOST_LINES {
+        warn!("… and so on: {} {what}", lines.len());
     }
 }
 

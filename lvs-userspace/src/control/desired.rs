@@ -7,7 +7,7 @@
 
 mod edits;
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 pub use self::edits::Edits;
 use self::edits::{Edited, ServerEdit, ServiceEdit};
@@ -22,7 +22,7 @@ use crate::{
 /// Virtual services that fit, real servers of one, and real servers of all (README, Limits).
 const MOST_SERVICES: usize = 4000;
 const MOST_SERVERS_EACH: usize = 1000;
-const MOST_SERVERS: usize = 65_536;
+const MOST_SERVERS: usize = lvs_common::abi::MAX_SERVERS as usize / 2;
 
 /// What became of an edit when the file was read again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ const SERVICE_GONE: &str = "its service has gone from the file";
 pub struct Desired {
     file: Config,
     /// Where each service is in the file, and where its servers are in it.
-    index: HashMap<ServiceName, (usize, HashMap<ServerName, usize>)>,
+    index: Arc<HashMap<ServiceName, (usize, HashMap<ServerName, usize>)>>,
     edits: Edits,
 }
 
@@ -69,7 +69,7 @@ impl Desired {
         let services = file.services.iter().enumerate();
         let index =
             services.map(|(at, service)| (service_name(service), (at, places(service)))).collect();
-        Self { file, index, edits: Edits::default() }
+        Self { file, index: Arc::new(index), edits: Edits::default() }
     }
 
     /// The same with edits that were made to what another file said, and what becomes of each.
@@ -388,7 +388,7 @@ fn new_service(name: ServiceName) -> VirtualServer {
         persistence_engine: None,
         snmp_name: None,
         group: None,
-        real_servers: Vec::new(),
+        real_servers: Arc::default(),
         line: 0,
     }
 }

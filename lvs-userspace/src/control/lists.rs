@@ -14,7 +14,7 @@ use crate::config::Scheduler;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Member {
     /// Its id.
-    pub(super) id: u16,
+    pub(super) id: u32,
     /// Its weight.
     pub(super) weight: u32,
     /// Its weight, or if that is 0 the last one that was not (`last_weight` in `ip_vs.h`).
@@ -74,7 +74,7 @@ pub(super) struct Layout {
     /// The scheduler's number.
     pub(super) scheduler: u8,
     /// Its lists: one, or with wrr one for each run.
-    pub(super) lists: Vec<Vec<u16>>,
+    pub(super) lists: Vec<Vec<u32>>,
     /// wrr: the turn that each run begins with.
     pub(super) runs: Vec<u64>,
     /// wrr: turns in the whole round.
@@ -100,7 +100,7 @@ impl Layout {
     }
 
     /// The lists as elements of `MEMBERS`, one after the other; each begins with an element.
-    pub(super) fn elements(&self) -> impl Iterator<Item = [u16; MEMBERS_EACH]> + '_ {
+    pub(super) fn elements(&self) -> impl Iterator<Item = [u32; MEMBERS_EACH]> + '_ {
         self.lists.iter().flat_map(|list| {
             list.chunks(MEMBERS_EACH).map(|ids| {
                 let mut element = [0; MEMBERS_EACH];
@@ -114,13 +114,13 @@ impl Layout {
 }
 
 /// Those whose weight is not 0.
-pub(super) fn usable(servers: &[Member]) -> Vec<u16> {
+pub(super) fn usable(servers: &[Member]) -> Vec<u32> {
     servers.iter().filter(|server| server.weight > 0).map(|server| server.id).collect()
 }
 
 /// sh: each server takes as many buckets in a row as it weighs, but one at least, until all are taken
 /// (`ip_vs_sh_reassign`).
-pub(super) fn source_hashing(servers: &[Member]) -> Vec<u16> {
+pub(super) fn source_hashing(servers: &[Member]) -> Vec<u32> {
     let round = servers.iter().flat_map(|server| {
         std::iter::repeat_n(server.id, server.weight.clamp(1, sh::BUCKETS) as usize)
     });
@@ -128,13 +128,13 @@ pub(super) fn source_hashing(servers: &[Member]) -> Vec<u16> {
 }
 
 /// dh: a bucket for each server, again and again (`ip_vs_dh_reassign`).
-pub(super) fn destination_hashing(servers: &[Member]) -> Vec<u16> {
+pub(super) fn destination_hashing(servers: &[Member]) -> Vec<u32> {
     servers.iter().map(|server| server.id).cycle().take(dh::BUCKETS as usize).collect()
 }
 
 /// mh: a server and its order of buckets.
 struct Order {
-    id: u16,
+    id: u32,
     next: u32,
     skip: u32,
     /// Buckets that it takes before the next server does.
@@ -144,7 +144,7 @@ struct Order {
 /// mh: each server has an order of buckets of its own, and they take turns to have their next free one
 /// (`ip_vs_mh_permutate`, `ip_vs_mh_populate`). Weights are the last that were not 0, so that a server that is drained
 /// keeps its buckets. Empty if all are 0.
-pub(super) fn maglev(servers: &[Member]) -> Vec<u16> {
+pub(super) fn maglev(servers: &[Member]) -> Vec<u32> {
     let step = servers.iter().fold(0, |step, server| gcd(step, server.last_weight));
     if step == 0 {
         return Vec::new();
@@ -196,7 +196,7 @@ pub(super) fn maglev(servers: &[Member]) -> Vec<u16> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Round {
     /// The turn that each run begins with, and its servers.
-    pub(super) runs: Vec<(u64, Vec<u16>)>,
+    pub(super) runs: Vec<(u64, Vec<u32>)>,
     /// Turns in the whole round.
     pub(super) turns: u64,
 }
@@ -207,7 +207,7 @@ pub(super) fn weighted_round(servers: &[Member]) -> Round {
     let mut round = Round::default();
     let weights = levels(servers, step);
     for (index, weight) in weights.iter().enumerate() {
-        let ids: Vec<u16> = servers
+        let ids: Vec<u32> = servers
             .iter()
             .filter(|server| server.weight / step >= *weight)
             .map(|server| server.id)
@@ -299,13 +299,13 @@ mod tests {
 
     /// Servers that were added in this order: A is number 0.
     fn servers(weights: &[u32]) -> Vec<Member> {
-        let member = |(id, weight): (u16, &u32)| Member {
+        let member = |(id, weight): (u32, &u32)| Member {
             id,
             weight: *weight,
             last_weight: *weight,
             address: [192, 168, 0, id as u8].into(),
             port: 80,
-            order: id.into(),
+            order: id,
         };
         let mut members: Vec<Member> = (0..).zip(weights).map(member).collect();
         members.reverse();
@@ -380,7 +380,7 @@ mod tests {
 
     #[test]
     fn source_hashing_gives_a_bucket_to_weight_0() {
-        let count = |weights: &[u32], id: u16| {
+        let count = |weights: &[u32], id: u32| {
             source_hashing(&servers(weights)).iter().filter(|bucket| **bucket == id).count()
         };
         assert_eq!([0, 1, 2].map(|id| count(&[3, 2, 1], id)), [127, 86, 43]);
@@ -399,7 +399,7 @@ mod tests {
         let members = servers(&[1, 1, 2]);
         let buckets = maglev(&members);
         assert_eq!(buckets.len(), mh::BUCKETS as usize);
-        let count = |id: u16| buckets.iter().filter(|bucket| **bucket == id).count();
+        let count = |id: u32| buckets.iter().filter(|bucket| **bucket == id).count();
         assert!((1..=1).contains(&count(0).abs_diff(count(1)).max(1)));
         assert!(count(2).abs_diff(2 * count(0)) <= 2);
         let mut drained = members.clone();

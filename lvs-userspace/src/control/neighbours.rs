@@ -7,11 +7,13 @@ use std::{cell::RefCell, collections::BTreeSet, net::IpAddr, time::Duration};
 
 use aya::Pod;
 use lvs_common::abi::{Neighbour, V4, V6, neighbour_state};
-use rtnetlink::Handle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::debug;
 
-use crate::{bpf::NeighbourMap, net};
+use crate::{
+    bpf::NeighbourMap,
+    net::{self, Way},
+};
 
 /// How often neighbours that are wanted are looked for.
 const REQUEST_INTERVAL: Duration = Duration::from_millis(200);
@@ -20,16 +22,18 @@ const REQUEST_INTERVAL: Duration = Duration::from_millis(200);
 /// another 5 s (`delay_first_probe_time`).
 const CONFIRM_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How often the ways to the real servers are looked at.
+/// How often the ways to the real servers are looked at; where there are very many, as seldom as makes it a twentieth of the
+/// time.
 const SERVERS_INTERVAL: Duration = Duration::from_secs(10);
+const SERVERS_PAUSE: u32 = 20;
+
+/// Neighbours that are resolved on the way to the real servers: as many as the kernel keeps unless it is told otherwise,
+/// since asking for more would only throw others out.
+const MOST: usize = 1024;
 
 /// Has neighbours resolved that are wanted and, from time to time, the others confirmed. What is still in use
 /// will be noted again. Never ends.
-pub(super) async fn keep_resolved(
-    four: &mut NeighbourMap<V4>,
-    six: &mut NeighbourMap<V6>,
-    netlink: &Handle,
-) {
+pub(super) async fn keep_resolved(four: &mut NeighbourMap<V4>, six: &mut NeighbourMap<V6>) {
     let mut ticks = interval(REQUEST_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut confirmed = Instant::now();
@@ -40,9 +44,7 @@ pub(super) async fn keep_resolved(
             confirmed = Instant::now();
         }
         let wanted = take_noted(four, confirm).into_iter().chain(take_noted(six, confirm));
-        for (interface, address) in wanted {
-            resolve(netlink, interface, address).await;
-        }
+        resolve(wanted.collect()).await;
     }
 }
 
@@ -69,30 +71,37 @@ where
 }
 
 /// Keeps the neighbours on the way to these real servers resolved. Never ends.
-pub(super) async fn keep_servers_resolved(servers: &RefCell<BTreeSet<IpAddr>>, netlink: &Handle) {
+pub(super) async fn keep_servers_resolved(servers: &RefCell<Vec<IpAddr>>) {
     loop {
         let now = servers.borrow().clone();
-        resolve_servers(&now, netlink).await;
-        sleep(SERVERS_INTERVAL).await;
+        let begun = Instant::now();
+        match net::ways_to(now).await {
+            Ok(ways) => resolve_ways(&ways).await,
+            Err(error) => debug!("the kernel does not tell the ways to the real servers: {error}"),
+        }
+        sleep(SERVERS_INTERVAL.max(begun.elapsed() * SERVERS_PAUSE)).await;
     }
 }
 
-/// Has the neighbours on the way to these real servers resolved.
-pub(super) async fn resolve_servers(servers: &BTreeSet<IpAddr>, netlink: &Handle) {
-    let mut neighbours = BTreeSet::new();
-    for server in servers {
-        match net::way_to(netlink, *server).await {
-            Ok(way) => neighbours.extend(way),
-            Err(error) => debug!("no way to the real server {server}: {error}"),
+/// Has the neighbours on these ways resolved.
+pub(super) async fn resolve_ways(ways: &[(IpAddr, Way)]) {
+    for (server, way) in ways {
+        if let Err(error) = way {
+            debug!("no way to the real server {server}: {error}");
         }
     }
-    for (interface, address) in neighbours {
-        resolve(netlink, interface, address).await;
-    }
+    let neighbours: BTreeSet<(u32, IpAddr)> =
+        ways.iter().filter_map(|(_, way)| *way.as_ref().ok()?).collect();
+    resolve(neighbours.into_iter().take(MOST).collect()).await;
 }
 
-async fn resolve(netlink: &Handle, interface: u32, address: IpAddr) {
-    if let Err(error) = net::resolve(netlink, interface, address).await {
-        debug!("cannot have {address} resolved: {error}");
+async fn resolve(neighbours: Vec<(u32, IpAddr)>) {
+    match net::resolve(neighbours).await {
+        Ok(failed) => {
+            for (address, error) in failed {
+                debug!("cannot have {address} resolved: {error}");
+            }
+        }
+        Err(error) => debug!("cannot have neighbours resolved: {error}"),
     }
 }

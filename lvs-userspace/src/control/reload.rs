@@ -9,6 +9,7 @@ use sd_notify::NotifyState;
 use tokio::{
     signal::unix::Signal,
     sync::{Mutex, mpsc, watch},
+    time::{Instant, sleep_until},
 };
 use tracing::{error, info, warn};
 
@@ -16,7 +17,7 @@ use super::{
     advice, capabilities,
     desired::{self, Desired},
     interfaces::{self, Wanted},
-    ledger::Ledger,
+    ledger::{Change, Ledger},
     memory, neighbours, orders,
     run::{self, Options},
     socket::Order,
@@ -27,11 +28,11 @@ use super::{
     write,
 };
 use crate::{
-    bpf::Configured,
-    config::{self, Config},
+    bpf::{self, Configured},
+    config::{self, Config, Loaded},
     exit::Failure,
     health::{self, Health, Past},
-    net::Addresses,
+    net::{self, Addresses},
 };
 
 /// The configuration that is in use, and what follows from it.
@@ -39,8 +40,8 @@ pub(super) struct Running<'r> {
     pub(super) options: &'r Options,
     pub(super) interfaces: &'r RefCell<Vec<Wanted>>,
     pub(super) netlink: &'r rtnetlink::Handle,
-    /// The real servers, up or down, for who keeps the ways to them resolved.
-    pub(super) servers: &'r RefCell<BTreeSet<IpAddr>>,
+    /// The addresses of the real servers, up or down, in their order, for who keeps the ways to them resolved.
+    pub(super) servers: &'r RefCell<Vec<IpAddr>>,
     /// What the file says, and what was edited since.
     pub(super) desired: Desired,
     /// What both come to, and what else was chosen then.
@@ -72,13 +73,19 @@ impl Running<'_> {
         mut maps: Configured<'_>,
     ) {
         let mut watchdog = Watchdog::new();
+        let mut rested = Instant::now();
         loop {
             tokio::select! {
                 () = watchdog.pat() => {}
                 _ = hangup.recv() => {
                     let _told = self.reread("SIGHUP", &mut maps).await;
                 }
-                pools = changed(&mut self.health) => self.follow_health(pools, &mut maps),
+                pools = changed(&mut self.health, rested) => {
+                    let begun = Instant::now();
+                    self.follow_health(pools, &mut maps);
+                    // Where very many servers go and come, half of the time is for others.
+                    rested = Instant::now() + begun.elapsed();
+                }
                 Ok(()) = self.addresses.changed() => {
                     if let Some(health) = &mut self.health {
                         health.set_addresses(&self.addresses.borrow_and_update());
@@ -142,10 +149,12 @@ impl Running<'_> {
             }
             Failure::configuration(error)
         })?;
-        let loaded = loaded.balanced();
-        capabilities::check_scripts(&loaded.config).await?;
-        run::tell(&loaded.notes);
-        let (desired, fates) = self.desired.reloaded(loaded.config);
+        let Loaded { config, notes } = loaded.balanced();
+        capabilities::check_scripts(&config).await?;
+        run::tell(&notes);
+        // It has the whole text.
+        drop(notes);
+        let (desired, fates) = self.desired.reloaded(config);
         desired::check_room(&desired.effective()).map_err(anyhow::Error::msg)?;
         let line = self.take(desired, maps).await?;
         orders::tell(&fates);
@@ -161,7 +170,10 @@ impl Running<'_> {
         self.advise(&desired.effective()).await;
         // They are worth a line each time.
         self.strange.clear();
-        self.put(desired, maps).await
+        let result = self.put(desired, maps).await;
+        // What reading a large file took, and the configuration before.
+        bpf::give_back_memory();
+        result
     }
 
     /// Has what the file and the edits say be in use, and tells how much that is. Start, reload and edit all come here: what
@@ -190,16 +202,24 @@ impl Running<'_> {
         let choices = run::choices(&config, self.options)?;
         // Before the first packet to a new server comes.
         let servers = run::real_servers(&config);
-        let new: BTreeSet<IpAddr> = servers.difference(&self.servers.borrow()).copied().collect();
-        let attached = interfaces::there(&self.interfaces.borrow());
-        advice::on_ways(&new, &attached, self.netlink).await;
-        neighbours::resolve_servers(&new, self.netlink).await;
+        let new: Vec<IpAddr> = {
+            let old = self.servers.borrow();
+            let is_new = |server: &IpAddr| old.binary_search(server).is_err();
+            servers.iter().copied().filter(is_new).collect()
+        };
+        match net::ways_to(new).await {
+            Ok(ways) => {
+                advice::on_ways(&ways, &interfaces::there(&self.interfaces.borrow()));
+                neighbours::resolve_ways(&ways).await;
+            }
+            Err(error) => warn!("the kernel does not tell the ways to the real servers: {error}"),
+        }
         if !self.certain {
             self.look_again(maps)?;
         }
         // Nobody is checked or told for a configuration that does not fit, with all servers up.
         let seen = write::look(&self.ledger, maps)?;
-        drop(self.ledger.next(&config, &choices, &seen)?);
+        let change = self.ledger.next(&config, &choices, &seen)?;
         let local = self.addresses.borrow_and_update().clone();
         match &mut self.health {
             Some(health) => health.reload(&config, &local),
@@ -207,8 +227,11 @@ impl Running<'_> {
         }
         self.keep_memory();
         self.servers.replace(servers);
+        let whole =
+            self.health.as_ref().is_none_or(|health| health::all_serve(&config, health.state()));
         self.wanted = Some((config, choices));
-        self.write(maps)
+        // With all servers up it is this very change. (Nothing was waited for since.)
+        if whole { self.make(change, maps) } else { self.write(maps) }
     }
 
     /// The health of a server has changed; `pools` is whether the data path has to know.
@@ -243,6 +266,11 @@ impl Running<'_> {
         // From here on in one go, for turns are taken meanwhile.
         let seen = write::look(&self.ledger, maps)?;
         let change = self.ledger.next(&config, choices, &seen)?;
+        self.make(change, maps)
+    }
+
+    /// Makes a change.
+    fn make(&mut self, change: Change, maps: &mut Configured<'_>) -> Result<(), Failure> {
         if let Err(error) = write::apply(&change, &self.ledger.tables, maps) {
             self.certain = false;
             return Err(error.into());
@@ -253,7 +281,7 @@ impl Running<'_> {
 
     /// After a change that has failed half-way: as after a controller that was killed.
     fn look_again(&mut self, maps: &Configured<'_>) -> Result<(), Failure> {
-        self.ledger = Ledger::adopt(write::dump(maps)?, maps.members.len());
+        self.ledger = Ledger::adopt(write::dump(maps)?, write::sizes(maps));
         self.certain = true;
         Ok(())
     }
@@ -266,7 +294,7 @@ impl Running<'_> {
         match Addresses::read(self.netlink).await {
             Ok(local) => {
                 let config = self.desired.effective();
-                let now = advice::strange_addresses(&config, &local, self.netlink).await;
+                let now = advice::strange_addresses(&config, &local).await;
                 advice::on_strange_addresses(&self.strange, &now);
                 self.strange = now;
             }
@@ -283,8 +311,10 @@ impl Running<'_> {
     }
 }
 
-/// Waits for a change of health, and tells whether the data path has to know; without checks for ever.
-async fn changed(health: &mut Option<Health>) -> bool {
+/// Waits for a change of health, but not before this moment, and tells whether the data path has to know; without checks
+/// for ever.
+async fn changed(health: &mut Option<Health>, rested: Instant) -> bool {
+    sleep_until(rested).await;
     match health {
         Some(health) => health.changed().await,
         None => pending().await,

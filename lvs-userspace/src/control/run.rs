@@ -35,10 +35,10 @@ use super::{
 };
 use crate::{
     bpf::{
-        Attachment, Collector, Dataplane, LoadOptions, Maps, Mode, Pins, Programs, TC_PROGRAM,
-        Trace, Watched, refuse_occupied,
+        Attachment, Collector, Dataplane, LoadOptions, Maps, Mode, Needs, Pins, Programs,
+        TC_PROGRAM, Trace, Watched, refuse_occupied,
     },
-    config::{self, Config, Forwarding, Report, Severity},
+    config::{self, Config, Forwarding, Loaded, Report, Severity},
     exit::Failure,
     health::Past,
     net::{self, Addresses, Interface},
@@ -88,8 +88,11 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     let loaded = config::load(&options.config, &options.config_id, &options.policy)
         .map_err(Failure::configuration)?
         .balanced();
-    tell(&loaded.notes);
-    let desired = orders::with_edits(loaded.config, orders::left_edits(&options.runtime_dir)?)?;
+    let Loaded { config, notes } = loaded;
+    tell(&notes);
+    // It has the whole text.
+    drop(notes);
+    let desired = orders::with_edits(config, orders::left_edits(&options.runtime_dir)?)?;
     let config = desired.effective();
     capabilities::check(options.manage_vips).map_err(Failure::kernel)?;
     capabilities::check_scripts(&config).await?;
@@ -112,18 +115,18 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         pins: Some(&pins),
         verifier_log: Some(&runtime.verifier_log()),
         connections: options.max_connections,
-        members: Ledger::elements_for(&config)?,
+        needs: if pins.found() { Needs::default() } else { Ledger::needs(&config)? },
         trace: options.trace,
     })?;
     info!("{}", memory_line(options.max_connections));
     let collector = programs.collector()?;
     // For who reads the tables before it is read for the first sweep.
     collector.now()?;
-    let elements = maps.members.len();
+    let sizes = write::sizes(&maps.split().0);
     let ledger = if pins.found() {
-        Ledger::adopt(write::dump(&maps.split().0)?, elements)
+        Ledger::adopt(write::dump(&maps.split().0)?, sizes)
     } else {
-        Ledger::empty(elements)
+        Ledger::empty(sizes)
     };
     // Of this instance before, too.
     let before: BTreeSet<u32> = maps.interfaces.keys().filter_map(Result::ok).collect();
@@ -132,7 +135,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     }
 
     let (told, heard) = watch::channel(addresses.all());
-    let servers = RefCell::new(BTreeSet::new());
+    let servers = RefCell::new(Vec::new());
     let wanted = RefCell::new(wanted);
     let vips = Mutex::new(Vips::new(&netlink));
     let mut running = Running {
@@ -178,12 +181,13 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     let managed = options.manage_vips.then(|| vips::of(&config));
     vips.lock().await.begin(managed, &interfaces, &before).await;
     let ready = ready_line(&config, &interfaces, attachment.mode);
+    // It is another one after a reload.
+    drop(config);
     info!("{ready}, pins in {}", pins.maps().display());
     running.status.started(&ready);
     notify(&[NotifyState::Ready, NotifyState::Status(&ready)]);
 
     let duties = Duties {
-        netlink: &netlink,
         collector: &collector,
         capacity: 2 * options.max_connections,
         socket: &socket,
@@ -229,7 +233,6 @@ fn remove(mut attachment: Attachment, pins: Pins, options: &Options) -> Result<(
 
 /// What is needed while packets flow.
 struct Duties<'d, 'r> {
-    netlink: &'d rtnetlink::Handle,
     collector: &'d Collector,
     capacity: u32,
     socket: &'d Socket,
@@ -245,7 +248,7 @@ async fn serve(
     duties: Duties<'_, '_>,
     signals: &mut Signals,
 ) -> anyhow::Result<End> {
-    let Duties { netlink, collector, capacity, socket, mut follower, events, running } = duties;
+    let Duties { collector, capacity, socket, mut follower, events, running } = duties;
     let logs = tracing::enabled!(Level::DEBUG) || programs.traces();
     let mut log = logs.then(|| programs.logger()).transpose()?;
     let (configured, watched) = maps.split();
@@ -265,8 +268,8 @@ async fn serve(
             collector,
             capacity,
         ) => Ok(End::Keep),
-        () = neighbours::keep_resolved(watched.neighbours4, watched.neighbours6, netlink) => Ok(End::Keep),
-        () = neighbours::keep_servers_resolved(servers, netlink) => Ok(End::Keep),
+        () = neighbours::keep_resolved(watched.neighbours4, watched.neighbours6) => Ok(End::Keep),
+        () = neighbours::keep_servers_resolved(servers) => Ok(End::Keep),
         () = alarms::watch(watched.counters) => Ok(End::Keep),
         () = socket.serve(sender) => Ok(End::Keep),
         () = running.keep(hangup, &mut orders, configured) => Ok(End::Keep),
@@ -318,11 +321,16 @@ pub(super) fn choices(config: &Config, options: &Options) -> anyhow::Result<Choi
     })
 }
 
-/// All addresses that packets will be sent to.
-pub(super) fn real_servers(config: &Config) -> BTreeSet<IpAddr> {
-    let real = config.services.iter().flat_map(|service| &service.real_servers);
+/// All addresses that packets will be sent to, in their order, each once.
+pub(super) fn real_servers(config: &Config) -> Vec<IpAddr> {
+    let real = config.services.iter().flat_map(|service| service.real_servers.iter());
     let sorry = config.services.iter().filter_map(|service| service.sorry_server.as_ref());
-    real.map(|server| server.address).chain(sorry.map(|sorry| sorry.address)).collect()
+    let real = real.map(|server| server.address);
+    let mut all: Vec<IpAddr> = real.chain(sorry.map(|sorry| sorry.address)).collect();
+    // Most of it is in order already.
+    all.sort();
+    all.dedup();
+    all
 }
 
 /// What the connection tables take, in words. Measured on Linux 6.18: see docs/performance.md.

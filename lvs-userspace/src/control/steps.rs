@@ -20,7 +20,7 @@ use super::{ledger::Change, tables::Tables};
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// Has a server in a new place begin with no connections and no counts.
-    Clear(u16),
+    Clear(u32),
     /// `LEDGER`.
     Head(LedgerHead),
     /// An entry of `IDENTITIES`, or its end.
@@ -36,7 +36,7 @@ pub enum Step {
     /// An element of `SERVERS`.
     Server(u32, Server),
     /// An element of `MEMBERS`.
-    Members(u32, [u16; MEMBERS_EACH]),
+    Members(u32, [u32; MEMBERS_EACH]),
     /// An element of `RUNS`.
     Run(u32, Run),
     /// An element of `LOCALS`.
@@ -53,35 +53,43 @@ pub enum Step {
     Destinations(HashSet<u32>),
 }
 
-/// All that leads from what the maps hold to what they are to hold.
-#[must_use]
-pub fn steps(change: &Change, old: &Tables) -> Vec<Step> {
+/// Takes, one after the other, all the steps that lead from what the maps hold to what they are to hold; the first that fails
+/// is the last.
+pub fn walk<E>(
+    change: &Change,
+    old: &Tables,
+    take: &mut impl FnMut(Step) -> Result<(), E>,
+) -> Result<(), E> {
     let new = &change.ledger.tables;
-    let mut steps = Vec::new();
-    steps.extend(change.servers.iter().copied().map(Step::Clear));
+    change.servers.iter().copied().map(Step::Clear).try_for_each(&mut *take)?;
     if new.head != old.head {
-        steps.push(Step::Head(new.head));
+        take(Step::Head(new.head))?;
     }
     // Until what was found by the old ones has been forgotten, they stay.
     let (known, fresh): (Vec<_>, Vec<_>) =
         sorted(&new.identities).into_iter().partition(|(id, _)| old.identities.contains_key(id));
-    steps.extend(fresh.into_iter().map(|(id, identity)| Step::Identity(id, Some(identity))));
+    fresh
+        .into_iter()
+        .map(|(id, identity)| Step::Identity(id, Some(identity)))
+        .try_for_each(&mut *take)?;
     let changed: Vec<(u32, Place)> = differing(&new.places, &old.places).collect();
     let places = |wanted: fn(&Place) -> bool| {
         let of = changed.iter().copied().filter(move |(_, place)| wanted(place));
         of.map(|(id, place)| Step::Place(id, place))
     };
-    steps.extend(places(|place| place.held != 0 && place.removed == 0));
-    steps.extend(differing(&new.ports, &old.ports).map(|(place, port)| Step::Port(place, port)));
+    places(|place| place.held != 0 && place.removed == 0).try_for_each(&mut *take)?;
+    differing(&new.ports, &old.ports)
+        .map(|(place, port)| Step::Port(place, port))
+        .try_for_each(&mut *take)?;
     // What both need: a packet may meet the old services for a moment.
     let flags = new.settings.flags | old.settings.flags;
     let between = Settings { flags, ..new.settings };
     if between != old.settings {
-        steps.push(Step::Settings(between));
+        take(Step::Settings(between))?;
     }
     if new.filter != old.filter {
         // It never loses a bit.
-        steps.push(Step::Filter(new.filter.clone()));
+        take(Step::Filter(new.filter.clone()))?;
     }
     let servers = |available: bool| {
         let is = move |(_, server): &(u32, Server)| {
@@ -90,38 +98,50 @@ pub fn steps(change: &Change, old: &Tables) -> Vec<Step> {
         let of = differing(&new.servers, &old.servers).filter(is);
         of.map(|(id, server)| Step::Server(id, server))
     };
-    steps.extend(servers(true));
-    steps.extend(differing(&new.members, &old.members).map(|(at, ids)| Step::Members(at, ids)));
-    steps.extend(differing(&new.runs, &old.runs).map(|(at, run)| Step::Run(at, run)));
-    steps.extend(differing(&new.locals, &old.locals).map(|(at, local)| Step::Local(at, local)));
-    steps.extend(change.states.iter().filter_map(|place| {
-        new.states.get(*place as usize).map(|state| Step::State(*place, *state))
-    }));
+    servers(true).try_for_each(&mut *take)?;
+    differing(&new.members, &old.members)
+        .map(|(at, ids)| Step::Members(at, ids))
+        .try_for_each(&mut *take)?;
+    differing(&new.runs, &old.runs).map(|(at, run)| Step::Run(at, run)).try_for_each(&mut *take)?;
+    differing(&new.locals, &old.locals)
+        .map(|(at, local)| Step::Local(at, local))
+        .try_for_each(&mut *take)?;
+    let state = |place: &u32| Some(Step::State(*place, *new.states.get(*place as usize)?));
+    change.states.iter().filter_map(state).try_for_each(&mut *take)?;
     let (services4, services6) = (last(&new.services4), last(&new.services6));
     let (were4, were6) = (last(&old.services4), last(&old.services6));
-    steps.extend(written(&services4, &were4).map(|(key, value)| Step::Service4(key, Some(value))));
-    steps.extend(written(&services6, &were6).map(|(key, value)| Step::Service6(key, Some(value))));
+    written(&services4, &were4)
+        .map(|(key, value)| Step::Service4(key, Some(value)))
+        .try_for_each(&mut *take)?;
+    written(&services6, &were6)
+        .map(|(key, value)| Step::Service6(key, Some(value)))
+        .try_for_each(&mut *take)?;
 
     if !change.templates.is_empty() {
-        steps.push(Step::Templates(change.templates.clone()));
+        take(Step::Templates(change.templates.clone()))?;
     }
     if !change.destinations.is_empty() {
-        steps.push(Step::Destinations(change.destinations.clone()));
+        take(Step::Destinations(change.destinations.clone()))?;
     }
-    let other = known.into_iter().filter(|(id, identity)| old.identities.get(id) != Some(identity));
-    steps.extend(other.map(|(id, identity)| Step::Identity(id, Some(identity))));
-    steps.extend(ended(&were4, &services4).map(|key| Step::Service4(key, None)));
-    steps.extend(ended(&were6, &services6).map(|key| Step::Service6(key, None)));
-    steps.extend(places(|place| place.held != 0 && place.removed != 0));
-    steps.extend(servers(false));
-    steps.extend(places(|place| place.held == 0));
-    let gone =
-        sorted(&old.identities).into_iter().filter(|(id, _)| !new.identities.contains_key(id));
-    steps.extend(gone.map(|(id, _)| Step::Identity(id, None)));
+    known
+        .into_iter()
+        .filter(|(id, identity)| old.identities.get(id) != Some(identity))
+        .map(|(id, identity)| Step::Identity(id, Some(identity)))
+        .try_for_each(&mut *take)?;
+    ended(&were4, &services4).map(|key| Step::Service4(key, None)).try_for_each(&mut *take)?;
+    ended(&were6, &services6).map(|key| Step::Service6(key, None)).try_for_each(&mut *take)?;
+    places(|place| place.held != 0 && place.removed != 0).try_for_each(&mut *take)?;
+    servers(false).try_for_each(&mut *take)?;
+    places(|place| place.held == 0).try_for_each(&mut *take)?;
+    sorted(&old.identities)
+        .into_iter()
+        .filter(|(id, _)| !new.identities.contains_key(id))
+        .map(|(id, _)| Step::Identity(id, None))
+        .try_for_each(&mut *take)?;
     if between != new.settings {
-        steps.push(Step::Settings(new.settings));
+        take(Step::Settings(new.settings))?;
     }
-    steps
+    Ok(())
 }
 
 /// In the order of their numbers, so that two runs do the same.

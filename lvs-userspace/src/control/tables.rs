@@ -51,7 +51,7 @@ pub struct Tables {
     /// `SERVERS`, by id.
     pub servers: Vec<Server>,
     /// `MEMBERS`.
-    pub members: Vec<[u16; MEMBERS_EACH]>,
+    pub members: Vec<[u32; MEMBERS_EACH]>,
     /// `RUNS`.
     pub runs: Vec<Run>,
     /// `SCHEDULERS`.
@@ -118,7 +118,7 @@ impl Tables {
     /// Has the packets of a service find it, and those of its servers.
     pub(super) fn add(&mut self, service: &VirtualServer, value: Service, marked: &Marked) {
         for protocol in protocols(service.protocol) {
-            for server in &service.real_servers {
+            for server in service.real_servers.iter() {
                 self.mark(server.address, server.port, protocol);
             }
         }
@@ -353,10 +353,10 @@ mod tests {
     #[test]
     fn members_are_the_usable_servers_newest_first() {
         let tables = tables(TWO_SERVICES);
-        assert_eq!(tables.members, [[2, 0, 0, 0], [3, 0, 0, 0]]);
+        assert_eq!(tables.members, [[2, 0], [3, 0]]);
         let runs: Vec<_> =
             tables.services4.iter().map(|(_, s)| (s.id, s.first_member, s.members)).collect();
-        assert_eq!(runs, [(0, 0, 2), (1, 4, 1)]);
+        assert_eq!(runs, [(0, 0, 2), (1, 2, 1)]);
     }
 
     #[test]

@@ -157,7 +157,7 @@ impl Vips {
         if let Some((_, nearest)) = networks.rev().max_by_key(|(length, _)| *length) {
             return Some(nearest);
         }
-        let way = net::way_to(&self.netlink, address).await.ok().flatten();
+        let way = net::way_to(address).await.ok().flatten();
         let routed =
             way.and_then(|(index, _)| attached.iter().find(|interface| interface.index == index));
         routed.or(attached.first())

@@ -11,24 +11,92 @@ use aya::{
     util::nr_cpus,
 };
 use lvs_common::abi::{
-    FILTER_WORDS, Load, MEMBERS_EACH, Run, Service, Statistics, Template,
+    FILTER_WORDS, Load, MEMBERS_EACH, Place, Run, Server, Service, Statistics, Template,
     scheduler::WEIGHTED_ROUND_ROBIN,
 };
 use nix::time::{ClockId, clock_gettime};
 
 use super::{
-    ledger::{Change, Ledger, Seen},
-    steps::{Step, steps},
+    ledger::{Change, Ledger, Seen, Sizes},
+    steps::{Step, walk},
     tables::Tables,
 };
-use crate::bpf::{Configured, Error, Table};
+use crate::bpf::{BATCH, Configured, Elements, Error, Table};
 
 /// How far the first ports of two servers are apart.
 const PORT_STRIDE: u64 = 10_007;
 
 /// Makes the change. `old` is what the maps hold.
 pub fn apply(change: &Change, old: &Tables, maps: &mut Configured<'_>) -> Result<(), Error> {
-    steps(change, old).into_iter().try_for_each(|step| write(step, maps))
+    // Places behind those that were ever taken are still as they were made.
+    let mut writer = Writer { maps, taken: old.head.places, batch: Batch::None };
+    walk(change, old, &mut |step| writer.take(step))?;
+    writer.flush()
+}
+
+/// Writes steps, of those for one and the same array as many together as a system call takes.
+struct Writer<'w, 'm> {
+    maps: &'w mut Configured<'m>,
+    /// How many places of servers have ever been taken.
+    taken: u32,
+    batch: Batch,
+}
+
+/// Steps of one kind: places, and what is to be there.
+enum Batch {
+    None,
+    Places(Vec<u32>, Vec<Place>),
+    Servers(Vec<u32>, Vec<Server>),
+    Loads(Vec<u32>, Vec<Load>),
+    Members(Vec<u32>, Vec<[u32; MEMBERS_EACH]>),
+    Runs(Vec<u32>, Vec<Run>),
+}
+
+impl Writer<'_, '_> {
+    fn take(&mut self, step: Step) -> Result<(), Error> {
+        /// Puts one more into a batch, another kind of which is written first.
+        macro_rules! gather {
+            ($kind:ident, $place:expr, $value:expr) => {{
+                if !matches!(&self.batch, Batch::$kind(places, _) if places.len() < BATCH) {
+                    self.flush()?;
+                    self.batch = Batch::$kind(Vec::new(), Vec::new());
+                }
+                if let Batch::$kind(places, values) = &mut self.batch {
+                    places.push($place);
+                    values.push($value);
+                }
+                Ok(())
+            }};
+        }
+        match step {
+            Step::Clear(id) => {
+                if id < self.taken {
+                    clear(id, self.maps)?;
+                }
+                gather!(Loads, id, fresh_load(id))
+            }
+            Step::Place(id, place) => gather!(Places, id, place),
+            Step::Server(id, server) => gather!(Servers, id, server),
+            Step::Members(at, ids) => gather!(Members, at, ids),
+            Step::Run(at, run) => gather!(Runs, at, run),
+            step => {
+                self.flush()?;
+                write(step, self.maps)
+            }
+        }
+    }
+
+    /// Writes what was gathered.
+    fn flush(&mut self) -> Result<(), Error> {
+        match std::mem::replace(&mut self.batch, Batch::None) {
+            Batch::None => Ok(()),
+            Batch::Places(places, values) => self.maps.places.write(&places, &values),
+            Batch::Servers(places, values) => self.maps.servers.write(&places, &values),
+            Batch::Loads(places, values) => self.maps.loads.write(&places, &values),
+            Batch::Members(places, values) => self.maps.members.write(&places, &values),
+            Batch::Runs(places, values) => self.maps.runs.write(&places, &values),
+        }
+    }
 }
 
 /// Notes that the maps have been filled: from now on they can be adopted by who has the same layout.
@@ -39,16 +107,14 @@ pub fn seal(ledger: &mut Ledger, layout: u64, maps: &mut Configured<'_>) -> Resu
 
 fn write(step: Step, maps: &mut Configured<'_>) -> Result<(), Error> {
     match step {
-        Step::Clear(id) => clear(id, maps),
+        Step::Clear(_) | Step::Place(..) | Step::Server(..) | Step::Members(..) | Step::Run(..) => {
+            Ok(())
+        }
         Step::Head(head) => set(maps.ledger, "LEDGER", 0, &head),
         Step::Identity(id, value) => put(maps.identities, "IDENTITIES", &id, value.as_ref()),
-        Step::Place(id, place) => set(maps.places, "PLACES", id, &place),
         Step::Port(at, port) => set(maps.ports, "PORTS", at, &port),
         Step::Settings(settings) => set(maps.settings, "SETTINGS", 0, &settings),
         Step::Filter(words) => set_filter(&words, maps),
-        Step::Server(id, server) => set(maps.servers, "SERVERS", id, &server),
-        Step::Members(at, ids) => set(maps.members, "MEMBERS", at, &ids),
-        Step::Run(at, run) => set(maps.runs, "RUNS", at, &run),
         Step::Local(at, address) => set(maps.locals, "LOCALS", at, &address),
         Step::State(at, state) => set(maps.schedulers, "SCHEDULERS", at, &state),
         Step::Service4(key, value) => put(maps.services4, "SERVICES4", &key, value.as_ref()),
@@ -72,8 +138,8 @@ pub fn dump(maps: &Configured<'_>) -> Result<Tables, Error> {
     let services6 = entries(maps.services6, "SERVICES6")?;
     let mut tables = Tables {
         identities: entries(maps.identities, "IDENTITIES")?.into_iter().collect(),
-        servers: first(maps.servers, "SERVERS", head.places)?,
-        places: first(maps.places, "PLACES", head.places)?,
+        servers: maps.servers.read_some(0, head.places)?,
+        places: maps.places.read_some(0, head.places)?,
         ports: first(maps.ports, "PORTS", settings.ports)?,
         filter: get(maps.filter, "FILTER", 0)?.to_vec(),
         settings,
@@ -96,18 +162,23 @@ pub fn dump(maps: &Configured<'_>) -> Result<Tables, Error> {
         read(maps.locals, "LOCALS", first_local, locals, [0; 16], &mut tables.locals)?;
         if scheduler != WEIGHTED_ROUND_ROBIN {
             let (at, count) = (first_member / each, members.div_ceil(each));
-            read(maps.members, "MEMBERS", at, count, [0; MEMBERS_EACH], &mut tables.members)?;
+            read_some(maps.members, at, count, [0; MEMBERS_EACH], &mut tables.members)?;
             continue;
         }
         let none = Run { turn: 0, first_member: 0, members: 0 };
-        read(maps.runs, "RUNS", first_member, members, none, &mut tables.runs)?;
+        read_some(maps.runs, first_member, members, none, &mut tables.runs)?;
         let of_service = tables.runs.iter().skip(first_member as usize).take(members as usize);
         for run in of_service {
             let (at, count) = (run.first_member / each, run.members.div_ceil(each));
-            read(maps.members, "MEMBERS", at, count, [0; MEMBERS_EACH], &mut tables.members)?;
+            read_some(maps.members, at, count, [0; MEMBERS_EACH], &mut tables.members)?;
         }
     }
     Ok(tables)
+}
+
+/// How large the maps are.
+pub fn sizes(maps: &Configured<'_>) -> Sizes {
+    Sizes { members: maps.members.len(), servers: maps.servers.len() }
 }
 
 /// The time since the host was booted.
@@ -129,8 +200,7 @@ pub fn look(ledger: &Ledger, maps: &Configured<'_>) -> Result<Seen, Error> {
     if !unused.is_empty() {
         let mut used = HashSet::new();
         for id in &unused {
-            let load = maps.loads.get(&u32::from(*id), 0);
-            let load = load.map_err(|source| Error::Map { map: "LOADS", source })?;
+            let load = maps.loads.get(*id)?;
             if load.active != 0 || load.inactive != 0 {
                 used.insert(*id);
             }
@@ -143,25 +213,27 @@ pub fn look(ledger: &Ledger, maps: &Configured<'_>) -> Result<Seen, Error> {
 }
 
 /// The servers that templates refer to.
-fn referred<K: Pod>(table: &Table<K, Template>, used: &mut HashSet<u16>) -> Result<(), Error> {
+fn referred<K: Pod>(table: &Table<K, Template>, used: &mut HashSet<u32>) -> Result<(), Error> {
     let mut sweep = table.sweep();
     loop {
         let batch = sweep.next(table)?;
         if batch.is_empty() {
             return Ok(());
         }
-        used.extend(batch.iter().map(|(_, template)| template.server as u16));
+        used.extend(batch.iter().map(|(_, template)| template.server));
     }
 }
 
-/// Has a server in a new place begin with nothing, and with another one of full NAT's ports: it may be one of another
-/// service too, which would ask for the same ports in the same order.
-fn clear(id: u16, maps: &mut Configured<'_>) -> Result<(), Error> {
+/// What a server in a new place begins with: no connections, and another one of full NAT's ports than others. It may be one of
+/// another service too, which would ask for the same ports in the same order.
+fn fresh_load(id: u32) -> Load {
+    Load { port_cursor: u64::from(id) * PORT_STRIDE, ..Load::default() }
+}
+
+/// Has a server in a place that was another's begin without counts.
+fn clear(id: u32, maps: &mut Configured<'_>) -> Result<(), Error> {
     let cpus =
         nr_cpus().map_err(|(_, source)| Error::Map { map: "STATISTICS", source: source.into() })?;
-    let id = u32::from(id);
-    let load = Load { port_cursor: u64::from(id) * PORT_STRIDE, ..Load::default() };
-    set(maps.loads, "LOADS", id, &load)?;
     let none = PerCpuValues::try_from(vec![Statistics::default(); cpus]);
     let result = none.map_err(MapError::from).and_then(|none| maps.statistics.set(id, none, 0));
     result.map_err(|source| Error::Map { map: "STATISTICS", source })
@@ -237,6 +309,20 @@ fn read<T: Pod>(
     for place in from..from.saturating_add(count).min(array.len()) {
         let value = get(array, map, place)?;
         super::ledger::set(into, place as usize, none, value);
+    }
+    Ok(())
+}
+
+/// The same, many at a time.
+fn read_some<T: Pod>(
+    array: &Elements<T>,
+    from: u32,
+    count: u32,
+    none: T,
+    into: &mut Vec<T>,
+) -> Result<(), Error> {
+    for (place, value) in (from as usize..).zip(array.read_some(from, count)?) {
+        super::ledger::set(into, place, none, value);
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ use super::{
     progress::{Progress, Rule},
     runner::{Job, Report, Runner, Status},
 };
-use crate::config::{Check, Checker, Config, FileCheck, Global, SslFiles};
+use crate::config::{Check, Checker, Config, FileCheck, Global, Schedule, SslFiles};
 
 /// File descriptors that are not for checks.
 const RESERVED_FILES: u64 = 256;
@@ -29,6 +29,8 @@ const CONCURRENT: std::ops::RangeInclusive<u64> = 16..=32_768;
 #[derive(Debug)]
 pub(super) struct Checks {
     runners: HashMap<u64, Shared>,
+    /// Which runner makes which check.
+    index: HashMap<Arc<Definition>, u64>,
     next_id: u64,
     /// Who wants to know of track files.
     pub(super) files: Vec<(Subscriber, FileCheck)>,
@@ -44,7 +46,7 @@ pub(super) struct Checks {
 #[derive(Debug)]
 struct Shared {
     runner: Runner,
-    definition: Definition,
+    definition: Arc<Definition>,
     subscribers: Vec<Subscriber>,
     /// For each of those the address without which it is suspended.
     needs: Vec<Option<IpAddr>>,
@@ -75,16 +77,17 @@ pub(super) struct Wanted {
     pub(super) recalled: Option<Status>,
 }
 
-/// What makes two checks the same. The model has no hashes; its debug form tells any two apart.
+/// What makes two checks the same. There can be 100,000: all who need it share one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Definition {
-    check: String,
-    schedule: String,
+pub(super) struct Definition {
+    pub(super) check: Check,
+    pub(super) schedule: Schedule,
 }
 
 impl Definition {
-    fn of(checker: &Checker) -> Self {
-        Self { check: format!("{:?}", checker.check), schedule: format!("{:?}", checker.schedule) }
+    /// Of a checker of the file.
+    pub(super) fn of(checker: &Checker) -> Self {
+        Self { check: checker.check.clone(), schedule: checker.schedule.clone() }
     }
 }
 
@@ -94,6 +97,7 @@ impl Checks {
         let (reporter, reports) = unbounded_channel();
         Self {
             runners: HashMap::new(),
+            index: HashMap::new(),
             next_id: 0,
             files: Vec::new(),
             ssl: None,
@@ -105,10 +109,17 @@ impl Checks {
         }
     }
 
-    /// Has each different check made once: by whom makes it already, or by a new runner. Gives what is known already.
+    /// Whether checks that stay as they are go on under a configuration.
+    pub(super) fn go_on(&self, config: &Config, global: &Arc<Global>) -> bool {
+        self.global == *global && self.ssl == config.ssl
+    }
+
+    /// Has each different check made once: by whom makes it already, or by a new runner. Gives what is known already. The
+    /// services in places that are not `changed` want what they wanted, and are not among `wanted`.
     pub(super) fn take(
         &mut self,
         wanted: Vec<Wanted>,
+        changed: &[bool],
         config: &Config,
         global: &Arc<Global>,
     ) -> Vec<(Subscriber, Status)> {
@@ -119,17 +130,23 @@ impl Checks {
             self.tls = Arc::new(Tls::new(config.ssl.as_ref()));
         }
         self.advise_on_tls(&wanted);
-        let mut running: HashMap<Definition, u64> = HashMap::new();
-        let mut known: HashMap<String, Status> = HashMap::new();
-        for (id, shared) in &mut self.runners {
-            shared.subscribers.clear();
-            shared.needs.clear();
-            if (same_tls || !shared.uses_tls) && (same_global || !shared.uses_script) {
-                running.insert(shared.definition.clone(), *id);
+        let stays = |subscriber: &Subscriber| {
+            changed.get(subscriber.service).is_some_and(|changed| !changed)
+        };
+        let mut known: HashMap<Check, Status> = HashMap::new();
+        for shared in self.runners.values_mut() {
+            if (!same_tls && shared.uses_tls) || (!same_global && shared.uses_script) {
+                self.index.remove(&shared.definition);
             }
-            known.insert(shared.definition.check.clone(), shared.runner.status());
+            let before = shared.subscribers.len();
+            let needs = shared.subscribers.iter().zip(std::mem::take(&mut shared.needs));
+            shared.needs = needs.filter(|(of, _)| stays(of)).map(|(_, need)| need).collect();
+            shared.subscribers.retain(stays);
+            if shared.subscribers.len() < before {
+                known.insert(shared.definition.check.clone(), shared.runner.status());
+            }
         }
-        self.files.clear();
+        self.files.retain(|(subscriber, _)| stays(subscriber));
         let mut found = Vec::new();
         for Wanted { subscriber, checker, label, suspended_without, recalled } in wanted {
             match &checker.check {
@@ -144,10 +161,11 @@ impl Checks {
                 _ => {}
             }
             let definition = Definition::of(&checker);
-            let id = running.get(&definition).copied().unwrap_or_else(|| {
+            let id = self.index.get(&definition).copied().unwrap_or_else(|| {
                 let status = known.get(&definition.check).copied().or(recalled);
+                let definition = Arc::new(definition);
                 let id = self.run(&checker, label, &definition, status);
-                running.insert(definition, id);
+                self.index.insert(definition, id);
                 id
             });
             if let Some(shared) = self.runners.get_mut(&id) {
@@ -159,7 +177,14 @@ impl Checks {
                 }
             }
         }
-        self.runners.retain(|_, shared| !shared.subscribers.is_empty());
+        let index = &mut self.index;
+        self.runners.retain(|id, shared| {
+            let wanted = !shared.subscribers.is_empty();
+            if !wanted && index.get(&shared.definition) == Some(id) {
+                index.remove(&shared.definition);
+            }
+            wanted
+        });
         found
     }
 
@@ -167,27 +192,28 @@ impl Checks {
         &mut self,
         checker: &Checker,
         label: String,
-        definition: &Definition,
+        definition: &Arc<Definition>,
         status: Option<Status>,
     ) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
         let rule = Rule::of(&checker.check);
-        let schedule = checker.schedule.clone();
+        let schedule = &definition.schedule;
         let status = match status {
-            None => Status { progress: Progress::new(rule, &schedule), exit: 0 },
+            None => Status { progress: Progress::new(rule, schedule), exit: 0 },
             Some(Status { progress, exit }) => {
-                Status { progress: progress.rescheduled(&schedule), exit }
+                Status { progress: progress.rescheduled(schedule), exit }
             }
         };
-        let probe = Probe::new(checker, Arc::clone(&self.global), Arc::clone(&self.tls));
+        let probe =
+            Probe::new(Arc::clone(definition), Arc::clone(&self.global), Arc::clone(&self.tls));
         let is_script = matches!(checker.check, Check::Misc(_));
-        let job = Job { id, label, probe, rule, schedule, is_script };
+        let job = Job { id, label: label.into(), probe, rule, is_script };
         let permits = Arc::clone(&self.permits);
         let runner = Runner::start(job, status, permits, self.reporter.clone());
         let shared = Shared {
             runner,
-            definition: definition.clone(),
+            definition: Arc::clone(definition),
             subscribers: Vec::new(),
             needs: Vec::new(),
             uses_tls: uses_tls(checker),
@@ -222,7 +248,7 @@ impl Checks {
         for shared in self.runners.values() {
             let has = |address: &Option<IpAddr>| address.is_none_or(|one| local.contains(&one));
             let wanted = shared.needs.iter().any(has);
-            if shared.runner.enabled.swap(wanted, Ordering::Relaxed) != wanted {
+            if shared.runner.state.enabled.swap(wanted, Ordering::Relaxed) != wanted {
                 let what = if wanted { "runs again" } else { "rests" };
                 info!("check of {} {what} (ha_suspend)", shared.runner.label);
             }

@@ -1,6 +1,6 @@
 //! What the checks make of a configuration: which servers are in which service, with which weights.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use super::identity::{Endpoint, ServiceId};
 use crate::config::{Config, RealServer, SorryServer, VirtualServer};
@@ -57,25 +57,67 @@ pub fn apply(config: &Config, state: &State) -> Config {
     let mut config = config.clone();
     let ids = ServiceId::of_all(&config);
     for (service, id) in config.services.iter_mut().zip(ids) {
-        if let Some(pool) = state.pools.get(&id) {
-            service.real_servers = members(service, pool);
+        if let Some(pool) = state.pools.get(&id)
+            && !is_whole(service, pool)
+        {
+            service.real_servers = Arc::new(members(service, pool));
         }
     }
     config
 }
 
+/// Whether the servers that services have now are those of the configuration: [`apply`] would change nothing.
+#[must_use]
+pub fn all_serve(config: &Config, state: &State) -> bool {
+    let mut services = config.services.iter().zip(ServiceId::of_all(config));
+    services.all(|(service, id)| state.pools.get(&id).is_none_or(|pool| is_whole(service, pool)))
+}
+
+/// Whether a pool has the servers that the file names, in their order and with their weights.
+fn is_whole(service: &VirtualServer, pool: &Pool) -> bool {
+    let configured =
+        service.real_servers.iter().map(|server| (Endpoint::of(server), server.weight));
+    configured.eq(pool.members.iter().map(|member| (member.server, member.weight)))
+}
+
 fn members(service: &VirtualServer, pool: &Pool) -> Vec<RealServer> {
-    let configured: HashMap<Endpoint, &RealServer> =
-        service.real_servers.iter().map(|server| (Endpoint::of(server), server)).collect();
-    let member = |member: &Member| {
-        let mut server = match configured.get(&member.server) {
-            Some(server) => (*server).clone(),
+    let configured = &service.real_servers;
+    // Most are in the order of the file: each is looked for behind the one before it first.
+    let mut next = 0;
+    let mut server_of = |server: Endpoint| {
+        let there =
+            |at: &usize| configured.get(*at).is_some_and(|real| Endpoint::of(real) == server);
+        let at = (next..configured.len()).chain(0..next).find(there)?;
+        next = at + 1;
+        configured.get(at)
+    };
+    let member = |Member { server, weight }: &Member| {
+        let found = match server_of(*server) {
+            Some(real) => as_served(real),
             None => sorry_as_real(service.sorry_server.as_ref()?),
         };
-        server.weight = member.weight;
-        Some(server)
+        Some(RealServer { weight: *weight, ..found })
     };
     pool.members.iter().filter_map(member).collect()
+}
+
+/// A real server as the data path sees it: without its checks and scripts.
+const fn as_served(server: &RealServer) -> RealServer {
+    RealServer {
+        address: server.address,
+        port: server.port,
+        weight: server.weight,
+        forwarding: server.forwarding,
+        upper_threshold: server.upper_threshold,
+        lower_threshold: server.lower_threshold,
+        inhibit_on_failure: server.inhibit_on_failure,
+        notify_up: None,
+        notify_down: None,
+        smtp_alert: server.smtp_alert,
+        snmp_name: None,
+        checkers: Vec::new(),
+        line: server.line,
+    }
 }
 
 /// The sorry server as the data path sees it: a real server like others.

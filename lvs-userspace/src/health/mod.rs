@@ -45,7 +45,7 @@ use self::{
     service::{Notice, Server, Service},
 };
 pub use self::{
-    effective::{Member, Pool, State, apply},
+    effective::{Member, Pool, State, all_serve, apply},
     identity::{Endpoint, ServiceId},
     memory::{Memory, Past},
 };
@@ -55,6 +55,8 @@ pub use self::{
 pub struct Health {
     state: State,
     services: Vec<Service>,
+    /// What the configuration says of each of them; of a group, of its first one.
+    configs: Vec<VirtualServer>,
     checks: Checks,
     /// What track files say.
     files: HashMap<String, i64>,
@@ -100,6 +102,7 @@ impl Health {
         let mut health = Self {
             state: State::default(),
             services: Vec::new(),
+            configs: Vec::new(),
             checks: Checks::new(),
             files: HashMap::new(),
             told,
@@ -184,10 +187,8 @@ impl Health {
 
     /// Makes all that a configuration asks for, of what is there and what is not.
     fn take(&mut self, config: &Config, local: &BTreeSet<IpAddr>, known: &Known<'_>) {
-        let mut old: HashMap<ServiceId, Service> =
-            self.services.drain(..).map(|service| (service.id.clone(), service)).collect();
-        let (mut notices, mut wanted) = (Vec::new(), Vec::new());
         let mut seen = BTreeSet::new();
+        let mut all = Vec::new();
         for (id, service) in ServiceId::of_all(config).into_iter().zip(&config.services) {
             // The services of a group are one.
             if let ServiceId::Group { name, nth } = &id
@@ -195,9 +196,30 @@ impl Health {
             {
                 continue;
             }
+            all.push((id, service));
+        }
+        // With each service in its place, those that have not changed go on as they are.
+        let in_place = self.checks.go_on(config, &self.global)
+            && self.services.iter().map(|service| &service.id).eq(all.iter().map(|(id, _)| id));
+        let before = self.services.drain(..).zip(self.configs.drain(..));
+        let mut old: HashMap<ServiceId, (Service, VirtualServer)> =
+            before.map(|(service, config)| (service.id.clone(), (service, config))).collect();
+        let (mut notices, mut wanted, mut changed) = (Vec::new(), Vec::new(), Vec::new());
+        for (id, service) in all {
+            let was = old.remove(&id);
+            self.configs.push(service.clone());
+            let was = match was {
+                Some((was, config)) if in_place && config == *service && !has_files(service) => {
+                    self.services.push(was);
+                    changed.push(false);
+                    continue;
+                }
+                was => was.map(|(was, _)| was),
+            };
             let recalled = known.service(&id, service, |checker| self.first_weight(checker));
             wanted.extend(wanted_by(self.services.len(), &id, service, recalled.as_ref()));
-            let was = old.remove(&id).or(recalled);
+            let was = was.or(recalled);
+            changed.push(true);
             let mut service = Service::new(id, service, |checker| self.first_weight(checker));
             let init = self.global.rs_init_notifies;
             match was {
@@ -206,15 +228,15 @@ impl Health {
             }
             self.services.push(service);
         }
-        for (id, service) in old {
+        for (id, (service, _)) in old {
             service.vanish(&mut notices);
             self.state.pools.remove(&id);
             self.memory_is_new |= self.memory.remove(&id).is_some();
         }
-        for (subscriber, status) in self.checks.take(wanted, config, &self.global) {
+        for (subscriber, status) in self.checks.take(wanted, &changed, config, &self.global) {
             self.judge(subscriber, status, None, &mut notices);
         }
-        for service in 0..self.services.len() {
+        for (service, _) in (0..).zip(changed).filter(|(_, changed)| *changed) {
             self.publish(service);
         }
         self.notifier.tell(notices);
@@ -344,6 +366,12 @@ impl Health {
         }
         change
     }
+}
+
+/// Whether what track files say counts for a service.
+fn has_files(service: &VirtualServer) -> bool {
+    let mut checkers = service.real_servers.iter().flat_map(|server| &server.checkers);
+    checkers.any(|checker| matches!(checker.check, Check::File(_)))
 }
 
 /// The checkers of a service, which has this place, and was like that before a restart.

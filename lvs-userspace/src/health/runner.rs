@@ -19,7 +19,6 @@ use super::{
     probe::{Outcome, Probe},
     progress::{Progress, Rule},
 };
-use crate::config::Schedule;
 
 /// What a check has to tell.
 #[derive(Debug)]
@@ -41,12 +40,24 @@ pub(crate) struct Status {
 /// A task that makes a check. Dropped, it ends, and so does a script that it runs.
 #[derive(Debug)]
 pub(crate) struct Runner {
-    status: Arc<Mutex<Status>>,
-    /// Whether checks are made: not while all services that want them are suspended.
-    pub(crate) enabled: Arc<AtomicBool>,
+    pub(crate) state: Arc<State>,
     /// Whose check it is, for the log.
-    pub(crate) label: String,
+    pub(crate) label: Arc<str>,
     task: JoinHandle<()>,
+}
+
+/// What a task and others know of a check.
+#[derive(Debug)]
+pub(crate) struct State {
+    status: Mutex<Status>,
+    /// Whether checks are made: not while all services that want them are suspended.
+    pub(crate) enabled: AtomicBool,
+}
+
+impl State {
+    fn status(&self) -> Status {
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What a runner is to do.
@@ -54,10 +65,9 @@ pub(crate) struct Runner {
 pub(crate) struct Job {
     pub(crate) id: u64,
     /// Whose check it is, for the log.
-    pub(crate) label: String,
+    pub(crate) label: Arc<str>,
     pub(crate) probe: Probe,
     pub(crate) rule: Rule,
-    pub(crate) schedule: Schedule,
     /// Counts from its start to the next one, not from its end.
     pub(crate) is_script: bool,
 }
@@ -70,17 +80,17 @@ impl Runner {
         permits: Arc<Semaphore>,
         teller: UnboundedSender<Report>,
     ) -> Self {
-        let label = job.label.clone();
-        let status = Arc::new(Mutex::new(status));
-        let enabled = Arc::new(AtomicBool::new(true));
-        let task =
-            tokio::spawn(keep(job, Arc::clone(&status), Arc::clone(&enabled), permits, teller));
-        Self { status, enabled, label, task }
+        let label = Arc::clone(&job.label);
+        let state = State { status: Mutex::new(status), enabled: AtomicBool::new(true) };
+        let state = Arc::new(state);
+        // In a box: what a task is given would take its room in there twice.
+        let task = tokio::spawn(keep(Box::new(job), Arc::clone(&state), permits, teller));
+        Self { state, label, task }
     }
 
     /// What is known now.
     pub(crate) fn status(&self) -> Status {
-        *self.status.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.status()
     }
 }
 
@@ -92,20 +102,20 @@ impl Drop for Runner {
 
 /// Never ends but by being aborted, or when nobody listens.
 async fn keep(
-    job: Job,
-    shared: Arc<Mutex<Status>>,
-    enabled: Arc<AtomicBool>,
+    job: Box<Job>,
+    state: Arc<State>,
     permits: Arc<Semaphore>,
     teller: UnboundedSender<Report>,
 ) {
-    let Job { id, label, probe, rule, schedule, is_script } = job;
-    let mut status = *shared.lock().unwrap_or_else(PoisonError::into_inner);
+    let Job { id, label, probe, rule, is_script } = &*job;
+    let schedule = probe.schedule();
+    let mut status = state.status();
     let mut delay = schedule.warmup.mul_f64(fastrand::f64());
     // What was warned of last: the same is not told again and again.
     let mut warned = None;
     loop {
         sleep(delay).await;
-        if !enabled.load(Ordering::Relaxed) {
+        if !state.enabled.load(Ordering::Relaxed) {
             delay = schedule.delay_loop;
             continue;
         }
@@ -134,16 +144,16 @@ async fn keep(
                 debug!("check of {label} failed: {reason}");
             }
         }
-        let step = status.progress.note(rule, &schedule, well);
+        let step = status.progress.note(*rule, schedule, well);
         let news = step.verdict.is_some() || (well && exit != status.exit && status.progress.up);
         if well {
             status.exit = exit;
         }
-        *shared.lock().unwrap_or_else(PoisonError::into_inner) = status;
-        if news && teller.send(Report { runner: id, status, reason }).is_err() {
+        *state.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+        if news && teller.send(Report { runner: *id, status, reason }).is_err() {
             return;
         }
-        let spent = if is_script { started.elapsed() } else { Duration::ZERO };
+        let spent = if *is_script { started.elapsed() } else { Duration::ZERO };
         delay = step.delay.saturating_sub(spent);
     }
 }

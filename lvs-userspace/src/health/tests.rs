@@ -95,7 +95,10 @@ fn with(check: Check, mut server: RealServer) -> RealServer {
 }
 
 fn service(last: u8, real_servers: Vec<RealServer>) -> VirtualServer {
-    VirtualServer { real_servers, ..virtual_server(Ipv4Addr::new(192, 0, 2, last)) }
+    VirtualServer {
+        real_servers: Arc::new(real_servers),
+        ..virtual_server(Ipv4Addr::new(192, 0, 2, last))
+    }
 }
 
 fn config(services: Vec<VirtualServer>) -> Config {
@@ -184,7 +187,7 @@ async fn a_reload_keeps_states_and_schedules() {
     dead.die().await;
     let port = alive.address.port();
     let mut one = config(vec![service(1, vec![dead.server(1), alive.server(1)])]);
-    for server in &mut one.services[0].real_servers {
+    for server in Arc::make_mut(&mut one.services[0].real_servers) {
         server.checkers[0].schedule.delay_loop = Duration::from_secs(3600);
     }
     let mut health = start(&one);
@@ -192,7 +195,7 @@ async fn a_reload_keeps_states_and_schedules() {
     until_true(&mut health, || alive.asked() == 1).await;
     // Another service, which has the same servers among others, and another weight.
     let mut two = one.clone();
-    two.services[0].real_servers[1].weight = 9;
+    Arc::make_mut(&mut two.services[0].real_servers)[1].weight = 9;
     let mut second = two.services[0].clone();
     second.target = Target::Mark(7);
     two.services.push(second);
@@ -207,7 +210,7 @@ async fn a_reload_keeps_states_and_schedules() {
     assert_eq!(health.state().pools.len(), 1);
     // Another schedule: the check starts anew, and knows what it knew.
     let mut three = one.clone();
-    three.services[0].real_servers[0].checkers[0].schedule.retry = 7;
+    Arc::make_mut(&mut three.services[0].real_servers)[0].checkers[0].schedule.retry = 7;
     health.reload(&three, &BTreeSet::new());
     assert_eq!(pool(&three, health.state(), 0), format!("{port}*1"));
     // Other servers: nobody is asked any more.
@@ -223,7 +226,7 @@ async fn a_restart_goes_on_from_what_was_found() {
     dead.die().await;
     let (first, second) = (dead.address.port(), alive.address.port());
     let mut config = config(vec![service(1, vec![dead.server(1), alive.server(1)])]);
-    for server in &mut config.services[0].real_servers {
+    for server in Arc::make_mut(&mut config.services[0].real_servers) {
         let schedule = &mut server.checkers[0].schedule;
         (schedule.retry, schedule.delay_before_retry) = (1, Duration::from_millis(300));
         server.notify_down = Some(script(&[&program, "down"]));
@@ -288,8 +291,10 @@ async fn changes_are_told_to_scripts_and_fifos() {
     watched.omega = true;
     watched.quorum.up = Some(script(&[&program, "quorum", "up"]));
     watched.quorum.down = Some(script(&[&program, "quorum", "down"]));
-    watched.real_servers[0].notify_up = Some(script(&[&program, "server up", "1"]));
-    watched.real_servers[0].notify_down = Some(script(&[&program, "server down", "1"]));
+    Arc::make_mut(&mut watched.real_servers)[0].notify_up =
+        Some(script(&[&program, "server up", "1"]));
+    Arc::make_mut(&mut watched.real_servers)[0].notify_down =
+        Some(script(&[&program, "server down", "1"]));
     let mut health = start(&config);
     let reader = std::os::unix::fs::OpenOptionsExt::custom_flags(
         fs::OpenOptions::new().read(true),

@@ -251,11 +251,11 @@ impl<'w> Walk<'w> {
         }
     }
 
-    fn wants(&self, connection: &Connection, server: u16) -> bool {
+    fn wants(&self, connection: &Connection, server: u32) -> bool {
         let Filter { service, client, server: wanted } = self.filter;
         let of_service = |filter: ServiceFilter| {
             // A service for all ports of its address, and one of a mark, are known by the server.
-            self.name(server.into()).is_some_and(|name| filter.matches(name))
+            self.name(server).is_some_and(|name| filter.matches(name))
                 || filter.is_at(connection.service)
         };
         service.is_none_or(of_service)
@@ -270,8 +270,8 @@ impl<'w> Walk<'w> {
     }
 
     /// The key of the template that a connection of this server refers to, if it does.
-    fn template_key<A: Shown>(&self, client: A, server: u16) -> Option<TemplateKey<A>> {
-        let server = self.servers.get(usize::from(server))?;
+    fn template_key<A: Shown>(&self, client: A, server: u32) -> Option<TemplateKey<A>> {
+        let server = self.servers.get(server as usize)?;
         Some(TemplateKey { client: client.masked(server.granularity), service: server.service })
     }
 
@@ -308,7 +308,7 @@ impl<'w> Walk<'w> {
 
     /// Whether a client is the one that a template of this server is for.
     fn is_client<A: Shown>(&self, client: A, server: u32, of: IpAddr) -> bool {
-        let key = self.template_key(client, server as u16);
+        let key = self.template_key(client, server);
         key.is_some_and(|key| key.client.shown() == of)
     }
 }
@@ -337,7 +337,7 @@ fn left<A: Shown>(flow: &Flow<A>, now: u64) -> Option<u64> {
     let idle = ticks(now).wrapping_sub(flow.seen);
     // Another CPU's clock may be ahead.
     let idle = if idle > u32::MAX / 2 { 0 } else { u64::from(idle) << 20 };
-    Some((u64::from(flow.timeout) * SECOND).saturating_sub(idle) / SECOND)
+    Some((u64::from(flow.limits.timeout()) * SECOND).saturating_sub(idle) / SECOND)
 }
 
 /// IPVS's name of a state (`tcp_state_name_table` in `ip_vs_proto_tcp.c`, `udp_state_name_table`).

@@ -2,12 +2,11 @@
 //! waits for a second, and nothing runs when nobody asks.
 
 use std::{
-    collections::HashMap,
     thread::sleep,
     time::{Duration, Instant},
 };
 
-use super::{Services, statistics::counts_of};
+use super::{Services, statistics::counts};
 use crate::bpf::{Error, PinnedMaps};
 
 /// How long to look.
@@ -15,20 +14,17 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Has the counts of all services and servers be what comes within a second.
 pub fn rates(maps: &PinnedMaps, services: &mut Services) -> Result<(), Error> {
-    let ids = || {
-        services.services.iter().flat_map(|service| service.servers.iter().map(|server| server.id))
-    };
-    let look = || -> Result<HashMap<u32, _>, Error> {
-        ids().map(|id| Ok((id, counts_of(&maps.statistics, id)?))).collect()
-    };
-    let (before, start) = (look()?, Instant::now());
+    let ids =
+        services.services.iter().flat_map(|service| service.servers.iter().map(|server| server.id));
+    let servers = ids.max().map_or(0, |last| last as usize + 1);
+    let (before, start) = (counts(maps, servers)?, Instant::now());
     sleep(INTERVAL);
-    let after = look()?;
+    let after = counts(maps, servers)?;
     let elapsed = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     for service in &mut services.services {
         for server in &mut service.servers {
-            let of = |counts: &HashMap<u32, super::Counts>| {
-                counts.get(&server.id).copied().unwrap_or_default()
+            let of = |counts: &[super::Counts]| {
+                counts.get(server.id as usize).copied().unwrap_or_default()
             };
             server.counts = (of(&after) - of(&before)).per_second(elapsed);
         }

@@ -19,7 +19,7 @@ use lvs_common::{
 use super::{
     ServiceName,
     connections::persistent_by_server,
-    statistics::{Counts, counts_of},
+    statistics::{self, Counts},
 };
 use crate::{
     bpf::{Error, PinnedMaps},
@@ -99,16 +99,19 @@ impl Services {
             identities.iter().filter(|(_, identity)| identity.flags & identity_flags::PRESENT != 0);
         let (servers, loads, places) =
             (maps.servers.read()?, maps.loads.read()?, maps.places.read()?);
+        // Also what was removed has an address.
+        let is_used = |server: &Server| server.address != Server::NONE.address;
+        let used = servers.iter().rposition(is_used).map_or(0, |last| last + 1);
+        let counts = statistics::counts(maps, used)?;
         let templates = if persistent { Some(persistent_by_server(maps)?) } else { None };
         let mut views: HashMap<u32, ServiceView> =
             present.map(|(id, identity)| (*id, ServiceView::of(identity))).collect();
         for (id, (server, load)) in (0..).zip(servers.iter().zip(&loads)) {
-            // Also what was removed has an address.
-            if server.address == Server::NONE.address {
+            if !is_used(server) {
                 continue;
             }
             let Some(view) = views.get_mut(&server.service) else { continue };
-            let counts = counts_of(&maps.statistics, id)?;
+            let counts = counts.get(id as usize).copied().unwrap_or_default();
             view.counts = view.counts + counts;
             if server.flags & server_flags::AVAILABLE != 0 {
                 let persistent = templates

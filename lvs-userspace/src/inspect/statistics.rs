@@ -2,7 +2,6 @@
 
 use std::ops::{Add, Sub};
 
-use aya::maps::{MapData, PerCpuArray};
 use lvs_common::abi::{Counter, Statistics};
 use serde::Serialize;
 
@@ -60,17 +59,14 @@ impl Sub for Counts {
     }
 }
 
-/// The counts of a server.
-pub(super) fn counts_of(
-    statistics: &PerCpuArray<MapData, Statistics>,
-    id: u32,
-) -> Result<Counts, Error> {
-    let cpus = statistics.get(&id, 0);
-    let cpus = cpus.map_err(|source| Error::Map { map: "STATISTICS", source })?;
-    Ok(cpus.iter().fold(Counts::default(), |sum, cpu| {
-        let Statistics { connections, in_packets, in_bytes, out_packets, out_bytes } = *cpu;
-        sum + Counts { connections, in_packets, out_packets, in_bytes, out_bytes }
-    }))
+/// The counts of so many servers, by id.
+pub(super) fn counts(maps: &PinnedMaps, servers: usize) -> Result<Vec<Counts>, Error> {
+    maps.statistics.read(servers, |cpus| {
+        cpus.iter().fold(Counts::default(), |sum, cpu| {
+            let Statistics { connections, in_packets, in_bytes, out_packets, out_bytes } = *cpu;
+            sum + Counts { connections, in_packets, out_packets, in_bytes, out_bytes }
+        })
+    })
 }
 
 /// Packets by what became of them, where it was not to be sent on: all counters, over all CPUs.

@@ -2,6 +2,7 @@
 
 mod address;
 mod announce;
+mod exchange;
 mod filter;
 mod interface;
 mod managed;
@@ -17,6 +18,6 @@ pub use interface::Interface;
 pub(crate) use interface::vlan_parents;
 pub(crate) use interface::{Events, connect};
 pub(crate) use managed::{add_managed, remove_managed};
-pub(crate) use neighbour::resolve;
+pub(crate) use neighbour::{resolve, room_for_neighbours};
 pub(crate) use ports::for_full_nat as ports_for_full_nat;
-pub(crate) use route::way_to;
+pub(crate) use route::{Way, way_to, ways_to};

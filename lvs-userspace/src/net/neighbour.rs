@@ -1,23 +1,54 @@
 //! Having neighbours resolved.
 
-use std::net::IpAddr;
+use std::{fs, io, net::IpAddr};
 
-use netlink_packet_route::neighbour::{NeighbourFlags, NeighbourState};
-use rtnetlink::Handle;
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    neighbour::{
+        NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourHeader, NeighbourMessage,
+        NeighbourState,
+    },
+    route::RouteType,
+};
+use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE};
 
-/// Has the kernel send an ARP request or neighbour solicitation for `address` on the link of `interface`, as `ip neigh
-/// add … use` does; an entry that is resolved already is left as it is.
+use super::exchange::exchange;
+
+/// What the kernel has room for unless it is told otherwise (`gc_thresh3`).
+const ROOM: usize = 1024;
+
+/// Has the kernel send ARP requests or neighbour solicitations for addresses on the links of interfaces, as `ip neigh add …
+/// use` does; entries that are resolved already are left as they are. Gives those that this failed for.
 pub(crate) async fn resolve(
-    netlink: &Handle,
-    interface: u32,
-    address: IpAddr,
-) -> Result<(), rtnetlink::Error> {
-    netlink
-        .neighbours()
-        .add(interface, address)
-        .state(NeighbourState::None)
-        .flags(NeighbourFlags::Use)
-        .replace()
-        .execute()
-        .await
+    neighbours: Vec<(u32, IpAddr)>,
+) -> io::Result<Vec<(IpAddr, io::Error)>> {
+    let requests = neighbours.iter().map(|(interface, address)| request(*interface, *address));
+    let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+    let answers = exchange(requests.collect(), flags).await?;
+    let failed = neighbours.into_iter().zip(answers);
+    Ok(failed.filter_map(|((_, address), answer)| Some((address, answer.err()?))).collect())
+}
+
+fn request(interface: u32, address: IpAddr) -> RouteNetlinkMessage {
+    let mut message = NeighbourMessage::default();
+    let (family, address) = match address {
+        IpAddr::V4(address) => (AddressFamily::Inet, NeighbourAddress::Inet(address)),
+        IpAddr::V6(address) => (AddressFamily::Inet6, NeighbourAddress::Inet6(address)),
+    };
+    message.header = NeighbourHeader {
+        family,
+        ifindex: interface,
+        state: NeighbourState::None,
+        flags: NeighbourFlags::Use,
+        kind: RouteType::Unspec,
+    };
+    message.attributes.push(NeighbourAttribute::Destination(address));
+    RouteNetlinkMessage::NewNeighbour(message)
+}
+
+/// How many neighbours of a family the kernel keeps at a time, `ipv4` or `ipv6`. (Other network namespaces than the first do
+/// not tell.)
+pub(crate) fn room_for_neighbours(family: &str) -> usize {
+    let path = format!("/proc/sys/net/{family}/neigh/default/gc_thresh3");
+    fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(ROOM)
 }

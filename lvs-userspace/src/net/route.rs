@@ -1,37 +1,65 @@
-//! The way to an address.
+//! The ways to addresses.
 
-use std::net::IpAddr;
+use std::{io, net::IpAddr};
 
-use futures_util::TryStreamExt as _;
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteType};
-use rtnetlink::{Handle, RouteMessageBuilder};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
+};
+use rtnetlink::RouteMessageBuilder;
 
-/// The interface and the neighbour through which packets to `destination` leave; `None` where it is this host itself.
-pub(crate) async fn way_to(
-    netlink: &Handle,
-    destination: IpAddr,
-) -> Result<Option<(u32, IpAddr)>, rtnetlink::Error> {
+use super::exchange::exchange;
+
+/// The interface and the neighbour through which packets leave; `None` where the address is this host itself.
+pub(crate) type Way = io::Result<Option<(u32, IpAddr)>>;
+
+/// The ways to these addresses, in the same order, by the kernel's own choice.
+pub(crate) async fn ways_to(
+    destinations: impl IntoIterator<Item = IpAddr>,
+) -> io::Result<Vec<(IpAddr, Way)>> {
+    let destinations: Vec<IpAddr> = destinations.into_iter().collect();
+    let requests = destinations.iter().map(|destination| request(*destination));
+    let answers = exchange(requests.collect::<io::Result<_>>()?, 0).await?;
+    let ways = destinations.into_iter().zip(answers).map(|(destination, answer)| {
+        let way = answer.map(|message| match message {
+            Some(RouteNetlinkMessage::NewRoute(route)) => way(destination, &route),
+            _ => None,
+        });
+        (destination, way)
+    });
+    Ok(ways.collect())
+}
+
+/// The way to one address.
+pub(crate) async fn way_to(destination: IpAddr) -> Way {
+    let mut ways = ways_to([destination]).await?;
+    ways.pop().map_or(Ok(None), |(_, way)| way)
+}
+
+fn request(destination: IpAddr) -> io::Result<RouteNetlinkMessage> {
     let length = if destination.is_ipv4() { 32 } else { 128 };
     let mut request = RouteMessageBuilder::<IpAddr>::new()
         .destination_prefix(destination, length)
-        .map_err(|error| rtnetlink::Error::InvalidNla(error.to_string()))?
+        .map_err(io::Error::other)?
         .build();
     // The kernel wants neither scope nor type in a query for one route.
     request.header.kind = RouteType::Unspec;
-    let mut answers = std::pin::pin!(netlink.route().get(request).execute());
-    let Some(route) = answers.try_next().await? else { return Ok(None) };
+    Ok(RouteNetlinkMessage::GetRoute(request))
+}
+
+fn way(destination: IpAddr, route: &RouteMessage) -> Option<(u32, IpAddr)> {
     if route.header.kind != RouteType::Unicast {
-        return Ok(None);
+        return None;
     }
     let mut interface = None;
     let mut neighbour = destination;
-    for attribute in route.attributes {
+    for attribute in &route.attributes {
         match attribute {
-            RouteAttribute::Oif(index) => interface = Some(index),
-            RouteAttribute::Gateway(RouteAddress::Inet(address)) => neighbour = address.into(),
-            RouteAttribute::Gateway(RouteAddress::Inet6(address)) => neighbour = address.into(),
+            RouteAttribute::Oif(index) => interface = Some(*index),
+            RouteAttribute::Gateway(RouteAddress::Inet(address)) => neighbour = (*address).into(),
+            RouteAttribute::Gateway(RouteAddress::Inet6(address)) => neighbour = (*address).into(),
             _ => {}
         }
     }
-    Ok(interface.map(|interface| (interface, neighbour)))
+    interface.map(|interface| (interface, neighbour))
 }

@@ -16,7 +16,7 @@ pub(crate) fn tables(world: &mut World) -> Result<()> {
     family::<V6>(world)?;
     counters(world)?;
     for (id, _) in (0..).zip(&world.tables.servers) {
-        let kernel: Load = world.kernel.maps.loads.get(&id, 0)?;
+        let kernel: Load = world.kernel.maps.loads.get(id)?;
         let memory = world.memory.load(id);
         ensure!(kernel == memory, "load of server {id}: kernel {kernel:?}, host {memory:?}");
         let kernel = statistics(world, id)?;

@@ -110,7 +110,7 @@ fn change_server(random: &mut fastrand::Rng, world: &mut World) -> Result<()> {
         server.lower = Server::default_lower(server.upper);
     })?;
     if gone {
-        let id = u16::try_from(id)?;
+        let id = u32::try_from(id)?;
         forget_hops::<V4>(world, id)?;
         forget_hops::<V6>(world, id)?;
     }
@@ -119,7 +119,7 @@ fn change_server(random: &mut fastrand::Rng, world: &mut World) -> Result<()> {
 
 /// Has the next packets of a server's connections look up their next hops, and with it find the server gone. By
 /// themselves host and kernel do so at moments that are some milliseconds apart.
-fn forget_hops<A: Place>(world: &mut World, server: u16) -> Result<()> {
+fn forget_hops<A: Place>(world: &mut World, server: u32) -> Result<()> {
     let kernel = A::flows(&world.kernel.maps)?;
     let flows = A::tables(&world.memory).flows.borrow();
     for (key, cell) in flows.iter().filter(|(_, cell)| cell.get().server == server) {
@@ -167,7 +167,7 @@ fn age_one<A: Place>(random: &mut fastrand::Rng, world: &mut World) -> Result<()
 
 fn make_older<A: Place>(world: &mut World, key: &Tuple<A>) -> Result<()> {
     let older = |flow: &Flow<A>| {
-        let idle = flow.timeout * SECOND + MARGIN;
+        let idle = flow.limits.timeout() * SECOND + MARGIN;
         Flow { seen: flow.seen.wrapping_sub(idle), ..*flow }
     };
     let kernel = A::flows(&world.kernel.maps)?;

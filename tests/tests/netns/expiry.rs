@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use aya::Pod;
 use aya::maps::{Array, HashMap, Map, MapData};
 use lvs_common::abi::{
-    Clock, Direction, Flow, Head, Load, NO_SLOT, NextHop, Template, TemplateKey, Tuple, V4,
+    Clock, Direction, Flow, Head, Limits, Load, NO_SLOT, NextHop, Template, TemplateKey, Tuple, V4,
 };
 use lvs_common::connection::ticks;
 use lvs_common::tcp::TcpState;
@@ -121,9 +121,8 @@ fn connection(number: u32, seen: u64) -> ((Tuple<V4>, Flow<V4>), (Tuple<V4>, Flo
         hop: NextHop::NONE,
         seen: ticks(seen),
         hop_checked: 0,
-        timeout: 1,
-        half_open: NO_SLOT,
         server: 0,
+        limits: Limits::new(1, NO_SLOT),
         mtu: 1500,
         head: Head { state: TcpState::TimeWait as u8, direction, flags: 0, template: 0 },
     };

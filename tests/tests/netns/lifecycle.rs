@@ -51,7 +51,7 @@ fn a_killed_instance_is_replaced_at_once_in_native_mode_and_leaves_nothing_in_th
     let pins = bed.scratch.path("bpf");
     let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
     ensure!(!mounts.contains(&pins.display().to_string()), "the bpffs is still mounted");
-    ensure!(!pins.join("v4").exists(), "pins are left");
+    ensure!(!pins.join("v5").exists(), "pins are left");
     Ok(())
 }
 
@@ -65,7 +65,7 @@ fn an_interface_with_a_dot_in_its_name_is_attached() -> Result<()> {
     let rename = |word: String| if word == "xlvs-s" { "eth0.100".to_owned() } else { word };
     let arguments: Vec<String> = setup.arguments().into_iter().map(rename).collect();
     let process = Background::spawn(lb, &xlvs::binary()?, &arguments, &setup.log, Lifetime::Bound)?;
-    let pin = setup.pin_dir.join("v4/links/eth0:100");
+    let pin = setup.pin_dir.join("v5/links/eth0:100");
     let start = Instant::now();
     while !pin.exists() {
         ensure!(start.elapsed() < Duration::from_secs(15), "{} does not come", pin.display());

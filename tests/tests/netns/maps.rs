@@ -32,7 +32,7 @@ fn connections_are_readable_with_named_fields() -> Result<()> {
     for key in [to_server, to_client] {
         let entry = entries.iter().find(|entry| entry.get("key").is_some_and(|k| same(k, &key)));
         let value = entry.with_context(|| format!("no entry {key} in {entries:?}"))?;
-        for field in ["head", "timeout", "seen", "hop", "server"] {
+        for field in ["head", "limits", "seen", "hop", "server"] {
             ensure!(value.pointer(&format!("/value/{field}")).is_some(), "{field}: {value}");
         }
     }

@@ -164,12 +164,12 @@ fn another_version_is_refused() -> Result<()> {
     let first = bed.start(&text, None)?;
     let setup = first.setup().clone();
     drop(first);
-    // As if an xlvs of version 3 had been killed there.
-    let old = setup.pin_dir.join("v3");
-    std::fs::rename(setup.pin_dir.join("v4"), &old)?;
+    // As if an xlvs of version 4 had been killed there.
+    let old = setup.pin_dir.join("v4");
+    std::fs::rename(setup.pin_dir.join("v5"), &old)?;
     let (code, said) = start_refused(&bed, &setup)?;
     ensure!(
-        code == Some(1) && said.contains("v3") && said.contains("xlvs stop"),
+        code == Some(1) && said.contains("v4") && said.contains("xlvs stop"),
         "{code:?}: {said}"
     );
     bed.ask_many(2, 1)?;
@@ -271,7 +271,7 @@ fn a_renamed_interface_keeps_its_pin_and_is_found_by_its_new_name() -> Result<()
     let bed = Bed::new()?;
     let xlvs = bed.start(&config::without_persistence(), Some("native"))?;
     bed.topology.lb.ip(&["link set xlvs-c name outside"])?;
-    let links = xlvs.setup().pin_dir.join("v4/links");
+    let links = xlvs.setup().pin_dir.join("v5/links");
     wait_for(&links.join("outside"))?;
     ensure!(!links.join("xlvs-c").exists(), "the old pin is still there");
     let mut setup = xlvs.setup().clone();
@@ -301,7 +301,7 @@ fn an_interface_that_is_not_asked_for_any_more_is_left() -> Result<()> {
     drop(xlvs);
     setup.interfaces.retain(|name| name != "xlvs-c");
     let next = Xlvs::spawn(&xlvs::binary()?, &bed.topology.lb, setup.clone(), Lifetime::Bound)?;
-    let links = setup.pin_dir.join("v4/links");
+    let links = setup.pin_dir.join("v5/links");
     let start = Instant::now();
     while links.join("xlvs-c").exists() {
         ensure!(start.elapsed() < Duration::from_secs(20), "still attached:\n{}", next.log());

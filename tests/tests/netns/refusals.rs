@@ -111,7 +111,7 @@ fn run(bed: &Bed, file: &str, privileges: &str, binary: &std::path::Path) -> Res
 
 fn nothing_attached(bed: &Bed) -> Result<()> {
     ensure!(modes::modes(&bed.topology.lb)?.is_empty(), "a program is attached");
-    let pins = bed.scratch.path("bpf").join("v4");
+    let pins = bed.scratch.path("bpf").join("v5");
     ensure!(!pins.exists(), "{} is there", pins.display());
     Ok(())
 }

@@ -43,7 +43,7 @@ fn sigterm_under_load_leaves_nothing_behind() -> Result<()> {
             let mut held = Held::by(xlvs.pid())?;
             // The pins hold the links, not the process.
             for interface in INTERFACES {
-                let link = bpftool::link(&pin_dir.join("v4/links").join(interface))?;
+                let link = bpftool::link(&pin_dir.join("v5/links").join(interface))?;
                 held.links.insert(u32::try_from(link.id)?);
             }
             ensure!(held.remains().len() > 2, "xlvs holds only {held:?}");

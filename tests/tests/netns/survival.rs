@@ -323,7 +323,7 @@ fn another_program_takes_the_place_of_the_one_that_is_attached() -> Result<()> {
         let service = lab.web_service(Method::Nat, Family::V4);
         let address = lab.web(Method::Nat, Family::V4);
         let first = lab.start(mode, std::slice::from_ref(&service))?;
-        let pin = first.setup().pin_dir.join("v4/links/xlvs-c");
+        let pin = first.setup().pin_dir.join("v5/links/xlvs-c");
         let before = bpftool::link(&pin)?;
         drop(first);
         lab.client().block_on(|| async {
@@ -360,7 +360,7 @@ fn another_mode_takes_over_without_a_lost_connection() -> Result<()> {
         Ok(())
     })?;
     // Two links, one for each interface, whatever came before.
-    assert_eq!(std::fs::read_dir(lab.scratch.path("bpf").join("v4/links"))?.count(), 2);
+    assert_eq!(std::fs::read_dir(lab.scratch.path("bpf").join("v5/links"))?.count(), 2);
     let last = lab.start("auto", &[service])?;
     ensure!(last.ready_line().is_some_and(|line| line.contains("native")), "{}", last.log());
     assert!(last.stop()?.success());

@@ -26,7 +26,7 @@ pub(super) fn loads(env: &MemoryEnv) {
 
 fn count<A: Sample>(env: &MemoryEnv, loads: &mut HashMap<u32, (u32, u32)>) {
     for flow in A::tables(env).entries().values().filter(|flow| flow.to_server()) {
-        let (active, inactive) = loads.entry(flow.server.into()).or_default();
+        let (active, inactive) = loads.entry(flow.server).or_default();
         if tcp::is_active(flow.head.state) { *active += 1 } else { *inactive += 1 }
     }
 }
@@ -46,16 +46,20 @@ pub(super) fn tables<A: Sample>(env: &MemoryEnv) {
         let Some(other) = other else { panic!("half a connection: {key:?} {flow:?}") };
         assert_eq!(other.reverse_key(key.protocol), *key, "entries of two connections");
         assert_ne!(flow.to_server(), other.to_server(), "{key:?}");
-        let same = (flow.head.state, flow.timeout, flow.server, flow.head.flags);
-        let copy = (other.head.state, other.timeout, other.server, other.head.flags);
+        let same = (flow.head.state, flow.limits.timeout(), flow.server, flow.head.flags);
+        let copy = (other.head.state, other.limits.timeout(), other.server, other.head.flags);
         assert_eq!(same, copy, "{key:?}");
-        if flow.half_open != NO_SLOT {
+        if flow.limits.half_open() != NO_SLOT {
             assert!(flow.to_server() && tcp::is_half_open(flow.head.state), "{key:?} {flow:?}");
-            assert_eq!(Tables::<A>::half_open(env, flow.half_open), Some(*key), "{flow:?}");
+            assert_eq!(
+                Tables::<A>::half_open(env, flow.limits.half_open()),
+                Some(*key),
+                "{flow:?}"
+            );
         }
     }
     for (slot, key) in family.half_open.borrow().iter().filter(|(_, key)| key.protocol != 0) {
-        let holder = entries.get(key).map(|flow| flow.half_open);
+        let holder = entries.get(key).map(|flow| flow.limits.half_open());
         assert_eq!(holder, Some(*slot), "the slot of {key:?}");
     }
 }

@@ -1,5 +1,6 @@
 //! A `virtual_server` block.
 
+use std::sync::Arc;
 use std::{net::IpAddr, rc::Rc};
 
 use super::{
@@ -262,7 +263,7 @@ impl Draft {
             persistence_engine: values.text(Keyword::PersistenceEngine).filter(|_| persistent),
             snmp_name: values.text(Keyword::SnmpName),
             group: subject.group.clone(),
-            real_servers,
+            real_servers: Arc::new(real_servers),
             line,
         };
         let places = [self.forwarding.head(), self.protocol.head(), Some(head)];

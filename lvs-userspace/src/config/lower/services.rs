@@ -17,8 +17,9 @@ use super::{
 /// As many services as the data path's tables hold.
 const SERVICES: usize = 4_000;
 
-/// As many real servers as they hold for all services together.
-const REAL_SERVERS: usize = 65_536;
+/// As many real servers as they hold for all services together, beside those that have left the file and keep their places
+/// for a while.
+const REAL_SERVERS: usize = lvs_common::abi::MAX_SERVERS as usize / 2;
 
 /// What no two services may have in common.
 type Key = (Target, Family, Option<Protocol>);

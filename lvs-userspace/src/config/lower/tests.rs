@@ -5,6 +5,7 @@ mod marks;
 mod schedule;
 mod targets;
 
+use std::sync::Arc;
 use std::{fmt::Write as _, net::IpAddr, time::Duration};
 
 use super::super::{
@@ -94,7 +95,7 @@ fn the_guides_file_loads_with_one_notice() {
         persistence_engine: None,
         snmp_name: None,
         group: None,
-        real_servers: vec![real(100, 8089, 7), real(101, 18089, 10)],
+        real_servers: Arc::new(vec![real(100, 8089, 7), real(101, 18089, 10)]),
         line: 1,
     };
     assert_eq!(config, Some(Config { services: vec![service], ..Config::default() }));
@@ -433,20 +434,20 @@ fn limits_are_told_once() {
     assert_eq!(read(&many(4_000, &one)).1, Vec::<&str>::new());
     assert_eq!(read(&many(4_002, &one)), (None, vec!["XLVS054"]));
     let thousand = servers(1_000);
-    assert_eq!(read(&many(65, &thousand)).1, Vec::<&str>::new());
-    assert_eq!(read(&many(67, &thousand)), (None, vec!["XLVS054"]));
+    assert_eq!(read(&many(131, &thousand)).1, Vec::<&str>::new());
+    assert_eq!(read(&many(133, &thousand)), (None, vec!["XLVS054"]));
     // Of a group each address counts.
     let group = |size: usize| {
         let ports =
             (1..=size).fold(String::new(), |text, port| text + &format!("10.0.0.2 {port}\n"));
-        let service = service(&servers(17)).replacen("10.0.0.1 80", "group g", 1);
+        let service = service(&servers(34)).replacen("10.0.0.1 80", "group g", 1);
         format!("virtual_server_group g {{\n{ports}}}\n{service}")
     };
     let (config, codes) = read(&group(3_855));
     // That many ports are one service, and its clients need not stay.
     assert_eq!(codes, ["XLVS100"]);
     let services = config.unwrap().services;
-    assert_eq!(services.iter().map(|s| s.real_servers.len()).sum::<usize>(), 65_535);
+    assert_eq!(services.iter().map(|s| s.real_servers.len()).sum::<usize>(), 131_070);
     assert_eq!(read(&group(3_856)), (None, vec!["XLVS054"]));
     assert_eq!(read(&group(4_001)), (None, vec!["XLVS054"]));
 }

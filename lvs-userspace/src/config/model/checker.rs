@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{HttpCheck, Script};
 
 /// A health check of a real server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Checker {
     /// What is asked.
     pub check: Check,
@@ -25,7 +25,7 @@ pub struct Checker {
 ///
 /// It starts as if the server were up unless `alpha`. The first run fails after one failure; later ones try `retry`
 /// times more, `delay_before_retry` apart, before the server is down.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Schedule {
     /// From one check to the next, at least a microsecond.
     #[serde(serialize_with = "super::json::seconds")]
@@ -73,7 +73,7 @@ impl Default for Schedule {
 }
 
 /// The kinds of checks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Check {
     /// `TCP_CHECK`: a connection can be opened.
@@ -116,7 +116,7 @@ impl Check {
 }
 
 /// Whom a checker asks, and how it gets there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Connection {
     /// `connect_ip`, with the real server's address as default.
     pub address: IpAddr,
@@ -141,7 +141,7 @@ impl Connection {
 }
 
 /// `SMTP_CHECK`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct SmtpCheck {
     /// What to call oneself in HELO.
     pub helo_name: String,
@@ -155,7 +155,7 @@ impl SmtpCheck {
 }
 
 /// `DNS_CHECK`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct DnsCheck {
     /// Whom to ask.
     pub connection: Connection,
@@ -187,7 +187,7 @@ impl DnsCheck {
 }
 
 /// Types of DNS records; the numbers are those of the protocol.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u16)]
 pub enum DnsType {
@@ -228,7 +228,7 @@ impl DnsType {
 }
 
 /// `MISC_CHECK`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct MiscCheck {
     /// `misc_path` and `user`.
     pub script: Script,
@@ -241,7 +241,7 @@ pub struct MiscCheck {
 }
 
 /// `UDP_CHECK`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct UdpCheck {
     /// Whom to ask.
     pub connection: Connection,
@@ -252,7 +252,7 @@ pub struct UdpCheck {
 }
 
 /// The answer that a UDP check wants.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct UdpReply {
     /// What it must begin with; empty for anything.
     pub pattern: Vec<PatternByte>,
@@ -270,7 +270,7 @@ impl UdpReply {
 }
 
 /// One byte of an answer: it fits where it agrees with the value in the bits of the mask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct PatternByte {
     /// The bits wanted; 0 outside the mask.
     pub value: u8,
@@ -279,7 +279,7 @@ pub struct PatternByte {
 }
 
 /// `FILE_CHECK`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct FileCheck {
     /// The name of a [`TrackFile`](super::TrackFile), which is there.
     pub track_file: String,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Connection;
 
 /// A check of pages, by HTTP or HTTPS.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct HttpCheck {
     /// Whether it is `SSL_GET`.
     pub tls: bool,
@@ -26,7 +26,7 @@ pub struct HttpCheck {
 }
 
 /// What to write in a request.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HttpVersion {
     /// `1.0`.
@@ -39,7 +39,7 @@ pub enum HttpVersion {
 }
 
 /// A page.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Url {
     /// Path and query, as they stand in the request.
     pub path: String,
@@ -64,7 +64,7 @@ impl Url {
 }
 
 /// A regular expression (PCRE) that is looked for in a page.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct UrlRegex {
     /// The expression, with keepalived's escapes decoded.
     pub pattern: String,
@@ -81,7 +81,7 @@ pub struct UrlRegex {
 }
 
 /// The `SSL` block: files in PEM that all `SSL_GET` use.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct SslFiles {
     /// The key's password.
     pub password: Option<String>,

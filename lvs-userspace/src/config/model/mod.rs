@@ -36,7 +36,7 @@ pub use self::{
 /// All of a configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Config {
-    /// In the order of the file, at most 4,000 with 65,536 real servers in all; no two have the same target, family
+    /// In the order of the file, at most 4,000 with 131,072 real servers in all; no two have the same target, family
     /// and protocol.
     pub services: Vec<VirtualServer>,
     /// `fwmark_match`: which packets carry a mark, in the order of the file. Where several fit a packet, the first

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// A program to run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Script {
     /// The program and its arguments, with the quotes taken off; never empty. No shell is involved.
     pub command: Vec<String>,
@@ -13,7 +13,7 @@ pub struct Script {
 }
 
 /// A user, and perhaps a group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct ScriptUser {
     /// The user's name.
     pub user: String,

@@ -1,6 +1,6 @@
 //! Virtual services.
 
-use std::{fmt, net::IpAddr};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use serde::Serialize;
 
@@ -48,7 +48,8 @@ pub struct VirtualServer {
     /// real servers are checked once, and share a quorum.
     pub group: Option<String>,
     /// In the order of the file, one to 1,000, of the service's address family; no two have the same address and port.
-    pub real_servers: Vec<RealServer>,
+    /// Shared by all that hold the same configuration: the file's, and that of the file with edits and health.
+    pub real_servers: Arc<Vec<RealServer>>,
     /// The line of the `virtual_server` in the file, counted from 1.
     pub line: usize,
 }

@@ -33,7 +33,7 @@ pub(super) fn write(config: &Config, out: &mut Text) {
 
 /// The BFD sessions that checkers are about, each once.
 fn bfd(config: &Config) -> Vec<&str> {
-    let servers = config.services.iter().flat_map(|service| &service.real_servers);
+    let servers = config.services.iter().flat_map(|service| service.real_servers.iter());
     let checks = servers.flat_map(|server| &server.checkers);
     let mut names: Vec<&str> = checks
         .filter_map(|checker| match &checker.check {

@@ -63,7 +63,7 @@ fn service(service: &VirtualServer, block: &[VirtualServer], number: usize, out:
     };
     out.block(&format!("virtual_server {head}"), |out| {
         alone(service, block, Some(number), out);
-        for server in &service.real_servers {
+        for server in service.real_servers.iter() {
             real_server(server, service, out);
         }
     });

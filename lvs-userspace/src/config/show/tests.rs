@@ -1,5 +1,6 @@
 //! What is shown is the same configuration again.
 
+use std::sync::Arc;
 use std::{fs, path::Path, time::Duration};
 
 use proptest::prelude::*;
@@ -242,7 +243,7 @@ proptest! {
                 service.quorum.up.as_mut().unwrap().command.clone_from(&command);
                 service.quorum.down.clone_from(&quorum_down);
             }
-            for server in &mut service.real_servers {
+            for server in Arc::make_mut(&mut service.real_servers) {
                 server.weight = numbers[0] >> 1;
                 server.lower_threshold = numbers[1].min(numbers[2]);
                 server.upper_threshold = numbers[1].max(numbers[2]);

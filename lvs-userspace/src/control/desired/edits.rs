@@ -1,6 +1,9 @@
 //! Edits, each with what the file said about the same thing when it was made.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +81,7 @@ impl ServiceEdit {
             return;
         }
         let VirtualServer { real_servers: servers, forwarding, .. } = service;
+        let servers = Arc::make_mut(servers);
         let edits: HashMap<ServerName, &ServerEdit> =
             self.servers.iter().map(|edit| (edit.name, edit)).collect();
         let mut there = HashSet::new();

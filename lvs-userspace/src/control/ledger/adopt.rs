@@ -16,9 +16,7 @@ use std::{
     time::Duration,
 };
 
-use lvs_common::abi::{
-    Identity, LOCAL_PLACES, MAX_RUNS, MEMBERS_EACH, Server, Service, server_flags,
-};
+use lvs_common::abi::{Identity, LOCAL_PLACES, MEMBERS_EACH, Server, Service, server_flags};
 
 use super::{
     super::{
@@ -26,7 +24,7 @@ use super::{
         room::Range,
         tables::{self, Tables},
     },
-    Gone, Known, Ledger, Lists, Position, Torn, slice,
+    Gone, Known, Ledger, Lists, Position, Sizes, Torn, slice,
 };
 use crate::config::{Family, Protocol, Scheduler, Target};
 
@@ -38,14 +36,14 @@ struct Servers {
 }
 
 impl Ledger {
-    /// What these contents of the maps amount to. `MEMBERS` has so many elements.
+    /// What these contents of the maps amount to, which have these sizes.
     #[must_use]
-    pub fn adopt(tables: Tables, elements: u32) -> Self {
+    pub fn adopt(tables: Tables, sizes: Sizes) -> Self {
         let values = || {
             let four = tables.services4.iter().map(|(_, service)| *service);
             four.chain(tables.services6.iter().map(|(_, service)| *service))
         };
-        let second = second(&tables, values(), elements);
+        let second = second(&tables, values(), sizes);
         let mut entries: HashMap<u32, Vec<Service>> = HashMap::new();
         for value in values() {
             let of_service = entries.entry(value.id).or_default();
@@ -67,8 +65,9 @@ impl Ledger {
                 torn.destinations.insert(*id);
             }
             // Of two in the middle of a change, the one that lies where the lists are moving.
-            let of_half =
-                |entry: &&Service| Range::half(elements, second).holds(of(&tables, entry).elements);
+            let of_half = |entry: &&Service| {
+                Range::half(sizes.members, second).holds(of(&tables, entry).elements)
+            };
             let entry = of_service.iter().find(of_half).or_else(|| of_service.first());
             let known = known(&tables, *id, identity, servers, entry, of_service.len());
             services.insert(key, known);
@@ -76,7 +75,7 @@ impl Ledger {
         let states: BTreeSet<u32> = values().map(|value| value.state).collect();
         let live: BTreeSet<u32> = services.values().filter_map(|known| known.state).collect();
         torn.states = states.difference(&live).copied().collect();
-        torn.scattered = scattered(&tables, values(), elements, second);
+        torn.scattered = scattered(&tables, values(), sizes, second);
         let mut locals = HashMap::new();
         for value in values() {
             let range = Range { first: value.first_local, length: value.locals };
@@ -92,7 +91,7 @@ impl Ledger {
             locals,
             next_service: next_service.unwrap_or_default().max(tables.head.next_service),
             next_server: tables.head.next_server,
-            elements,
+            sizes,
             second,
             torn,
             tables,
@@ -103,7 +102,7 @@ impl Ledger {
 /// All servers, by the number of their service.
 fn servers(tables: &Tables) -> HashMap<u32, Servers> {
     let mut all: HashMap<u32, Servers> = HashMap::new();
-    for (id, (server, place)) in (0_u16..=u16::MAX).zip(tables.servers.iter().zip(&tables.places)) {
+    for (id, (server, place)) in (0..).zip(tables.servers.iter().zip(&tables.places)) {
         let Server { port, weight, .. } = *server;
         let address = address(server.address, server.flags & server_flags::IPV6 != 0);
         let servers = all.entry(server.service);
@@ -198,32 +197,28 @@ fn used(tables: &Tables, values: impl Iterator<Item = Service>) -> [Vec<Range>; 
 }
 
 /// Whether all that is used is in one half.
-fn together(used: &[Vec<Range>; 3], elements: u32, second: bool) -> bool {
-    [elements, MAX_RUNS, LOCAL_PLACES].into_iter().zip(used).all(|(places, used)| {
+fn together(used: &[Vec<Range>; 3], sizes: Sizes, second: bool) -> bool {
+    sizes.places().into_iter().zip(used).all(|(places, used)| {
         let half = Range::half(places, second);
         used.iter().all(|range| half.holds(*range))
     })
 }
 
 /// In which half the lists are; if they are in both, where they were moving.
-fn second(tables: &Tables, values: impl Iterator<Item = Service>, elements: u32) -> bool {
+fn second(tables: &Tables, values: impl Iterator<Item = Service>, sizes: Sizes) -> bool {
     let moving = tables.head.half != 0;
     let used = used(tables, values);
-    if together(&used, elements, moving) {
-        moving
-    } else {
-        moving != together(&used, elements, !moving)
-    }
+    if together(&used, sizes, moving) { moving } else { moving != together(&used, sizes, !moving) }
 }
 
 fn scattered(
     tables: &Tables,
     values: impl Iterator<Item = Service>,
-    elements: u32,
+    sizes: Sizes,
     second: bool,
 ) -> Option<[Vec<Range>; 3]> {
     let used = used(tables, values);
-    (!together(&used, elements, second)).then_some(used)
+    (!together(&used, sizes, second)).then_some(used)
 }
 
 /// Which service it is; `None` if it cannot be one.

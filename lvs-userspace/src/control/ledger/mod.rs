@@ -18,7 +18,9 @@ use std::{
     time::Duration,
 };
 
-use lvs_common::abi::{MAX_MEMBERS, MEMBERS_EACH, NO_SERVER, SchedulerState};
+use lvs_common::abi::{
+    LOCAL_PLACES, MAX_MEMBERS, MAX_SERVERS, MEMBERS_EACH, NO_SERVER, SchedulerState, runs,
+};
 
 pub(super) use self::next::set;
 use self::next::{Failure, Next};
@@ -27,7 +29,10 @@ use super::{
     room::Range,
     tables::{self, Choices, Tables},
 };
-use crate::config::{Config, Family, Protocol, Scheduler, Target};
+use crate::{
+    bpf::Needs,
+    config::{Config, Family, Protocol, Scheduler, Target},
+};
 
 /// What the tables hold of states that nobody refers to.
 pub(super) const NO_STATE: SchedulerState = SchedulerState::at(0);
@@ -49,12 +54,31 @@ pub struct Ledger {
     next_service: u32,
     /// Where the search for the next free server id begins: those that were given up are taken last.
     next_server: u32,
-    /// Elements that `MEMBERS` has.
-    elements: u32,
+    /// How large the maps are.
+    sizes: Sizes,
     /// Whether the lists lie in the second halves of their maps.
     second: bool,
     /// What a change that was not finished has left.
     torn: Torn,
+}
+
+/// How large the maps are that were made as large as the first configuration asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Elements of `MEMBERS`.
+    pub members: u32,
+    /// Places for real servers, in `SERVERS` and the maps beside it.
+    pub servers: u32,
+}
+
+impl Sizes {
+    /// As large as they can be.
+    pub const LARGEST: Self = Self { members: 2 * MAX_MEMBERS, servers: MAX_SERVERS };
+
+    /// How many places `MEMBERS`, `RUNS` and `LOCALS` have.
+    const fn places(self) -> [u32; 3] {
+        [self.members, runs(self.servers), LOCAL_PLACES]
+    }
 }
 
 /// What a change that was not finished has left.
@@ -107,7 +131,7 @@ struct Position {
     /// What was written: while it is still there, no turn has been taken.
     turn: u64,
     /// rr: the server that was last; `None` for the head of the list.
-    last: Option<u16>,
+    last: Option<u32>,
     /// wrr: the limit.
     limit: Limit,
     /// wrr: by how much it falls.
@@ -118,7 +142,7 @@ impl Position {
     /// What is written.
     fn state(self) -> SchedulerState {
         SchedulerState {
-            last: self.last.map_or(NO_SERVER, u32::from),
+            last: self.last.unwrap_or(NO_SERVER),
             limit: self.limit.0,
             step: self.step,
             ..SchedulerState::at(self.turn)
@@ -128,14 +152,14 @@ impl Position {
     /// From what was written.
     fn of(state: &SchedulerState) -> Self {
         let SchedulerState { written, last, limit, step, .. } = *state;
-        Self { turn: written, last: u16::try_from(last).ok(), limit: Limit(limit), step }
+        Self { turn: written, last: (last != NO_SERVER).then_some(last), limit: Limit(limit), step }
     }
 }
 
 /// A server that was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Gone {
-    id: u16,
+    id: u32,
     address: IpAddr,
     port: u16,
     /// In whole seconds since the host was booted, as in [`Place::removed`](lvs_common::abi::Place::removed).
@@ -150,7 +174,7 @@ pub struct Seen {
     /// What the schedulers remember, by place in `SCHEDULERS`.
     pub states: HashMap<u32, SchedulerState>,
     /// Those of the servers that were removed to which no connection and no template refers.
-    pub unused: HashSet<u16>,
+    pub unused: HashSet<u32>,
 }
 
 /// The way from one ledger to the next.
@@ -161,7 +185,7 @@ pub struct Change {
     /// Places of `SCHEDULERS` to be written, whatever they hold.
     pub states: Vec<u32>,
     /// Servers in new places, which have no connections and no counts.
-    pub servers: Vec<u16>,
+    pub servers: Vec<u32>,
     /// Services whose templates would no longer be found.
     pub templates: HashSet<u32>,
     /// Services whose destinations are to be forgotten.
@@ -169,16 +193,16 @@ pub struct Change {
 }
 
 impl Ledger {
-    /// Nothing at all, with room for so many elements of `MEMBERS`.
+    /// Nothing at all, in maps of these sizes.
     #[must_use]
-    pub fn empty(elements: u32) -> Self {
+    pub fn empty(sizes: Sizes) -> Self {
         Self {
             tables: Tables::default(),
             services: HashMap::new(),
             locals: HashMap::new(),
             next_service: 0,
             next_server: 0,
-            elements,
+            sizes,
             // The first lists move to the first half.
             second: true,
             torn: Torn::default(),
@@ -187,19 +211,20 @@ impl Ledger {
 
     /// The first one, for maps that are still to be made.
     pub fn first(config: &Config, choices: &Choices) -> anyhow::Result<Change> {
-        Self::empty(2 * MAX_MEMBERS).next(config, choices, &Seen::nothing())
+        Self::empty(Sizes::LARGEST).next(config, choices, &Seen::nothing())
     }
 
-    /// The same for maps that have been made: with so many elements of `MEMBERS`.
+    /// The same for maps that have been made, with these sizes.
     #[must_use]
-    pub fn within(self, elements: u32) -> Self {
-        Self { elements, ..self }
+    pub fn within(self, sizes: Sizes) -> Self {
+        Self { sizes, ..self }
     }
 
-    /// How many elements of `MEMBERS` a configuration takes at the start.
-    pub(super) fn elements_for(config: &Config) -> anyhow::Result<u32> {
-        let first = Self::first(config, &Choices::default())?;
-        Ok(first.ledger.tables.members.len() as u32)
+    /// What a configuration takes at the start.
+    pub(super) fn needs(config: &Config) -> anyhow::Result<Needs> {
+        let Tables { members, servers, .. } =
+            Self::first(config, &Choices::default())?.ledger.tables;
+        Ok(Needs { members: members.len() as u32, servers: servers.len() as u32 })
     }
 
     /// How many services there are.
@@ -224,7 +249,7 @@ impl Ledger {
 
     /// Servers that were removed long enough ago to lose their places.
     #[must_use]
-    pub fn gone(&self, now: Duration) -> HashSet<u16> {
+    pub fn gone(&self, now: Duration) -> HashSet<u32> {
         let gone = self.services.values().flat_map(|known| &known.gone);
         gone.filter(|gone| now.saturating_sub(gone.since) >= GRACE).map(|gone| gone.id).collect()
     }
@@ -306,7 +331,7 @@ impl Known {
 }
 
 /// The server in a place of `MEMBERS`.
-fn member(tables: &Tables, place: u32) -> Option<u16> {
+fn member(tables: &Tables, place: u32) -> Option<u32> {
     let place = place as usize;
     tables.members.get(place / MEMBERS_EACH)?.get(place % MEMBERS_EACH).copied()
 }

@@ -7,9 +7,8 @@ use std::{
 };
 
 use lvs_common::abi::{
-    Identity, LOCAL_PLACES, LedgerHead, MAX_LOCALS, MAX_MEMBERS, MAX_RUNS, MAX_SERVERS, MAX_STATES,
-    MEMBERS_EACH, Place, Run, SchedulerState, Server, Service, identity_flags, scheduler,
-    server_flags,
+    Identity, LedgerHead, MAX_LOCALS, MAX_MEMBERS, MAX_SERVERS, MAX_STATES, MEMBERS_EACH, Place,
+    Run, SchedulerState, Server, Service, identity_flags, scheduler, server_flags,
 };
 use thiserror::Error;
 
@@ -19,7 +18,7 @@ use super::{
         room::{Range, Room, Slots},
         tables::{self, Marked, Tables, widen},
     },
-    Change, Gone, Known, Ledger, Lists, Position, Seen, Torn, slice,
+    Change, Gone, Known, Ledger, Lists, Position, Seen, Sizes, Torn, slice,
 };
 use crate::config::{RealServer, Scheduler, Target, VirtualServer};
 
@@ -71,21 +70,21 @@ impl<'l> Next<'l> {
             locals: HashMap::new(),
             next_service: old.next_service,
             next_server: old.next_server,
-            elements: old.elements,
+            sizes: old.sizes,
             second,
             torn: Torn::default(),
         };
         let ids = |known: &'l Known| {
             let members = known.members.iter().map(|member| member.id);
-            members.chain(known.gone(seen).map(|gone| gone.id)).map(u32::from)
+            members.chain(known.gone(seen).map(|gone| gone.id))
         };
         let servers: BTreeSet<u32> = known().flat_map(ids).collect();
         let states = known().filter_map(|known| known.state);
         let states = states.chain(old.torn.states.iter().copied()).collect();
         let rooms = match &old.torn.scattered {
-            None => places(old).map(|places| Room::half(places, second)),
+            None => old.sizes.places().map(|places| Room::half(places, second)),
             Some([elements, runs, locals]) => {
-                let [of_elements, of_runs, of_locals] = places(old);
+                let [of_elements, of_runs, of_locals] = old.sizes.places();
                 [
                     Room::beside(elements, of_elements, second),
                     Room::beside(runs, of_runs, second),
@@ -96,7 +95,7 @@ impl<'l> Next<'l> {
         Self {
             rooms: moves.then_some(rooms),
             states: Slots::new(states, 0, MAX_STATES),
-            servers: Slots::new(servers, old.next_server, MAX_SERVERS),
+            servers: Slots::new(servers, old.next_server, old.sizes.servers),
             present: HashMap::new(),
             change: Change {
                 ledger,
@@ -200,11 +199,9 @@ impl<'l> Next<'l> {
         gone: &mut Vec<Gone>,
         position: &mut Position,
     ) -> Result<bool, Failure> {
-        let wanted: HashMap<(IpAddr, u16), &RealServer> = service
-            .real_servers
-            .iter()
-            .map(|server| ((server.address, server.port), server))
-            .collect();
+        // As they were, which most services are: no need to look for each.
+        let in_place =
+            members.iter().rev().map(end).eq(service.real_servers.iter().map(end_of_real));
         let is_wrr = service.scheduler == Scheduler::WeightedRoundRobin;
         let mut edited = false;
         let mut note = |position: &mut Position, members: &[Member]| {
@@ -213,8 +210,13 @@ impl<'l> Next<'l> {
                 position.limit = position.limit.changed(members);
             }
         };
-        while let Some(place) =
-            members.iter().position(|one| !wanted.contains_key(&(one.address, one.port)))
+        let wanted: HashSet<(IpAddr, u16)> = if in_place {
+            HashSet::new()
+        } else {
+            service.real_servers.iter().map(end_of_real).collect()
+        };
+        while !in_place
+            && let Some(place) = members.iter().position(|one| !wanted.contains(&end(one)))
         {
             let Member { id, address, port, .. } = members.remove(place);
             gone.push(Gone { id, address, port, since: self.seconds() });
@@ -224,21 +226,28 @@ impl<'l> Next<'l> {
             }
             note(position, members);
         }
-        let places: HashMap<u16, usize> =
-            (0..).zip(&*members).map(|(place, one)| (one.id, place)).collect();
-        let known: HashMap<(IpAddr, u16), u16> =
-            members.iter().map(|one| ((one.address, one.port), one.id)).collect();
+        let places: HashMap<(IpAddr, u16), usize> = if in_place {
+            HashMap::new()
+        } else {
+            (0..).zip(&*members).map(|(place, one)| (end(one), place)).collect()
+        };
         let mut fresh = Vec::new();
-        for server in &service.real_servers {
-            let Some(&slot) = known.get(&(server.address, server.port)) else {
+        for (nth, server) in (1..).zip(service.real_servers.iter()) {
+            let place = if in_place {
+                members.len().checked_sub(nth)
+            } else {
+                places.get(&end_of_real(server)).copied()
+            };
+            let Some((place, slot)) = place.and_then(|place| Some((place, members.get(place)?.id)))
+            else {
                 fresh.push(server);
                 continue;
             };
-            let was = self.old.tables.servers.get(usize::from(slot)).copied();
+            let was = self.old.tables.servers.get(slot as usize).copied();
             let value = tables::server(server, id, granularity);
             if was.is_some_and(|was| {
                 (was.weight, was.upper, was.lower) != (value.weight, value.upper, value.lower)
-            }) && let Some(member) = places.get(&slot).and_then(|place| members.get_mut(*place))
+            }) && let Some(member) = members.get_mut(place)
             {
                 member.weight = server.weight;
                 if server.weight > 0 {
@@ -270,26 +279,22 @@ impl<'l> Next<'l> {
     }
 
     /// The place of a server that has none: the one that it had, if it has come back in time.
-    fn slot(&mut self, server: &RealServer, gone: &mut Vec<Gone>) -> Result<u16, Failure> {
+    fn slot(&mut self, server: &RealServer, gone: &mut Vec<Gone>) -> Result<u32, Failure> {
         let was =
             gone.iter().position(|gone| (gone.address, gone.port) == (server.address, server.port));
         if let Some(place) = was {
             return Ok(gone.swap_remove(place).id);
         }
-        let slot = self.servers.take().ok_or_else(|| {
-            Failure::NoRoom(format!(
-                "there is room for {MAX_SERVERS} real servers, and for those that leave the file: they keep their places \
-                 for two minutes, and while they have connections or persistent clients; take some out first, and add \
-                 the others later"
-            ))
-        })? as u16;
+        let sizes = self.old.sizes;
+        let slot =
+            self.servers.take().ok_or_else(|| Failure::NoRoom(no_room_for_servers(sizes)))?;
         self.change.servers.push(slot);
         self.change.ledger.next_server = self.servers.next();
         Ok(slot)
     }
 
-    fn set_server(&mut self, slot: u16, value: Server) {
-        set(&mut self.change.ledger.tables.servers, slot.into(), Server::NONE, value);
+    fn set_server(&mut self, slot: u32, value: Server) {
+        set(&mut self.change.ledger.tables.servers, slot as usize, Server::NONE, value);
     }
 
     /// The time of the change, as it is kept.
@@ -335,7 +340,7 @@ impl<'l> Next<'l> {
     /// The lists of a service that has not changed: where they are, or where they move with those of others.
     fn keep(&mut self, lists: Lists) -> Result<Lists, Failure> {
         let [elements, runs, _] =
-            places(self.old).map(|places| Range::half(places, self.change.ledger.second));
+            self.old.sizes.places().map(|places| Range::half(places, self.change.ledger.second));
         let in_place = elements.holds(lists.elements) && runs.holds(lists.runs);
         if self.rooms.is_none() || in_place {
             return Ok(lists);
@@ -356,11 +361,11 @@ impl<'l> Next<'l> {
         Ok(Lists { elements, runs, first_member: runs.first, ..lists })
     }
 
-    fn place_elements(&mut self, contents: &[[u16; MEMBERS_EACH]]) -> Result<Range, Failure> {
+    fn place_elements(&mut self, contents: &[[u32; MEMBERS_EACH]]) -> Result<Range, Failure> {
         let [elements, _, _] = self.rooms.as_mut().ok_or(Failure::Move)?;
         let range = elements
             .take(contents.len() as u32)
-            .ok_or_else(|| Failure::NoRoom(no_room(self.old.elements)))?;
+            .ok_or_else(|| Failure::NoRoom(no_room(self.old.sizes.members)))?;
         fill(&mut self.change.ledger.tables.members, range, [0; MEMBERS_EACH], contents);
         Ok(range)
     }
@@ -386,7 +391,7 @@ impl<'l> Next<'l> {
         if let Some(range) = ledger.locals.get(&locals) {
             return Ok(*range);
         }
-        let [_, _, here] = places(self.old).map(|places| Range::half(places, ledger.second));
+        let [_, _, here] = self.old.sizes.places().map(|places| Range::half(places, ledger.second));
         let range = match (&mut self.rooms, self.old.locals.get(&locals)) {
             (None, Some(range)) => *range,
             (Some(_), Some(range)) if here.holds(*range) => *range,
@@ -472,7 +477,7 @@ impl<'l> Next<'l> {
                 (gone.id, Place { held: 1, removed, ..Place::default() })
             });
             for (id, place) in members.chain(gone) {
-                set(&mut tables.places, id.into(), Place::default(), place);
+                set(&mut tables.places, id as usize, Place::default(), place);
             }
         }
         tables.head = LedgerHead {
@@ -494,17 +499,12 @@ impl<'l> Next<'l> {
             lists().map(|lists| lists.runs).collect(),
             ledger.locals.values().copied().collect(),
         ];
-        let together = places(self.old).into_iter().zip(&used).all(|(places, used)| {
+        let together = self.old.sizes.places().into_iter().zip(&used).all(|(places, used)| {
             let half = Range::half(places, ledger.second);
             used.iter().all(|range| half.holds(*range))
         });
         (!together).then_some(used)
     }
-}
-
-/// How many places `MEMBERS`, `RUNS` and `LOCALS` have.
-pub(super) const fn places(ledger: &Ledger) -> [u32; 3] {
-    [ledger.elements, MAX_RUNS, LOCAL_PLACES]
 }
 
 /// The turn that the walk goes on with.
@@ -518,6 +518,29 @@ fn turn(scheduler: Scheduler, position: &Position, members: &[Member]) -> u64 {
         Scheduler::WeightedRoundRobin => position.limit.turn(members),
         _ => 0,
     }
+}
+
+/// Where a member is.
+const fn end(member: &Member) -> (IpAddr, u16) {
+    (member.address, member.port)
+}
+
+/// Where a server of the configuration is.
+const fn end_of_real(server: &RealServer) -> (IpAddr, u16) {
+    (server.address, server.port)
+}
+
+fn no_room_for_servers(Sizes { servers, .. }: Sizes) -> String {
+    let larger = if servers == MAX_SERVERS {
+        ""
+    } else {
+        "; or end xlvs (`xlvs stop`) and start it again with this file, to have more room"
+    };
+    format!(
+        "there is room for {servers} real servers, those included that have left the file: they keep their places for two \
+         minutes, and while they have connections or persistent clients; take some out first, and add the others \
+         later{larger}"
+    )
 }
 
 fn no_room(elements: u32) -> String {

@@ -1,10 +1,11 @@
 //! What stays, what goes on where, and what is given up.
 
 use proptest::prelude::*;
+use std::sync::Arc;
 
 use std::net::Ipv4Addr;
 
-use lvs_common::abi::{Service, scheduler, server_flags};
+use lvs_common::abi::{DEFAULT_MEMBERS, DEFAULT_SERVERS, Service, scheduler, server_flags};
 
 use super::*;
 
@@ -33,7 +34,7 @@ weight {weight}
 const BOOTED: u64 = 1000;
 
 /// What is seen of a ledger so many seconds later, after turns were taken of the state in place 0.
-fn seen(seconds: u64, turn: Option<(u32, u64)>, unused: &[u16]) -> Seen {
+fn seen(seconds: u64, turn: Option<(u32, u64)>, unused: &[u32]) -> Seen {
     let states = turn.map(|(place, turn)| (place, SchedulerState::at(turn)));
     Seen {
         now: Duration::from_secs(BOOTED + seconds),
@@ -46,20 +47,23 @@ fn next(ledger: &Ledger, text: &str, seen: &Seen) -> Change {
     ledger.next(&config(text), &Choices::default(), seen).unwrap()
 }
 
+/// As a small configuration has them made.
+const SMALL: Sizes = Sizes { members: DEFAULT_MEMBERS, servers: DEFAULT_SERVERS };
+
 fn first(text: &str) -> Ledger {
-    Ledger::first(&config(text), &Choices::default()).unwrap().ledger.within(32_768)
+    Ledger::first(&config(text), &Choices::default()).unwrap().ledger.within(SMALL)
 }
 
 /// The ids that the only service chooses from, beginning with the next turn.
-fn turns(ledger: &Ledger) -> Vec<u16> {
+fn turns(ledger: &Ledger) -> Vec<u32> {
     let (_, service) = ledger.tables.services4[0];
     let list = list(&ledger.tables, service.first_member, service.members);
     let turn = ledger.tables.states[service.state as usize].turn as usize;
     list.iter().cycle().skip(turn % list.len()).take(list.len()).copied().collect()
 }
 
-fn list(tables: &Tables, first: u32, length: u32) -> Vec<u16> {
-    let flat: Vec<u16> = tables.members.iter().flatten().copied().collect();
+fn list(tables: &Tables, first: u32, length: u32) -> Vec<u32> {
+    let flat: Vec<u32> = tables.members.iter().flatten().copied().collect();
     flat.iter().skip(first as usize).take(length as usize).copied().collect()
 }
 
@@ -165,7 +169,7 @@ fn another_granularity_or_scheduler_forgets_what_was_found_by_it() {
 
 #[test]
 fn lists_that_outgrow_the_map_are_refused() {
-    let before = first(&service(1, "rr", &[(1, 1)])).within(600);
+    let before = first(&service(1, "rr", &[(1, 1)])).within(Sizes { members: 600, ..SMALL });
     let mh = config(&service(1, "mh", &[(1, 1)]));
     let error = before.next(&mh, &Choices::default(), &seen(1, None, &[])).unwrap_err();
     assert!(error.to_string().contains("xlvs stop"), "{error}");
@@ -188,8 +192,11 @@ fn servers_can_be_exchanged_in_two_steps() {
     let error =
         before.next(&config(&others), &Choices::default(), &seen(0, None, &[])).unwrap_err();
     assert!(error.to_string().contains("two minutes"), "{error}");
+    assert!(error.to_string().contains("xlvs stop"), "{error}");
+    let large = before.clone().within(Sizes::LARGEST);
+    assert_eq!(next(&large, &others, &seen(0, None, &[])).servers.len(), 40_000);
     let few = next(&before, &service(1, "rr", &[(250, 1)]), &seen(0, None, &[])).ledger;
-    let unused: Vec<u16> = (0..40_000).collect();
+    let unused: Vec<u32> = (0..40_000).collect();
     assert_eq!(next(&few, &others, &seen(121, None, &unused)).servers.len(), 40_000);
 }
 
@@ -220,7 +227,7 @@ fn edits_without_end_find_room() {
     };
     let mut ledger = Ledger::first(&config(&file(0)), &Choices::default()).unwrap().ledger;
     let needed = ledger.tables.members.len() as u32;
-    ledger = ledger.within((needed + needed / 4) * 2);
+    ledger = ledger.within(Sizes { members: (needed + needed / 4) * 2, ..SMALL });
     for step in 1..20 {
         ledger = next(&ledger, &file(step), &seen(u64::from(step), None, &[])).ledger;
     }
@@ -250,7 +257,7 @@ proptest! {
                 .iter()
                 .map(|(port, algo, servers)| service(*port, ["rr", "wrr", "sh", "wlc"][*algo], servers))
                 .collect();
-            let unused: Vec<u16> = (0..100).filter(|id| id % 3 == 0).collect();
+            let unused: Vec<u32> = (0..100).filter(|id| id % 3 == 0).collect();
             ledger = next(&ledger, &text, &seen(100 * step as u64, Some((0, 5)), &unused)).ledger;
             let fresh = first(&text);
             prop_assert_eq!(ledger.tables.services4.len(), file.len());
@@ -258,7 +265,7 @@ proptest! {
             let servers = |tables: &Tables, service: &Service| {
                 let mut lists: Vec<Vec<([u8; 16], u32)>> = Vec::new();
                 let ids = |first, members| list(tables, first, members).into_iter();
-                let one = |id: u16| (tables.servers[usize::from(id)].address, tables.servers[usize::from(id)].weight);
+                let one = |id: u32| (tables.servers[id as usize].address, tables.servers[id as usize].weight);
                 if service.scheduler == scheduler::WEIGHTED_ROUND_ROBIN {
                     let runs = tables.runs.iter().skip(service.first_member as usize);
  for run in runs.take(service.members as usize) {
@@ -294,8 +301,8 @@ fn a_service_without_servers_chooses_nobody_and_stays_where_it_is() {
     ] {
         let other = service(2, "rr", &[(1, 1)]);
         let mut empty = config(&(service(1, scheduler, &[(1, 1)]) + &other));
-        empty.services[0].real_servers.clear();
-        let before = Ledger::first(&empty, &Choices::default()).unwrap().ledger.within(32_768);
+        empty.services[0].real_servers = Arc::default();
+        let before = Ledger::first(&empty, &Choices::default()).unwrap().ledger.within(SMALL);
         let (_, value) = before.tables.services4[0];
         assert_eq!(value.members, 0, "{scheduler}");
         let change = before.next(&empty, &Choices::default(), &seen(1, None, &[])).unwrap();

@@ -62,7 +62,7 @@ pub(super) async fn read(
         .context("cannot list this host's addresses")?;
     let mut default_routes = [None; 2];
     for (route, nobody) in default_routes.iter_mut().zip(NOBODY) {
-        *route = net::way_to(netlink, nobody).await.ok().flatten().map(|(index, _)| index);
+        *route = net::way_to(nobody).await.ok().flatten().map(|(index, _)| index);
     }
     let ports = match net::ports_for_full_nat() {
         Ok(ports) => Some(ports.len()),

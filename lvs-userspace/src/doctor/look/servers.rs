@@ -62,7 +62,7 @@ pub(super) async fn look(netlink: &Handle, config: &Config, host: &Host) -> Look
             if Instant::now() >= end {
                 return None;
             }
-            timeout_at(end, talk(netlink, host, key, want)).await.ok()
+            timeout_at(end, talk(host, key, want)).await.ok()
         })
         .buffer_unordered(AT_ONCE);
     let mut servers: Vec<Server> = tried.filter_map(|server| async { server }).collect().await;
@@ -108,17 +108,12 @@ fn is_tcp(service: &VirtualServer) -> bool {
     service.protocol == Some(Protocol::Tcp)
 }
 
-async fn talk(
-    netlink: &Handle,
-    host: &Host,
-    (address, port, _): (IpAddr, u16, bool),
-    want: Want,
-) -> Server {
+async fn talk(host: &Host, (address, port, _): (IpAddr, u16, bool), want: Want) -> Server {
     let Want { forwarding, tcp, locals } = want;
-    let way = match net::way_to(netlink, address).await {
+    let way = match net::way_to(address).await {
         Ok(Some((interface, neighbour))) => Way::Out(interface, neighbour),
         Ok(None) => Way::Here,
-        Err(error) => Way::None(reason(&error)),
+        Err(error) => Way::None(error.to_string()),
     };
     let mut server = Server {
         address,
@@ -133,7 +128,7 @@ async fn talk(
     };
     let Way::Out(interface, neighbour) = server.way else { return server };
     // What comes of it is seen in the table of neighbours.
-    let _asked = net::resolve(netlink, interface, neighbour).await;
+    let _asked = net::resolve(vec![(interface, neighbour)]).await;
     let plain = attempt((address, port).into(), None).await;
     if plain.outcome.answered()
         && let Some(own) = plain.from
@@ -208,14 +203,6 @@ async fn neighbours(netlink: &Handle) -> HashMap<(u32, IpAddr), bool> {
         Some(((message.header.ifindex, address), resolved))
     };
     all.unwrap_or_default().iter().filter_map(entry).collect()
-}
-
-/// What the kernel says, without what the library puts around it.
-fn reason(error: &rtnetlink::Error) -> String {
-    match error {
-        rtnetlink::Error::NetlinkError(error) => error.to_io().to_string(),
-        error => error.to_string(),
-    }
 }
 
 #[cfg(test)]

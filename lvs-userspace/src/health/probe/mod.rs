@@ -1,8 +1,9 @@
 //! One check of each kind: what it asks, and what counts as an answer. When it is asked is for `runner.rs`.
 
-use std::{fmt, io, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
-use crate::config::{Check, Checker, Global, RegexError};
+use super::checks::Definition;
+use crate::config::{Check, Global, RegexError, Schedule};
 
 mod dns;
 mod http;
@@ -67,33 +68,36 @@ fn within(what: &str, limit: Duration) -> Fault {
 /// A check with all that can be made ready once.
 #[derive(Debug)]
 pub(crate) struct Probe {
-    check: Check,
-    delay_loop: Duration,
+    definition: Arc<Definition>,
     pages: Vec<Option<Result<regex::Pattern, RegexError>>>,
-    global: std::sync::Arc<Global>,
-    tls: std::sync::Arc<Result<Tls, String>>,
+    global: Arc<Global>,
+    tls: Arc<Result<Tls, String>>,
 }
 
 impl Probe {
     pub(crate) fn new(
-        checker: &Checker,
-        global: std::sync::Arc<Global>,
-        tls: std::sync::Arc<Result<Tls, String>>,
+        definition: Arc<Definition>,
+        global: Arc<Global>,
+        tls: Arc<Result<Tls, String>>,
     ) -> Self {
-        let pages = match &checker.check {
+        let pages = match &definition.check {
             Check::Http(http) => {
                 http.urls.iter().map(|url| url.regex.as_ref().map(regex::Pattern::new)).collect()
             }
             _ => Vec::new(),
         };
-        let delay_loop = checker.schedule.delay_loop;
-        Self { check: checker.check.clone(), delay_loop, pages, global, tls }
+        Self { definition, pages, global, tls }
+    }
+
+    /// When it is made.
+    pub(crate) fn schedule(&self) -> &Schedule {
+        &self.definition.schedule
     }
 
     /// Makes the check; for HTTP that of one page. The reason of a failure starts with the check's keyword.
     pub(crate) async fn run(&self, page: usize) -> Outcome {
-        let keyword = self.check.keyword();
-        let result = match &self.check {
+        let keyword = self.definition.check.keyword();
+        let result = match &self.definition.check {
             Check::Tcp(connection) => socket::tcp(connection).await.map(drop),
             Check::Http(http) => return self.run_page(http, page).await,
             Check::Smtp(smtp) => smtp::check(smtp).await,
@@ -115,8 +119,9 @@ impl Probe {
 
     async fn run_page(&self, http: &crate::config::HttpCheck, page: usize) -> Outcome {
         let Some(url) = http.urls.get(page) else { return Outcome::Well(0) };
-        let what = format!("{} {}", self.check.keyword(), url.path);
-        let request = http::Page { http, url, limit: self.delay_loop, tls: &self.tls };
+        let what = format!("{} {}", self.definition.check.keyword(), url.path);
+        let request =
+            http::Page { http, url, limit: self.definition.schedule.delay_loop, tls: &self.tls };
         match request.check(self.pages.get(page).and_then(Option::as_ref)).await {
             Ok(()) => Outcome::Well(0),
             Err(Fault::Failed(reason)) => Outcome::Failed(format!("{what}: {reason}")),

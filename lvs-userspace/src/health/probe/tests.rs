@@ -11,7 +11,7 @@ use tokio::{
     net::{TcpListener, UdpSocket},
 };
 
-use super::{Outcome, Probe, Tls};
+use super::{Definition, Outcome, Probe, Tls};
 use crate::{
     config::{Check, Checker, Connection, Global},
     health::service::tests::{connection, schedule},
@@ -37,7 +37,7 @@ async fn run(check: Check) -> Outcome {
 
 async fn run_with(check: Check, global: Global, tls: Result<Tls, String>) -> Outcome {
     let checker = Checker { check, schedule: schedule(), line: 1 };
-    Probe::new(&checker, Arc::new(global), Arc::new(tls)).run(0).await
+    Probe::new(Arc::new(Definition::of(&checker)), Arc::new(global), Arc::new(tls)).run(0).await
 }
 
 fn failed(reason: &str) -> Outcome {

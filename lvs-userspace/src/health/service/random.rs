@@ -1,6 +1,7 @@
 //! Whatever happens in whatever order, these hold.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use proptest::{collection::vec, prelude::*};
 
@@ -57,7 +58,7 @@ prop_compose! {
             }
         };
         VirtualServer {
-            real_servers: weights.iter().enumerate().map(server).collect(),
+            real_servers: Arc::new(weights.iter().enumerate().map(server).collect()),
             quorum: Quorum { weight: quorum, hysteresis: hysteresis.min(quorum - 1), up: None, down: None },
             sorry_server,
             ..tests::virtual_server(Ipv4Addr::new(192, 0, 2, 1))
@@ -101,7 +102,7 @@ fn check(service: &Service, config: &VirtualServer) {
         assert_eq!((serving[0].server, serving[0].weight), (sorry, 1));
         return;
     }
-    for (server, configured) in service.servers.iter().zip(&config.real_servers) {
+    for (server, configured) in service.servers.iter().zip(config.real_servers.iter()) {
         let member = members.iter().find(|member| member.server == server.endpoint);
         let weight = member.map(|member| member.weight);
         let wanted = match (server.alive, configured.inhibit_on_failure) {

@@ -2,6 +2,7 @@
 //! `tests/health/record.py` is done again here, and must come out the same: who is told what in which order, and who is in
 //! the pool with which weight in which place.
 
+use std::sync::Arc;
 use std::{collections::HashMap, net::Ipv4Addr};
 
 use serde_json::Value;
@@ -67,7 +68,7 @@ fn service(at: usize, recorded: &Value) -> VirtualServer {
         },
         omega: flag("omega"),
         sorry_server,
-        real_servers,
+        real_servers: Arc::new(real_servers),
         ..tests::virtual_server(Ipv4Addr::new(10, 99, 0, octet))
     }
 }

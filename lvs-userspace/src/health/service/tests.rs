@@ -1,4 +1,5 @@
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use super::{Notice, Service};
 use crate::{
@@ -73,7 +74,7 @@ pub(in crate::health) fn virtual_server(address: Ipv4Addr) -> VirtualServer {
         persistence_engine: None,
         snmp_name: None,
         group: None,
-        real_servers: Vec::new(),
+        real_servers: Arc::default(),
         line: 1,
     }
 }
@@ -85,7 +86,7 @@ pub(in crate::health) fn config(services: Vec<VirtualServer>) -> Config {
 /// A service with servers 10.0.0.1 and so on, each with a TCP check.
 fn service(weights: &[u32], change: impl Fn(&mut VirtualServer)) -> VirtualServer {
     let mut service = virtual_server(Ipv4Addr::new(192, 0, 2, 1));
-    service.real_servers = weights
+    let servers: Vec<_> = weights
         .iter()
         .enumerate()
         .map(|(at, weight)| {
@@ -94,6 +95,7 @@ fn service(weights: &[u32], change: impl Fn(&mut VirtualServer)) -> VirtualServe
             RealServer { checkers: vec![checker], ..real_server(address, *weight) }
         })
         .collect();
+    service.real_servers = Arc::new(servers);
     change(&mut service);
     service
 }
@@ -150,7 +152,7 @@ fn judge(service: &mut Service, server: usize, checker: usize, up: bool, weight:
 #[test]
 fn all_checkers_of_a_server_must_be_well() {
     let config = service(&[1, 1], |service| {
-        let server = &mut service.real_servers[0];
+        let server = &mut Arc::make_mut(&mut service.real_servers)[0];
         let second = Check::Ping(connection(Ipv4Addr::new(10, 0, 0, 1), 0));
         server.checkers.push(Checker { check: second, schedule: schedule(), line: 2 });
     });
@@ -169,7 +171,7 @@ fn all_checkers_of_a_server_must_be_well() {
 fn with_alpha_a_server_is_down_until_it_was_seen() {
     let config = service(&[1, 1], |service| {
         service.sorry_server = Some(sorry());
-        for server in &mut service.real_servers {
+        for server in Arc::make_mut(&mut service.real_servers) {
             server.checkers[0].schedule.alpha = true;
         }
     });
@@ -235,9 +237,10 @@ fn a_reload_keeps_what_stays() {
     let (mut service, _) = started(&config);
     judge(&mut service, 1, 0, false, 0);
     let mut next = config.clone();
-    next.real_servers[0].weight = 7;
-    next.real_servers.remove(2);
-    next.real_servers.push(RealServer { port: 81, ..next.real_servers[0].clone() });
+    let servers = Arc::make_mut(&mut next.real_servers);
+    servers[0].weight = 7;
+    servers.remove(2);
+    servers.push(RealServer { port: 81, ..servers[0].clone() });
     let (mut service, told) = reloaded(service, &next);
     assert_eq!(told, "3 down");
     assert_eq!(pool(&service), "1*7 1*7");
@@ -252,7 +255,7 @@ fn a_server_whose_failed_check_was_taken_away_comes_up() {
     let (mut service, _) = started(&config);
     assert_eq!(judge(&mut service, 0, 0, false, 0), "1 down, service down");
     let mut next = config.clone();
-    next.real_servers[0].checkers.clear();
+    Arc::make_mut(&mut next.real_servers)[0].checkers.clear();
     let (service, told) = reloaded(service, &next);
     assert_eq!((told.as_str(), pool(&service).as_str()), ("1 up, service up", "1*1"));
 }
@@ -263,7 +266,7 @@ fn a_reload_can_change_what_happens_to_those_that_are_down() {
     let (mut service, _) = started(&config);
     judge(&mut service, 0, 0, false, 0);
     let mut next = config.clone();
-    next.real_servers[0].inhibit_on_failure = true;
+    Arc::make_mut(&mut next.real_servers)[0].inhibit_on_failure = true;
     let (service, _) = reloaded(service, &next);
     assert_eq!(pool(&service), "2*1 1*0");
     let (service, _) = reloaded(service, &config);
@@ -297,11 +300,11 @@ fn recalled(was: &Service, config: &VirtualServer, has: &[u8]) -> (Service, Stri
 #[test]
 fn a_restart_knows_who_is_down_and_who_is_new() {
     let config = service(&[1, 1, 1, 1], |service| {
-        service.real_servers[3].checkers[0].schedule.alpha = true;
+        Arc::make_mut(&mut service.real_servers)[3].checkers[0].schedule.alpha = true;
     });
     // The last two are in the file only when the controller comes back; one is not to count before it was seen.
     let mut before = config.clone();
-    before.real_servers.truncate(2);
+    Arc::make_mut(&mut before.real_servers).truncate(2);
     let (mut was, _) = started(&before);
     assert_eq!(was.remember(), None);
     judge(&mut was, 0, 0, false, 0);
@@ -322,7 +325,7 @@ fn a_restart_with_another_check_begins_as_a_reload_with_it() {
     let (mut was, _) = started(&config);
     judge(&mut was, 0, 0, false, 0);
     let mut next = config;
-    next.real_servers[0].checkers[0].check = tcp(Ipv4Addr::new(10, 0, 0, 7));
+    Arc::make_mut(&mut next.real_servers)[0].checkers[0].check = tcp(Ipv4Addr::new(10, 0, 0, 7));
     let (now, told) = recalled(&was, &next, &[2]);
     assert_eq!((told.as_str(), pool(&now).as_str()), ("1 up", "2*1 1*1"));
 }

@@ -91,7 +91,7 @@ impl Engine {
     pub(crate) fn set_active(&mut self, first: usize, active: &[u32]) -> Result<()> {
         for (id, active) in (u32::try_from(first)?..).zip(active) {
             let load = Load { active: *active, ..Load::default() };
-            self.dataplane.maps.loads.set(id, load, 0)?;
+            self.dataplane.maps.loads.array.set(id, load, 0)?;
         }
         Ok(())
     }

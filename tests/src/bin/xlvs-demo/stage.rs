@@ -151,7 +151,7 @@ impl Stage {
     fn explain(&self) {
         let setup = setup();
         let client = self.topology.client.path();
-        let maps = setup.pin_dir.join("v4/maps");
+        let maps = setup.pin_dir.join("v5/maps");
         heading("everything stays, to play with");
         for (what, command) in [
             ("a request", format!("nsenter --net={} curl http://{VIRTUAL}/", client.display())),

@@ -210,7 +210,7 @@ fn add_up<A: Place>(
             "{key:?} {flow:?}: the other direction is {other:?}"
         );
         if flow.to_server() {
-            let (active, inactive) = loads.entry(flow.server.into()).or_default();
+            let (active, inactive) = loads.entry(flow.server).or_default();
             *if tcp::is_active(flow.head.state) { active } else { inactive } += 1;
             *states.entry(flow.head.state).or_default() += 1;
         }
@@ -220,7 +220,7 @@ fn add_up<A: Place>(
 
 fn compare_loads(world: &World, expected: &HashMap<u32, (u32, u32)>) -> Result<()> {
     for (id, server) in (0_u32..).zip(&world.tables.servers) {
-        let Load { active, inactive, .. } = world.kernel.maps.loads.get(&id, 0)?;
+        let Load { active, inactive, .. } = world.kernel.maps.loads.get(id)?;
         let expected = expected.get(&id).copied().unwrap_or_default();
         ensure!(
             (active, inactive) == expected,

@@ -134,7 +134,7 @@ fn open(world: &mut World, case: u8) -> Result<()> {
 /// The connections that a server was given, all of which it still has.
 fn count(world: &World, id: u32) -> Result<u64> {
     let count = compare::statistics(world, id)?.connections;
-    let load = world.kernel.maps.loads.get(&id, 0)?;
+    let load = world.kernel.maps.loads.get(id)?;
     ensure!(
         u64::from(load.active) == count && load.inactive == 0,
         "server {id}: {count} connections, {load:?}"

@@ -151,7 +151,7 @@ impl World {
         let mut memory = MemoryEnv::default();
         memory.servers.clone_from(&tables.servers);
         for (id, _) in (0..).zip(&tables.servers) {
-            memory.loads.borrow_mut().insert(id, kernel.maps.loads.get(&id, 0)?);
+            memory.loads.borrow_mut().insert(id, kernel.maps.loads.get(id)?);
         }
         memory.members.clone_from(&tables.members);
         memory.runs.clone_from(&tables.runs);
@@ -310,7 +310,7 @@ impl World {
         change: impl FnOnce(&mut Server),
     ) -> Result<()> {
         change(&mut self.memory.servers[id]);
-        Ok(self.kernel.maps.servers.set(u32::try_from(id)?, self.memory.servers[id], 0)?)
+        Ok(self.kernel.maps.servers.array.set(u32::try_from(id)?, self.memory.servers[id], 0)?)
     }
 
     /// The same for one of a family's services, by any number.
@@ -334,7 +334,7 @@ impl World {
         V4::clear(maps)?;
         V6::clear(maps)?;
         for (id, _) in (0..).zip(&self.tables.servers) {
-            maps.loads.set(id, Load::default(), 0)?;
+            maps.loads.array.set(id, Load::default(), 0)?;
         }
         for (id, state) in (0..).zip(&self.tables.states) {
             maps.schedulers.set(id, state, 0)?;

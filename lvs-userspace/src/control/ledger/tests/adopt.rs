@@ -3,7 +3,7 @@
 use lvs_common::abi::{Place, Run, ServiceKey, V4};
 
 use super::{
-    super::super::steps::{Step, steps},
+    super::super::steps::{Step, walk},
     *,
 };
 
@@ -33,10 +33,20 @@ fn essence(ledger: &Ledger) -> String {
         })
         .collect();
     services.sort_unstable();
-    let Ledger { next_service, next_server, elements, locals, torn, .. } = ledger;
+    let Ledger { next_service, next_server, sizes, locals, torn, .. } = ledger;
     let mut locals: Vec<_> = locals.iter().collect();
     locals.sort_unstable_by_key(|(_, range)| range.first);
-    format!("{services:#?} {next_service} {next_server} {elements} {locals:?} {torn:?}")
+    format!("{services:#?} {next_service} {next_server} {sizes:?} {locals:?} {torn:?}")
+}
+
+/// All steps of a change.
+fn steps(change: &Change, old: &Tables) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let Ok(()) = walk(change, old, &mut |step| {
+        steps.push(step);
+        Ok::<(), std::convert::Infallible>(())
+    });
+    steps
 }
 
 /// What the maps hold after these steps.
@@ -97,8 +107,8 @@ fn check(tables: &Tables) {
             let list = list(tables, first, members);
             assert_eq!(list.len(), members as usize, "{key:?}");
             for id in list {
-                assert_eq!(tables.servers[usize::from(id)].service, service.id, "{key:?}: {id}");
-                assert_eq!(tables.places[usize::from(id)].held, 1, "{key:?}: {id}");
+                assert_eq!(tables.servers[id as usize].service, service.id, "{key:?}: {id}");
+                assert_eq!(tables.places[id as usize].held, 1, "{key:?}: {id}");
             }
         }
         assert!(tables.identities.contains_key(&service.id), "{key:?}");
@@ -115,10 +125,7 @@ fn chosen(tables: &Tables, key: ServiceKey<V4>) -> Option<(u8, BTreeSet<[u8; 16]
         let runs = runs.take(service.members as usize);
         ids = runs.flat_map(|run| list(tables, run.first_member, run.members)).collect();
     }
-    Some((
-        service.scheduler,
-        ids.iter().map(|id| tables.servers[usize::from(*id)].address).collect(),
-    ))
+    Some((service.scheduler, ids.iter().map(|id| tables.servers[*id as usize].address).collect()))
 }
 
 fn text(file: &[Draft]) -> String {
@@ -161,10 +168,10 @@ proptest! {
 
     #[test]
     fn a_ledger_can_be_told_from_the_maps(files in prop::collection::vec(any_services(), 1..8), turns in 0_u64..9) {
-        let mut ledger = Ledger::empty(32_768);
+        let mut ledger = Ledger::empty(SMALL);
         let mut maps = Tables::default();
         for (step, file) in (0..).zip(&files) {
-            let unused: Vec<u16> = (0..100).filter(|id| id % 3 == 0).collect();
+            let unused: Vec<u32> = (0..100).filter(|id| id % 3 == 0).collect();
             let mut seen = seen(70 * step, None, &unused);
             for place in ledger.states() {
                 let state = ledger.tables.states[place as usize];
@@ -174,7 +181,7 @@ proptest! {
             maps = after(&change, &maps);
             check(&maps);
             ledger = change.ledger;
-            let adopted = Ledger::adopt(maps.clone(), 32_768);
+            let adopted = Ledger::adopt(maps.clone(), SMALL);
             prop_assert_eq!(essence(&adopted), essence(&ledger));
             // And what comes of it is the same: nothing, if nothing has changed.
             let again = next(&adopted, &text(file), &seen);
@@ -193,31 +200,31 @@ proptest! {
         let mut maps = Tables::default();
         for (step, (file, stop)) in (0..).zip(&files) {
             // Killed, and started again, each time.
-            let ledger = Ledger::adopt(maps.clone(), 32_768);
-            let unused: Vec<u16> = (0..100).filter(|id| id % 3 == 0).collect();
+            let ledger = Ledger::adopt(maps.clone(), SMALL);
+            let unused: Vec<u32> = (0..100).filter(|id| id % 3 == 0).collect();
             let mut seen = seen(70 * step, None, &unused);
             for place in ledger.states() {
                 let state = maps.states[place as usize];
                 seen.states.insert(place, SchedulerState { turn: state.turn + turns, ..state });
             }
-            let before: HashSet<u16> = held(&maps);
+            let before: HashSet<u32> = held(&maps);
             let change = next(&ledger, &text(file), &seen);
             let all = steps(&change, &maps);
             let stop = (*stop).min(all.len());
             let between = written(maps.clone(), &all[..stop]);
             check(&between);
             // Whoever had a place that was in use has it still.
-            let lost: Vec<u16> =
+            let lost: Vec<u32> =
                 before.difference(&held(&between)).filter(|id| !unused.contains(id)).copied().collect();
             prop_assert!(lost.is_empty(), "{:?}", lost);
             // Another start with the same file gets there.
-            let adopted = Ledger::adopt(between.clone(), 32_768);
+            let adopted = Ledger::adopt(between.clone(), SMALL);
             let finish = next(&adopted, &text(file), &seen);
             let end = after(&finish, &between);
             check(&end);
             prop_assert!(finish.ledger.torn == Torn::default(), "{:?}", finish.ledger.torn);
             prop_assert_eq!(
-                essence(&Ledger::adopt(end.clone(), 32_768)),
+                essence(&Ledger::adopt(end.clone(), SMALL)),
                 essence(&finish.ledger)
             );
             let straight = after(&change, &maps);
@@ -232,19 +239,19 @@ proptest! {
 }
 
 /// Servers that have their places.
-fn held(tables: &Tables) -> HashSet<u16> {
-    let of = (0_u16..).zip(&tables.places).filter(|(_, place)| place.held != 0);
+fn held(tables: &Tables) -> HashSet<u32> {
+    let of = (0..).zip(&tables.places).filter(|(_, place)| place.held != 0);
     of.map(|(id, _)| id).collect()
 }
 
 #[test]
 fn turns_go_on_from_the_maps() {
     let three = service(1, "rr", &[(1, 1), (2, 1), (3, 1)]);
-    let change = next(&Ledger::empty(32_768), &three, &seen(0, None, &[]));
+    let change = next(&Ledger::empty(SMALL), &three, &seen(0, None, &[]));
     let mut maps = after(&change, &Tables::default());
     // Two turns are taken: server 0 is next.
     maps.states[0].turn = 2;
-    let adopted = Ledger::adopt(maps, 32_768);
+    let adopted = Ledger::adopt(maps, SMALL);
     let taken = seen(1, Some((0, 2)), &[]);
     let more = service(1, "rr", &[(1, 1), (2, 1), (3, 1), (4, 1)]);
     assert_eq!(turns(&next(&adopted, &more, &taken).ledger), [0, 3, 2, 1]);

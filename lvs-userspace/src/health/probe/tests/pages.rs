@@ -181,6 +181,7 @@ async fn http_does_not_wait_for_ever_for_the_rest() {
         schedule: crate::config::Schedule { delay_loop: 2 * LIMIT, ..schedule() },
         line: 1,
     };
-    let probe = Probe::new(&checker, Arc::default(), Arc::new(Tls::new(None)));
+    let probe =
+        Probe::new(Arc::new(Definition::of(&checker)), Arc::default(), Arc::new(Tls::new(None)));
     assert_eq!(probe.run(0).await, failed("HTTP_GET /health: no complete answer within 0.6 s"));
 }
