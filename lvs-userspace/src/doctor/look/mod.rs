@@ -17,6 +17,7 @@ use std::{
 use super::{
     Options,
     facts::{Facts, File, expected_mode},
+    rules::addresses_of,
 };
 use crate::{
     bpf::{Mode, Survey},
@@ -40,7 +41,9 @@ pub(super) async fn everything(options: Options) -> anyhow::Result<Facts> {
     let names = interfaces_asked_for(&options, &state);
     let seen = interfaces::look(&netlink, &names, &links, &state.survey, &mut unseen).await;
     let mode = options.mode.unwrap_or_else(|| mode_in_place(&state.survey, &seen.there));
-    let host = host::read(&netlink, &links, &seen.there, &mut unseen).await?;
+    let mut host = host::read(&netlink, &links, &seen.there, &mut unseen).await?;
+    let wanted = addresses_of(&config).into_iter();
+    host.routed_here = host::routed_here(&netlink, &host, wanted).await;
 
     let before = state::counters(&options.place.pin_dir);
     let tried = servers::look(&netlink, &config, &host).await;
