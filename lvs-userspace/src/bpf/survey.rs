@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    path::{Path, PathBuf},
+    path::{Path, PathBuf, absolute},
 };
 
 use aya::programs::{
@@ -52,6 +52,7 @@ pub(crate) struct PinnedLink {
 impl Survey {
     /// Looks at a pin directory, which may not be there.
     pub(crate) fn of(pin_dir: &Path) -> Result<Self, Error> {
+        let pin_dir = &absolute(pin_dir).unwrap_or_else(|_| pin_dir.to_owned());
         let there = pin_dir.ancestors().find(|path| path.exists()).unwrap_or(pin_dir);
         let mut survey = Self { looked_at: true, bpffs: is_bpffs(there)?, ..Self::default() };
         let own = format!("v{ABI_VERSION}");

@@ -1,7 +1,7 @@
 //! What the rules go by: all that was read from this host, as plain values.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     net::IpAddr,
     path::{Path, PathBuf},
 };
@@ -160,6 +160,8 @@ pub(crate) struct Host {
     /// Settings by their path below `/proc/sys`, as far as they can be read.
     pub(crate) settings: HashMap<String, String>,
     pub(crate) addresses: Vec<Address>,
+    /// Addresses of the configuration that are none of its own, but lead here by a local route.
+    pub(crate) routed_here: HashSet<IpAddr>,
     /// The interface of the default route, of IPv4 and IPv6.
     pub(crate) default_routes: [Option<u32>; 2],
     /// Names of all interfaces by index.
@@ -184,8 +186,10 @@ impl Host {
         self.setting(path)?.parse().ok()
     }
 
+    /// Whether what is sent to an address ends at this host.
     pub(crate) fn has(&self, address: IpAddr) -> bool {
         self.addresses.iter().any(|own| own.address == address)
+            || self.routed_here.contains(&address)
     }
 
     /// The name of an interface.

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use aya::programs::{Xdp, XdpMode};
 use lvs_tests::config::Method;
 use lvs_tests::family::Family;
+use lvs_tests::http::client;
 use lvs_tests::netns::Netns;
 use lvs_tests::topology::Plan;
 use lvs_tests::{command, skip_unless_possible, xlvs};
@@ -124,6 +125,18 @@ fn run(netns: &Netns, line: &str) -> Result<()> {
     command::run(netns.command("sh").args(["-c", &line])).map(drop)
 }
 
+/// The standard picture, in which everybody has been reached once.
+fn standing() -> Result<Lab> {
+    let lab = Lab::new(Plan::TWO_ARMED)?;
+    for family in Family::ALL {
+        for server in lab.plan().servers(family) {
+            lab.client().block_on(|| client::ask(server))?;
+        }
+    }
+    lab.topology.forget_neighbours()?;
+    Ok(lab)
+}
+
 /// Services of both families, and the file that has them.
 fn file(lab: &Lab) -> Result<String> {
     let services = Family::ALL.map(|family| lab.web_service(Method::Nat, family).to_string());
@@ -152,7 +165,7 @@ fn somebody_elses_program(lab: &Lab, interface: &str) -> Result<Dataplane> {
 #[test]
 fn what_was_spoilt_is_found_and_mended_by_the_printed_commands() -> Result<()> {
     skip_unless_possible!();
-    let lab = Lab::new(Plan::TWO_ARMED)?;
+    let lab = standing()?;
     let (lb, plan) = (&lab.topology.lb, lab.plan());
     let file = file(&lab)?;
     lb.set("ipv4/ip_forward", "0")?;
@@ -206,7 +219,7 @@ fn what_was_spoilt_is_found_and_mended_by_the_printed_commands() -> Result<()> {
 #[test]
 fn dead_interfaces_servers_and_ends_are_told_apart() -> Result<()> {
     skip_unless_possible!();
-    let lab = Lab::new(Plan::TWO_ARMED)?;
+    let lab = standing()?;
     let (lb, plan) = (&lab.topology.lb, lab.plan());
     let mut service = lab.web_service(Method::Nat, Family::V4);
     // Nobody listens there, nobody has this address, and the balancer has no way to that one.
@@ -261,6 +274,7 @@ fn what_runs_is_looked_at_without_being_named() -> Result<()> {
     let text = lab.web_service(Method::Nat, Family::V4).to_string();
     let xlvs = lab.start_with("generic", &text, &[])?;
     let file = xlvs.setup().config.clone();
+    lab.ask(lab.web(Method::Nat, Family::V4), lab.seen(Method::Nat, Family::V4), 4)?;
     let start = std::time::Instant::now();
     let diagnosis = Diagnosis::of(&lab, &[])?;
     say(format_args!("xlvs doctor took {:?}", start.elapsed()));
@@ -302,7 +316,7 @@ fn what_runs_is_looked_at_without_being_named() -> Result<()> {
 #[test]
 fn without_privileges_it_says_what_it_could_not_look_at() -> Result<()> {
     skip_unless_possible!();
-    let lab = Lab::new(Plan::TWO_ARMED)?;
+    let lab = standing()?;
     lab.topology.lb.set("ipv4/ip_forward", "0")?;
     let file = file(&lab)?;
     // Where the binary lies, another user may not go.

@@ -4,27 +4,22 @@ use std::path::Path;
 
 use super::text;
 use crate::{
-    bpf::{Mode, try_programs},
+    bpf::{Error, Mode, try_programs},
     control::capabilities,
     doctor::facts::Kernel,
 };
 
 /// Reads it, and what could not be looked at. The programs are those of a mode.
-pub(super) async fn read(mode: Mode) -> (Kernel, Option<(&'static str, String)>) {
+pub(super) fn read(mode: Mode) -> (Kernel, Option<(&'static str, String)>) {
     let missing = capabilities::missing(false).unwrap_or_default();
     let missing: Vec<(String, &str)> =
         missing.into_iter().map(|(capability, what)| (capability.to_string(), what)).collect();
     let mut unseen = None;
     let mut programs = None;
     if missing.is_empty() {
-        // The verifier takes a second; servers are waited for meanwhile.
-        let tried = tokio::task::spawn_blocking(move || try_programs(mode)).await;
-        match tried {
-            Ok(Err(crate::bpf::Error::NoObject)) => {
-                unseen = Some(("programs", crate::bpf::Error::NoObject.to_string()));
-            }
-            Ok(result) => programs = Some(result.map_err(|error| error.to_string())),
-            Err(error) => unseen = Some(("programs", error.to_string())),
+        match try_programs(mode) {
+            Err(error @ Error::NoObject) => unseen = Some(("programs", error.to_string())),
+            result => programs = Some(result.map_err(|error| error.to_string())),
         }
     } else {
         unseen = Some(("programs", "loading them takes capabilities that are missing".to_owned()));

@@ -17,6 +17,7 @@ use std::{
 use super::{
     Options,
     facts::{Facts, File, expected_mode},
+    rules::addresses_of,
 };
 use crate::{
     bpf::{Mode, Survey},
@@ -30,7 +31,7 @@ type Unseen = Vec<(&'static str, String)>;
 /// keepalived's configuration.
 const CONFIG: &str = "/etc/keepalived/keepalived.conf";
 
-/// Reads everything. Programs are tried while servers are talked to.
+/// Reads everything.
 pub(super) async fn everything(options: Options) -> anyhow::Result<Facts> {
     let mut unseen = Unseen::new();
     let (netlink, _events) = net::connect()?;
@@ -40,18 +41,18 @@ pub(super) async fn everything(options: Options) -> anyhow::Result<Facts> {
     let names = interfaces_asked_for(&options, &state);
     let seen = interfaces::look(&netlink, &names, &links, &state.survey, &mut unseen).await;
     let mode = options.mode.unwrap_or_else(|| mode_in_place(&state.survey, &seen.there));
-    let host = host::read(&netlink, &links, &seen.there, &mut unseen).await?;
+    let mut host = host::read(&netlink, &links, &seen.there, &mut unseen).await?;
+    let wanted = addresses_of(&config).into_iter();
+    host.routed_here = host::routed_here(&netlink, &host, wanted).await;
 
     let before = state::counters(&options.place.pin_dir);
-    let (kernel, tried) = tokio::join!(
-        kernel::read(expected_mode(mode, &seen.there)),
-        servers::look(&netlink, &config, &host)
-    );
+    let tried = servers::look(&netlink, &config, &host).await;
+    // Not at the same time: the verifier takes the CPU that answers are waited for with.
+    let (kernel, why_not) = kernel::read(expected_mode(mode, &seen.there));
+    unseen.extend(why_not);
     if let Some(after) = state::counters(&options.place.pin_dir) {
         state.counters = state::during(&before.unwrap_or_default(), after);
     }
-    let (kernel, why_not) = kernel;
-    unseen.extend(why_not);
     Ok(Facts {
         kernel,
         file,

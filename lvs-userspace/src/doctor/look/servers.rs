@@ -25,10 +25,10 @@ use crate::{
 };
 
 /// How long an answer may take: a SYN that is lost is sent again after a second.
-const PATIENCE: Duration = Duration::from_millis(1500);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long all of it may take.
-const IN_ALL: Duration = Duration::from_secs(4);
+const IN_ALL: Duration = Duration::from_millis(4500);
 
 /// Servers that are talked to at a time, far fewer than files that a process may have open.
 const AT_ONCE: usize = 512;

@@ -1,6 +1,9 @@
 //! What is there of xlvs itself.
 
-use std::{path::Path, time::SystemTime};
+use std::{
+    path::{Path, absolute},
+    time::SystemTime,
+};
 
 use lvs_common::abi::Counter;
 
@@ -23,7 +26,7 @@ pub(super) fn read(place: &Place, unseen: &mut Unseen) -> State {
         None
     });
     State {
-        pin_dir: place.pin_dir.clone(),
+        pin_dir: absolute(&place.pin_dir).unwrap_or_else(|_| place.pin_dir.clone()),
         runtime_dir: place.runtime_dir.clone(),
         survey,
         controller,

@@ -15,18 +15,7 @@ const COMMANDS: usize = 8;
 
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     let config = &facts.config;
-    let marks: BTreeSet<u32> = config
-        .services
-        .iter()
-        .filter_map(|service| match service.target {
-            Target::Address { .. } => None,
-            Target::Mark(mark) => Some(mark),
-        })
-        .collect();
-    let marked = config.marks.iter().filter(|line| marks.contains(&line.mark));
-    let marked = marked.flat_map(|line| line.addresses.iter()).collect();
-    let locals =
-        config.services.iter().flat_map(|service| &service.local_addresses).copied().collect();
+    let (marked, locals) = (marked_addresses(config), local_addresses(config));
     let clients = facts.clients_interface();
     [
         missing(
@@ -66,6 +55,33 @@ pub(super) fn virtual_addresses(config: &Config) -> BTreeSet<IpAddr> {
     config.services.iter().filter_map(target).collect()
 }
 
+/// Those in `fwmark_match` for which there is a service.
+fn marked_addresses(config: &Config) -> BTreeSet<IpAddr> {
+    let marks: BTreeSet<u32> = config
+        .services
+        .iter()
+        .filter_map(|service| match service.target {
+            Target::Address { .. } => None,
+            Target::Mark(mark) => Some(mark),
+        })
+        .collect();
+    let lines = config.marks.iter().filter(|line| marks.contains(&line.mark));
+    lines.flat_map(|line| line.addresses.iter()).collect()
+}
+
+/// Those that full NAT speaks under.
+fn local_addresses(config: &Config) -> BTreeSet<IpAddr> {
+    config.services.iter().flat_map(|service| &service.local_addresses).copied().collect()
+}
+
+/// All addresses of a configuration that must lead to this host.
+pub(crate) fn addresses_of(config: &Config) -> BTreeSet<IpAddr> {
+    let mut all = virtual_addresses(config);
+    all.extend(marked_addresses(config));
+    all.extend(local_addresses(config));
+    all
+}
+
 fn missing(
     facts: &Facts,
     name: &'static str,
@@ -98,7 +114,10 @@ mod tests {
     use super::*;
     use crate::{
         config::{Policy, parse},
-        doctor::{finding::Severity, rules::one},
+        doctor::{
+            finding::Severity,
+            rules::{one, said},
+        },
     };
 
     #[test]
@@ -108,6 +127,11 @@ mod tests {
         });
         let command = "ip addr add 10.64.1.2/32 dev out".to_owned();
         assert_eq!(found, ("virtual-address", Severity::Warning, command));
+        let routed = said(check, |facts| {
+            facts.host.addresses.retain(|own| own.length != 32);
+            facts.host.routed_here.insert("10.64.1.2".parse().unwrap());
+        });
+        assert!(routed.is_empty(), "{routed:?}");
     }
 
     #[test]

@@ -110,9 +110,10 @@ fn bpffs(facts: &Facts) -> Option<Finding> {
     facts.state.survey.looked_at.then(|| {
         let system = facts.state.pin_dir.starts_with("/sys/fs/bpf");
         let point = if system { "/sys/fs/bpf".to_owned() } else { directory.to_string() };
+        let make = if system { String::new() } else { format!("mkdir -p {point} && ") };
         Finding::notice("bpffs", format!("no bpffs is mounted at {point}"))
             .why("`xlvs run` mounts one, for which it takes CAP_SYS_ADMIN.")
-            .mend(format!("mount -t bpf bpf {point}"))
+            .mend(format!("{make}mount -t bpf bpf {point}"))
     })
 }
 
@@ -182,7 +183,7 @@ mod tests {
     fn a_bpffs_that_is_missing_is_mounted_where_it_belongs() {
         for (pin_dir, command) in [
             ("/sys/fs/bpf/xlvs", "mount -t bpf bpf /sys/fs/bpf"),
-            ("/run/xlvs/pins", "mount -t bpf bpf /run/xlvs/pins"),
+            ("/run/pins", "mkdir -p /run/pins && mount -t bpf bpf /run/pins"),
         ] {
             let found = one(check, |facts| {
                 facts.state.pin_dir = pin_dir.into();

@@ -44,7 +44,8 @@ fn which(facts: &Facts, mode: Mode) -> Finding {
         let reason = if veths.is_empty() {
             format!("native XDP cannot be done on {names}")
         } else {
-            format!("{} is a veth", some(veths.iter().map(|one| format!("`{}`", one.name))))
+            let names = some(veths.iter().map(|one| format!("`{}`", one.name)));
+            format!("native XDP needs the other end of a veth prepared ({names})")
         };
         return Finding::notice("xdp-mode", format!("mode auto takes tc: {reason}"))
             .why("It does the same one step later, and takes more of the CPU for each packet.");
