@@ -144,12 +144,17 @@ impl Xlvs {
         Ok(())
     }
 
-    /// Runs another command of `xlvs` for this instance; it must succeed.
+    /// Runs another command of `xlvs` that is to this instance's controller; it must succeed.
     pub fn order(&self, words: &[&str]) -> Result<String> {
-        let Setup { pin_dir, runtime_dir, .. } = &self.setup;
         let mut order = Command::new(binary()?);
-        order.args(words).arg("--pin-dir").arg(pin_dir).arg("--runtime-dir").arg(runtime_dir);
-        command::run(&mut order)
+        order.args(words).arg("--pin-dir").arg(&self.setup.pin_dir);
+        command::run(order.arg("--runtime-dir").arg(&self.setup.runtime_dir))
+    }
+
+    /// Runs a command of `xlvs` that reads this instance's maps, and gives what it prints.
+    pub fn look(&self, words: &[&str]) -> Result<String> {
+        let mut look = Command::new(binary()?);
+        command::run(look.args(words).arg("--pin-dir").arg(&self.setup.pin_dir))
     }
 
     /// Its process id.

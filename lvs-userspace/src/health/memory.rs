@@ -9,15 +9,15 @@ use std::{
     net::IpAddr,
 };
 
+use md5::{Digest as _, Md5};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::{
     identity::{Endpoint, ServiceId},
     service::Service,
 };
 use crate::{
-    config::{Checker, Config, VirtualServer},
+    config::{Check, Checker, Config, VirtualServer},
     inspect::ServiceName,
 };
 
@@ -66,13 +66,20 @@ pub(crate) struct RememberedServer {
     pub(crate) checkers: Vec<RememberedChecker>,
 }
 
-/// A check, as it was; and whether it has been made, with which result, and what it adds to the weight.
+/// A check, by its [`mark`]; it has been made, with which result, and what it adds to the weight.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RememberedChecker {
-    pub(crate) check: Value,
+    pub(crate) check: String,
     pub(crate) made: bool,
     pub(crate) up: bool,
     pub(crate) added: i64,
+}
+
+/// What a check is known by after a restart: another one has another mark.
+pub(crate) fn mark(check: &Check) -> String {
+    // There is nothing in it that JSON could not say.
+    let text = serde_json::to_vec(check).unwrap_or_default();
+    format!("{:032x}", u128::from_be_bytes(Md5::digest(text).into()))
 }
 
 impl Name {

@@ -19,6 +19,7 @@ use lvs_tests::scratch::Scratch;
 use lvs_tests::topology::{Plan, Topology, VIRTUAL};
 use lvs_tests::xlvs::{Setup, Xlvs};
 use lvs_tests::{command, skip_unless_possible};
+use serde_json::Value;
 
 use super::support::say;
 
@@ -29,8 +30,6 @@ const RETRY: u8 = 1;
 const DELAY_BEFORE_RETRY: f32 = 0.2;
 /// A machine that has other work to do.
 const MARGIN: Duration = Duration::from_secs(4);
-/// From a line in the log to the maps.
-const APPLIED: Duration = Duration::from_millis(500);
 /// While all are dead, and after all are back.
 const MEANWHILE: Duration = Duration::from_secs(1);
 
@@ -40,8 +39,8 @@ const LATE: Clients = Clients { keep_alive: 2, short: 1 };
 /// The first host has the companion, and all servers but one.
 const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 100);
 const OTHER_HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 101);
-const COMPANION: u16 = 8100;
-const SORRY: u16 = 8200;
+/// That one has a port for each service: a client's ports for two services may be the same.
+const CALM: u16 = 8200;
 /// Where a server is checked that has TLS for that.
 const SECURE: u16 = 9105;
 
@@ -75,9 +74,14 @@ impl Death {
         Self::Certificate,
     ];
 
-    /// The port of the victim, and with 2,000 more that of the service.
+    /// The port of the victim; with 2,000 more that of the service.
     const fn port(self) -> u16 {
         8101 + self as u16
+    }
+
+    /// The port of who answers while the victim is out.
+    const fn other_port(self) -> u16 {
+        8201 + self as u16
     }
 
     fn victim(self) -> SocketAddr {
@@ -115,8 +119,8 @@ impl Death {
     fn text(self) -> String {
         let (service, victim) = (self.service(), self.victim());
         let companion = match self {
-            Self::LastProcess => format!("  sorry_server {HOST} {SORRY}\n"),
-            _ => format!("  real_server {HOST} {COMPANION} {{\n  }}\n"),
+            Self::LastProcess => format!("  sorry_server {HOST} {}\n", self.other_port()),
+            _ => format!("  real_server {HOST} {} {{\n  }}\n", self.other_port()),
         };
         format!(
             "virtual_server {} {} {{\n  lb_algo rr\n  lb_kind NAT\n  protocol TCP\n  warmup 0\n{companion}  \
@@ -148,7 +152,7 @@ struct World {
     victims: Vec<Option<Server>>,
     secure: Server,
     authority: Authority,
-    _others: [Server; 2],
+    _others: Vec<Server>,
     topology: Topology,
 }
 
@@ -160,7 +164,10 @@ impl World {
         let authority = Authority::new()?;
         let secure = start(SECURE, "secure")?;
         secure.set_tls(authority.acceptor(false)?);
-        let others = [start(COMPANION, "companion")?, start(SORRY, "sorry")?];
+        let mut others = vec![start(CALM, "companion")?];
+        for death in Death::ALL {
+            others.push(start(death.other_port(), death.other())?);
+        }
         let mut world = Self { victims: Vec::new(), secure, authority, _others: others, topology };
         for death in Death::ALL {
             let victim = world.start_victim(death)?;
@@ -266,6 +273,23 @@ fn wait_for_each(xlvs: &Xlvs, said: fn(Death) -> String, limit: Duration) -> Res
     Ok(times.into_iter().flatten().collect())
 }
 
+/// Waits until all victims are in the data plane, or none is: the log tells of a check before that.
+fn wait_for_maps(xlvs: &Xlvs, there: bool) -> Result<()> {
+    let start = Instant::now();
+    loop {
+        let listed: Value = serde_json::from_str(&xlvs.look(&["list", "--json"])?)?;
+        let list = |of: &Value, name: &str| of.get(name).and_then(Value::as_array).cloned();
+        let services = list(&listed, "services").unwrap_or_default();
+        let servers = services.iter().filter_map(|service| list(service, "servers")).flatten();
+        let ports: Vec<u64> =
+            servers.filter_map(|server| server.get("port").and_then(Value::as_u64)).collect();
+        if Death::ALL.iter().all(|death| ports.contains(&death.port().into()) == there) {
+            return Ok(());
+        }
+        ensure!(start.elapsed() < MARGIN, "the log has told, and the maps do not follow: {listed}");
+    }
+}
+
 fn check_of(death: Death) -> String {
     format!("check of {} for {}/TCP: ", death.victim(), death.service())
 }
@@ -300,8 +324,7 @@ fn whoever_dies_is_out_in_time_and_comes_back() -> Result<()> {
     for death in Death::ALL {
         text += &death.text();
     }
-    text +=
-        &Service::new(Protocol::Tcp, Method::Nat, calm, &[(HOST, COMPANION).into()]).to_string();
+    text += &Service::new(Protocol::Tcp, Method::Nat, calm, &[(HOST, CALM).into()]).to_string();
     let setup = Setup {
         config: scratch.write("xlvs.conf", &text)?,
         pin_dir: scratch.path("bpf"),
@@ -332,7 +355,7 @@ fn whoever_dies_is_out_in_time_and_comes_back() -> Result<()> {
         let line = log.lines().find(|line| line.contains(&check_of(death))).unwrap_or_default();
         ensure!(line.contains(why(death)), "{death:?}: {line}");
     }
-    sleep(APPLIED);
+    wait_for_maps(&xlvs, false)?;
     let out = Instant::now();
     // Clients of before may hang on who has died; others come.
     for ((report, late), death) in world.meanwhile(&loads)?.iter().zip(Death::ALL) {
@@ -347,7 +370,7 @@ fn whoever_dies_is_out_in_time_and_comes_back() -> Result<()> {
     }
     let back = |death| check_of(death) + "back";
     let come = wait_for_each(&xlvs, back, longest_to_come() + MARGIN)?;
-    sleep(APPLIED);
+    wait_for_maps(&xlvs, true)?;
     let returned = Instant::now();
     let late = world.meanwhile(&loads)?;
     for ((load, (_, late)), death) in loads.iter().zip(late).zip(Death::ALL) {

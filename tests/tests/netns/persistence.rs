@@ -5,17 +5,16 @@
 //! own time with every commit, in `lvs-common/tests/engine/persistence.rs`.)
 
 use std::net::SocketAddrV4;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use lvs_tests::http::Answer;
-use lvs_tests::topology::VIRTUAL;
-use lvs_tests::xlvs::{self, Xlvs};
+use lvs_tests::topology::{CLIENT, VIRTUAL};
+use lvs_tests::xlvs::Xlvs;
 use lvs_tests::{config, skip_unless_possible};
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep_until};
 
 use super::support::{Bed, from_environment, say};
@@ -138,7 +137,7 @@ impl Client<'_> {
                 }
                 continue;
             }
-            let (connection, answered) = self.open().await?;
+            let (connection, answered) = self.open(connections.len()).await?;
             ensure!(*server.get_or_insert(answered.clone()) == answered, "at {at} s: {answered}");
             connections.push(Some(connection));
         }
@@ -151,7 +150,7 @@ impl Client<'_> {
         ensure!(self.is_listed()?, "not persistent any more just before {gone} s");
         self.until(gone + COLLECTED).await;
         ensure!(!self.is_listed()?, "persistent still after {gone} s");
-        let (_connection, answered) = self.open().await?;
+        let (_connection, answered) = self.open(connections.len()).await?;
         ensure!(server.as_ref() != Some(&answered), "not scheduled afresh after {gone} s");
         Ok(format!("stays to the end as in IPVS, {gone} s there, and is scheduled afresh"))
     }
@@ -161,8 +160,13 @@ impl Client<'_> {
     }
 
     /// A connection on which one request was answered, and by whom.
-    async fn open(&self) -> Result<(TcpStream, String)> {
-        let mut stream = TcpStream::connect(SocketAddrV4::new(*VIRTUAL.ip(), self.port)).await?;
+    async fn open(&self, number: usize) -> Result<(TcpStream, String)> {
+        let socket = TcpSocket::new_v4()?;
+        // All services have the same servers, which could not tell two of the client's connections from one port apart.
+        let own = 20 * (self.port - port(0)) + u16::try_from(number)?;
+        socket.bind((CLIENT, 20_000 + own).into())?;
+        let service = SocketAddrV4::new(*VIRTUAL.ip(), self.port);
+        let mut stream = socket.connect(service.into()).await?;
         stream.write_all(b"GET / HTTP/1.1\r\nhost: example.org\r\n\r\n").await?;
         let (mut answer, mut piece) = (String::new(), [0; 1024]);
         while !answer.ends_with("}\n") {
@@ -177,13 +181,8 @@ impl Client<'_> {
 
     /// Whether the client is listed as one who stays.
     fn is_listed(&self) -> Result<bool> {
-        let output = Command::new(xlvs::binary()?)
-            .args(["connections", "--json", "--service"])
-            .arg(format!("{}:{}", VIRTUAL.ip(), self.port))
-            .arg("--pin-dir")
-            .arg(&self.xlvs.setup().pin_dir)
-            .output()?;
-        ensure!(output.status.success(), "xlvs connections: {output:?}");
-        Ok(String::from_utf8(output.stdout)?.contains(r#""kind":"persistent""#))
+        let service = format!("{}:{}", VIRTUAL.ip(), self.port);
+        let listed = self.xlvs.look(&["connections", "--json", "--service", &service])?;
+        Ok(listed.contains(r#""kind":"persistent""#))
     }
 }

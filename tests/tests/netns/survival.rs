@@ -4,7 +4,6 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
@@ -103,12 +102,7 @@ fn ask_meanwhile(
 fn loads_and_truth(last: &Xlvs, servers: u32) -> Result<[(u64, u64); 2]> {
     let loads = counts::loads(last.setup(), servers)?;
     let sum = loads.iter().fold((0, 0), |sum, load| (sum.0 + load.active, sum.1 + load.inactive));
-    let output = Command::new(xlvs::binary()?)
-        .args(["connections", "--json", "--pin-dir"])
-        .arg(&last.setup().pin_dir)
-        .output()?;
-    ensure!(output.status.success(), "xlvs connections: {output:?}");
-    let text = String::from_utf8(output.stdout)?;
+    let text = last.look(&["connections", "--json"])?;
     let active = text.matches("\"ESTABLISHED\"").count();
     let all = text.lines().count();
     Ok([sum, (active as u64, (all - active) as u64)])

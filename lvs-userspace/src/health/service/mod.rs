@@ -2,6 +2,8 @@
 //! tell in which order. The rules, quirks included, are those of keepalived's `ipwrapper.c`, named function by function;
 //! what it does to the kernel's table is done to the [`Pool`] here.
 
+use std::sync::OnceLock;
+
 pub(crate) use self::notice::Notice;
 use super::{
     effective::Pool,
@@ -65,6 +67,8 @@ pub(crate) struct Server {
 #[derive(Debug, Clone)]
 pub(crate) struct CheckerState {
     check: Check,
+    /// Worked out for a server that is down.
+    mark: OnceLock<String>,
     alpha: bool,
     pub(crate) up: bool,
     pub(crate) has_run: bool,
@@ -264,6 +268,7 @@ impl Server {
                 let weight = weight(checker);
                 CheckerState {
                     check: checker.check.clone(),
+                    mark: OnceLock::new(),
                     alpha,
                     up: !alpha && weight.is_some(),
                     has_run: told,

@@ -1,13 +1,13 @@
 //! What of a service is worth to be remembered, and the service as it was: from there a restart goes on as a reload does.
 
-use serde_json::Value;
+use std::collections::HashMap;
 
-use super::{Server, Service};
+use super::{CheckerState, Server, Service};
 use crate::{
     config::{Check, Checker, RealServer, VirtualServer},
     health::{
         identity::{Endpoint, ServiceId},
-        memory::{Name, Remembered, RememberedChecker, RememberedServer, RememberedSorry},
+        memory::{self, Name, Remembered, RememberedChecker, RememberedServer, RememberedSorry},
         progress::{Progress, Rule},
         runner::Status,
     },
@@ -51,7 +51,7 @@ impl Service {
         let mut service = Self::new(id, config, weight);
         service.has_quorum = memory.is_none_or(|memory| memory.quorum);
         let remembered = memory.map(|memory| memory.servers.as_slice()).unwrap_or_default();
-        let remembered: std::collections::HashMap<Endpoint, &RememberedServer> = remembered
+        let remembered: HashMap<Endpoint, &RememberedServer> = remembered
             .iter()
             .map(|one| (Endpoint { address: one.address, port: one.port }, one))
             .collect();
@@ -99,7 +99,7 @@ impl Service {
 impl Server {
     /// Up, with nothing added to its weight, and in the pool.
     fn is_ordinary(&self) -> bool {
-        let ordinary = |checker: &super::CheckerState| {
+        let ordinary = |checker: &CheckerState| {
             checker.up && (checker.weight == 0 || is_watched(&checker.check))
         };
         self.alive && self.set && self.checkers.iter().all(ordinary)
@@ -116,7 +116,7 @@ impl Server {
                 .checkers
                 .iter()
                 .map(|checker| RememberedChecker {
-                    check: json(&checker.check),
+                    check: checker.mark().to_owned(),
                     made: checker.has_run,
                     up: checker.up,
                     added: checker.weight,
@@ -130,7 +130,7 @@ impl Server {
         self.set = memory.set;
         self.configured = memory.weight;
         for checker in self.checkers.iter_mut().filter(|checker| !is_watched(&checker.check)) {
-            let check = json(&checker.check);
+            let check = checker.mark();
             if let Some(was) = memory.checkers.iter().find(|was| was.check == check) {
                 checker.has_run = was.made;
                 checker.up = was.up;
@@ -173,13 +173,14 @@ impl Server {
     }
 }
 
+impl CheckerState {
+    /// What it is known by after a restart.
+    fn mark(&self) -> &str {
+        self.mark.get_or_init(|| memory::mark(&self.check))
+    }
+}
+
 /// Whether it is not a check that is made again and again, but a file that is read at the start, or nobody's.
 const fn is_watched(check: &Check) -> bool {
     matches!(check, Check::File(_) | Check::Bfd(_))
-}
-
-/// What a check is compared by.
-fn json(check: &Check) -> Value {
-    // There is nothing in it that JSON could not say.
-    serde_json::to_value(check).unwrap_or_default()
 }
