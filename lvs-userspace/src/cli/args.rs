@@ -199,10 +199,10 @@ pub(super) enum Config {
 #[derive(Debug, clap::Args)]
 pub(super) struct Directories {
     /// Where maps and links are pinned: `v<ABI>/maps` and `v<ABI>/links` below it.
-    #[arg(long, value_name = "DIR", default_value = Place::PIN_DIR)]
+    #[arg(long, value_name = "DIR", default_value = super::places::PinDir::DEFAULT)]
     pin_dir: PathBuf,
     /// Where the process id and the status are kept, and the verifier's log should it refuse the program.
-    #[arg(long, value_name = "DIR", default_value = Place::RUNTIME_DIR)]
+    #[arg(long, value_name = "DIR", default_value = super::places::RuntimeDir::DEFAULT)]
     runtime_dir: PathBuf,
 }
 
