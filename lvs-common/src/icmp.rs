@@ -145,7 +145,7 @@ fn walk<P: Packet, A: Ip, E: Env + Tables<A>>(packet: &P, env: &E) -> Result<Ver
         }
         Fate::Stop => return Err(why),
     };
-    env.count_packet(server.into(), direction, layout.length);
+    env.count_packet(server, direction, layout.length);
     Ok(verdict)
 }
 

@@ -29,7 +29,7 @@ impl<E: Env> Step<E> for Set<'_, E::Destination> {
             return false;
         }
         let id = self.destination.get(|known| known.server.get(index as usize).copied());
-        let Some(candidate) = id.and_then(|id| Candidate::of(env, id.into())) else { return true };
+        let Some(candidate) = id.and_then(|id| Candidate::of(env, id)) else { return true };
         let (load, share) = (candidate.overhead(), candidate.share());
         if candidate.usable() && candidate.service == self.service {
             self.least.offer(candidate.id, load, share);

@@ -8,7 +8,7 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader, Pod, VerifierLogLevel,
-    maps::{Array, MapData, MapError, ProgramArray},
+    maps::{Array, MapData, MapError, MapInfo, ProgramArray},
     programs::{Program, ProgramError, ProgramFd, SchedClassifier, Xdp},
 };
 use aya_log::EbpfLogger;
@@ -124,8 +124,14 @@ impl Dataplane {
             filter.port.unwrap_or_default(),
         );
         let mut loader = EbpfLoader::new();
-        for (map, entries) in sized_by(connections).into_iter().chain(sized_for(needs)) {
+        for (map, entries) in sized_by(connections) {
             loader.map_max_entries(map, entries);
+        }
+        for (map, entries) in sized_for(needs) {
+            // aya believes what it is told, also of maps that are there.
+            let there = pins.filter(|pins| pins.found()).map(|pins| pins.maps().join(map));
+            let there = there.and_then(|path| MapInfo::from_pin(path).ok());
+            loader.map_max_entries(map, there.map_or(entries, |map| map.max_entries()));
         }
         if let Some(pins) = pins {
             for name in maps::NAMES {

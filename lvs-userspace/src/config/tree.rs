@@ -455,7 +455,9 @@ impl<'s> Builder<'s, '_> {
 
     /// Puts a finished block where it belongs.
     fn store(&mut self, frame: Frame<'s>, close: Option<Span>) {
-        let Frame { directive, open, children, suspect: _ } = frame;
+        let Frame { directive, open, mut children, suspect: _ } = frame;
+        // Blocks with one or two lines are the most.
+        children.shrink_to_fit();
         if let Some(mut directive) = directive {
             directive.block = Some(Block { open, children, close });
             self.children().push(directive);

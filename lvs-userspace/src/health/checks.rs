@@ -214,8 +214,9 @@ impl Checks {
         let shared = Shared {
             runner,
             definition: Arc::clone(definition),
-            subscribers: Vec::new(),
-            needs: Vec::new(),
+            // Nearly always.
+            subscribers: Vec::with_capacity(1),
+            needs: Vec::with_capacity(1),
             uses_tls: uses_tls(checker),
             uses_script: is_script,
         };

@@ -12,7 +12,7 @@ use netlink_packet_route::{
 };
 use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE};
 
-use super::exchange::exchange;
+use super::exchange::{Answer, Question, exchange};
 
 /// What the kernel has room for unless it is told otherwise (`gc_thresh3`).
 const ROOM: usize = 1024;
@@ -22,11 +22,12 @@ const ROOM: usize = 1024;
 pub(crate) async fn resolve(
     neighbours: Vec<(u32, IpAddr)>,
 ) -> io::Result<Vec<(IpAddr, io::Error)>> {
-    let requests = neighbours.iter().map(|(interface, address)| request(*interface, *address));
     let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
-    let answers = exchange(requests.collect(), flags).await?;
-    let failed = neighbours.into_iter().zip(answers);
-    Ok(failed.filter_map(|((_, address), answer)| Some((address, answer.err()?))).collect())
+    let ask = |(interface, address): &(u32, IpAddr)| Ok(request(*interface, *address));
+    let tell =
+        |(_, address): &(u32, IpAddr), answer: Answer| answer.err().map(|error| (*address, error));
+    let told = exchange(neighbours, Question { flags, ask, tell }).await?;
+    Ok(told.into_iter().flatten().collect())
 }
 
 fn request(interface: u32, address: IpAddr) -> RouteNetlinkMessage {

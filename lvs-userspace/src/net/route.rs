@@ -8,26 +8,22 @@ use netlink_packet_route::{
 };
 use rtnetlink::RouteMessageBuilder;
 
-use super::exchange::exchange;
+use super::exchange::{Answer, Question, exchange};
 
 /// The interface and the neighbour through which packets leave; `None` where the address is this host itself.
 pub(crate) type Way = io::Result<Option<(u32, IpAddr)>>;
 
 /// The ways to these addresses, in the same order, by the kernel's own choice.
-pub(crate) async fn ways_to(
-    destinations: impl IntoIterator<Item = IpAddr>,
-) -> io::Result<Vec<(IpAddr, Way)>> {
-    let destinations: Vec<IpAddr> = destinations.into_iter().collect();
-    let requests = destinations.iter().map(|destination| request(*destination));
-    let answers = exchange(requests.collect::<io::Result<_>>()?, 0).await?;
-    let ways = destinations.into_iter().zip(answers).map(|(destination, answer)| {
+pub(crate) async fn ways_to(destinations: Vec<IpAddr>) -> io::Result<Vec<(IpAddr, Way)>> {
+    let ask = |destination: &IpAddr| request(*destination);
+    let tell = |destination: &IpAddr, answer: Answer| {
         let way = answer.map(|message| match message {
-            Some(RouteNetlinkMessage::NewRoute(route)) => way(destination, &route),
+            Some(RouteNetlinkMessage::NewRoute(route)) => way(*destination, &route),
             _ => None,
         });
-        (destination, way)
-    });
-    Ok(ways.collect())
+        (*destination, way)
+    };
+    exchange(destinations, Question { flags: 0, ask, tell }).await
 }
 
 /// The way to one address.
@@ -62,4 +58,21 @@ fn way(destination: IpAddr, route: &RouteMessage) -> Option<(u32, IpAddr)> {
         }
     }
     interface.map(|interface| (interface, neighbour))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn many_ways_are_asked_for_at_once() {
+        // The kernel takes them in several parts; loopback is there on each host.
+        let all: Vec<IpAddr> = (1..100).map(|last| Ipv4Addr::new(127, 0, 0, last).into()).collect();
+        let ways = ways_to(all.clone()).await.unwrap();
+        assert_eq!(ways.iter().map(|(address, _)| *address).collect::<Vec<_>>(), all);
+        assert!(ways.iter().all(|(_, way)| matches!(way, Ok(None))), "{ways:?}");
+        assert!(ways_to(Vec::new()).await.unwrap().is_empty());
+    }
 }

@@ -1,6 +1,6 @@
 //! Collecting what has ended: how long a large table takes, whom that disturbs, and what the counts are after it.
 //!
-//! `XLVS_TEST_ENTRIES` is how many connections and templates have ended at once.
+//! `XLVS_TEST_ENTRIES` is how many connections have ended at once, and how many templates there are, of which half have ended.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -28,6 +28,8 @@ use super::support::{from_environment, say};
 const COLLECTED: Duration = Duration::from_secs(90);
 /// More than any time-out here.
 const AGO: u64 = 20_000_000_000;
+/// Longer than this takes.
+const HOUR: u64 = 3_600_000_000_000;
 
 #[test]
 fn many_ended_connections_and_templates_are_collected_with_exact_counts() -> Result<()> {
@@ -55,15 +57,7 @@ fn many_ended_connections_and_templates_are_collected_with_exact_counts() -> Res
         let (one, other) = connection(number, now.wrapping_sub(AGO));
         connections.insert(one.0, one.1, 0)?;
         connections.insert(other.0, other.1, 0)?;
-        let key = TemplateKey { client: (0x0b00_0000 + number).to_be_bytes(), service: 0 };
-        let template = Template {
-            expires: now.wrapping_sub(AGO),
-            connections: 0,
-            timeout: 1,
-            server: 0,
-            generation: number,
-        };
-        templates.insert(key, template, 0)?;
+        templates.insert(template_key(number), template(number, now), 0)?;
     }
     // Killed in the middle of it, most likely; the next one goes on.
     wait_for("the first sweep", || {
@@ -74,13 +68,17 @@ fn many_ended_connections_and_templates_are_collected_with_exact_counts() -> Res
     drop(xlvs);
     let xlvs = Xlvs::start(&lab.topology.lb, setup.clone())?;
     let start = Instant::now();
-    let mut slowest = Duration::ZERO;
+    let (mut slowest, mut collected) = (Duration::ZERO, 0);
     while start.elapsed() < COLLECTED {
         let asked = Instant::now();
         lab.client().block_on(|| client::ask(address))?;
         slowest = slowest.max(asked.elapsed());
         let left = counts::loads(&setup, 1)?.first().map_or(0, |load| load.inactive);
-        if left < u64::from(count) && templates.keys().next().is_none() {
+        // The first that is still there although it has ended.
+        let there =
+            |number: &u32| ends(*number) && templates.get(&template_key(*number), 0).is_ok();
+        collected = (collected..count).find(there).unwrap_or(count);
+        if left < u64::from(count) && collected == count {
             break;
         }
     }
@@ -88,7 +86,10 @@ fn many_ended_connections_and_templates_are_collected_with_exact_counts() -> Res
     let lines = log.lines().filter(|line| line.contains("collected"));
     lines.for_each(|line| say(format_args!("{line}")));
     say(format_args!("{count} of each; the slowest request meanwhile took {slowest:?}"));
-    ensure!(templates.keys().next().is_none(), "templates are left");
+    ensure!(collected == count, "templates are left that have ended, such as {collected}");
+    let lives = |number: &u32| !ends(*number);
+    let lost = (0..count).filter(lives).find(|one| templates.get(&template_key(*one), 0).is_err());
+    ensure!(lost.is_none(), "templates have gone that live, such as {lost:?}");
     // What is left in the table is what the counts say, to the last one.
     let entries = connections.iter().filter_map(Result::ok);
     let of_server = entries.filter(|(_, flow)| flow.to_server() && flow.server == 0);
@@ -97,6 +98,22 @@ fn many_ended_connections_and_templates_are_collected_with_exact_counts() -> Res
     assert_eq!(load.active + load.inactive, left, "{load:?}");
     assert!(xlvs.stop()?.success());
     Ok(())
+}
+
+fn template_key(number: u32) -> TemplateKey<V4> {
+    TemplateKey { client: (0x0b00_0000 + number).to_be_bytes(), service: 0 }
+}
+
+/// Whether this template has ended.
+const fn ends(number: u32) -> bool {
+    number % 4 < 2
+}
+
+/// Of four, two have ended, the third one has time left, and to the last one a connection refers.
+const fn template(number: u32, now: u64) -> Template {
+    let expires = if number % 4 == 2 { now + HOUR } else { now.wrapping_sub(AGO) };
+    let connections = if number % 4 == 3 { 1 } else { 0 };
+    Template { expires, connections, timeout: 1, server: 0, generation: number }
 }
 
 /// Both entries of a connection that was last seen then, in `TIME_WAIT`, of the first server.
