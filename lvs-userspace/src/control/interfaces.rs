@@ -18,7 +18,7 @@ use crate::{
     net::{Addresses, Events, Interface},
 };
 
-/// How often the interfaces are looked at when nothing is heard of them: addresses are only found so.
+/// How often the interfaces are looked at when nothing is heard of them: what the kernel tells may get lost.
 const INTERVAL: Duration = Duration::from_secs(2);
 
 /// An interface that is asked for.

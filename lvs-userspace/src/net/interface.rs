@@ -65,20 +65,21 @@ fn xdp(message: &LinkMessage) -> impl Iterator<Item = &LinkXdp> {
     of.flatten()
 }
 
-/// Opens netlink sockets in the current network namespace: one to ask with, and one that tells when interfaces come, go or
-/// change.
+/// Opens netlink sockets in the current network namespace: one to ask with, and one that tells when interfaces or their
+/// addresses come, go or change.
 pub(crate) fn connect() -> anyhow::Result<(Handle, Events)> {
     let (connection, handle, _) =
         rtnetlink::new_connection().context("cannot open a netlink socket")?;
     tokio::spawn(connection);
     // Of its own, so that many events keep no answer waiting.
-    let (connection, _, messages) = rtnetlink::new_multicast_connection(&[MulticastGroup::Link])
-        .context("cannot open a netlink socket")?;
+    let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+    let (connection, _, messages) =
+        rtnetlink::new_multicast_connection(&groups).context("cannot open a netlink socket")?;
     tokio::spawn(connection);
     Ok((handle, Events { messages: Box::pin(messages.map(drop)) }))
 }
 
-/// What the kernel tells of interfaces.
+/// What the kernel tells of interfaces and addresses.
 pub(crate) struct Events {
     messages: Pin<Box<dyn Stream<Item = ()>>>,
 }
