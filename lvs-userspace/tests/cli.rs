@@ -171,3 +171,25 @@ fn explain_knows_keywords_and_what_was_meant() {
     assert_eq!(code(&typo), 1);
     assert!(err(&typo).contains("did you mean `quorum`?"), "{}", err(&typo));
 }
+
+#[test]
+fn a_log_in_json_has_a_configuration_that_is_wrong_in_one_line() {
+    let file = std::env::temp_dir().join(format!("xlvs-json-{}.conf", std::process::id()));
+    std::fs::write(&file, GOOD.replace("NAT", "NATT").replace("protocol", "protocl")).unwrap();
+    let run = ["--log-format", "json", "run", "--interface", "no-such", "--config"];
+    let output = xlvs(&[run.as_slice(), &[file.to_str().unwrap()]].concat(), "");
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(code(&output), 3);
+    let text = err(&output);
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [line] = lines.as_slice() else { panic!("not one line: {text}") };
+    assert_eq!(line["level"], "ERROR");
+    assert!(line["timestamp"].as_str().unwrap().ends_with('Z'), "{text}");
+    let message = line["message"].as_str().unwrap();
+    assert!(message.contains("lb_kind NATT") && message.contains("protocl"), "{message}");
+    assert!(!message.contains('\u{1b}'), "{message}");
+    // What people see is as ever.
+    let bare = xlvs(&["check", "/no-such-file"], "");
+    assert!(err(&bare).starts_with("xlvs: cannot read"), "{}", err(&bare));
+}

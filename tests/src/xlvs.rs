@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -10,11 +10,12 @@ use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::command;
 use crate::netns::Netns;
 use crate::process::{Background, Lifetime, POLL};
 
 /// Loading and verifying the programs takes well under a second on an idle machine.
-const READY: Duration = Duration::from_secs(30);
+const READY: Duration = Duration::from_secs(60);
 const STOPPED: Duration = Duration::from_secs(15);
 const RELOADED: Duration = Duration::from_secs(10);
 /// Reloads are waited for by the hundred.
@@ -79,7 +80,19 @@ pub struct Xlvs {
 impl Xlvs {
     /// Starts a binary inside a namespace.
     pub fn spawn(binary: &Path, netns: &Netns, setup: Setup, lifetime: Lifetime) -> Result<Self> {
-        let process = Background::spawn(netns, binary, &setup.arguments(), &setup.log, lifetime)?;
+        Self::spawn_by(binary, &[], netns, setup, lifetime)
+    }
+
+    /// Has another program become it, with these arguments before its own.
+    pub fn spawn_by(
+        program: &Path,
+        before: &[String],
+        netns: &Netns,
+        setup: Setup,
+        lifetime: Lifetime,
+    ) -> Result<Self> {
+        let arguments = [before, &setup.arguments()].concat();
+        let process = Background::spawn(netns, program, &arguments, &setup.log, lifetime)?;
         Ok(Self { process, setup })
     }
 
@@ -129,6 +142,14 @@ impl Xlvs {
             sleep(RELOAD_POLL);
         }
         Ok(())
+    }
+
+    /// Runs another command of `xlvs` for this instance; it must succeed.
+    pub fn order(&self, words: &[&str]) -> Result<String> {
+        let Setup { pin_dir, runtime_dir, .. } = &self.setup;
+        let mut order = Command::new(binary()?);
+        order.args(words).arg("--pin-dir").arg(pin_dir).arg("--runtime-dir").arg(runtime_dir);
+        command::run(&mut order)
     }
 
     /// Its process id.

@@ -6,6 +6,8 @@
 mod control;
 #[path = "netns/datagrams.rs"]
 mod datagrams;
+#[path = "netns/deaths.rs"]
+mod deaths;
 #[path = "netns/doctor.rs"]
 mod doctor;
 #[path = "netns/expiry.rs"]
@@ -40,6 +42,8 @@ mod oracle;
 mod other_traffic;
 #[path = "netns/path_mtu.rs"]
 mod path_mtu;
+#[path = "netns/persistence.rs"]
+mod persistence;
 #[path = "netns/refusals.rs"]
 mod refusals;
 #[path = "netns/reload.rs"]
@@ -48,6 +52,8 @@ mod reload;
 mod requests;
 #[path = "netns/sequences.rs"]
 mod sequences;
+#[path = "netns/service.rs"]
+mod service;
 #[path = "netns/shapes.rs"]
 mod shapes;
 #[path = "netns/shutdown.rs"]
@@ -60,3 +66,5 @@ mod survival;
 mod throughput;
 #[path = "netns/transfers.rs"]
 mod transfers;
+#[path = "netns/vips.rs"]
+mod vips;

@@ -32,11 +32,10 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<()> {
     let workspace = Workspace::find()?;
     let tools = build_ebpf::prepare(&workspace, &PACKAGES)?;
     build_ebpf::build(&workspace, &tools, build_ebpf::Object::ENGINE)?;
-    for what in
-        [["--package=lvs-userspace", "--bin=xlvs"], ["--package=lvs-tests", "--bin=xlvs-demo"]]
-    {
-        shell::run(workspace.cargo().args(["build", "--locked", "--release"]).args(what))?;
-    }
+    // In one go: built for itself each would have features of its own, and the library be compiled twice.
+    let build =
+        ["build", "--locked", "--release", "--package=lvs-userspace", "--package=lvs-tests"];
+    shell::run(workspace.cargo().args(build).args(["--bin=xlvs", "--bin=xlvs-demo"]))?;
     let mut demo = workspace.command(workspace.target("release/xlvs-demo"));
     demo.arg("--xlvs").arg(workspace.target("release/xlvs")).args(arguments);
     shell::say(format_args!("  $ {}", shell::show(&demo)));

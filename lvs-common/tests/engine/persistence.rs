@@ -1,5 +1,7 @@
 //! Persistence: a client stays with its server.
 
+use std::time::Duration;
+
 use lvs_common::{
     abi::{Counter, Template, TemplateKey, server_flags, settings_flags},
     connection,
@@ -7,15 +9,17 @@ use lvs_common::{
         Frame,
         sample::{Kind, PERSISTENCE, Sample},
     },
+    persistence,
     pipeline::Verdict,
-    tcp::flags::{ACK, RST, SYN},
+    tcp::flags::{ACK, FIN, RST, SYN},
 };
 
-use crate::world::{TO_SERVER, World, everywhere};
+use crate::world::{TO_SERVER, World, everywhere, reply};
 
 everywhere! {
     it_keeps_the_server_until_its_time_ends_and_each_connection_restarts_it,
     another_client_gets_the_next_server,
+    a_client_stays_as_long_as_in_ipvs,
     no_template_has_fewer_connections_than_none,
     it_lives_on_while_connections_refer_to_it,
     connections_of_an_older_template_leave_a_new_one_alone,
@@ -138,6 +142,74 @@ fn no_template_has_fewer_connections_than_none<A: Sample>(world: World<A>) {
     world.pass_seconds(11);
     world.send(&world.request(Kind::Persistent, 40000, ACK));
     assert_eq!(cell.get().connections, 0);
+}
+
+/// What real IPVS did: `tests/oracle/persistence.py`.
+const RECORDED: &str = include_str!("../../../tests/oracle/persistence.json");
+
+/// How late the kernel's timers were at most, of their time: 2.3%.
+const LATENESS: f64 = 0.03;
+/// How often a template is looked for, there and here, in seconds.
+const LOOK: f64 = 0.25;
+/// How often the controller collects, in nanoseconds.
+const SWEEP: u64 = 5_000_000_000;
+
+fn a_client_stays_as_long_as_in_ipvs<A: Sample>(world: World<A>) {
+    let recorded: serde_json::Value = serde_json::from_str(RECORDED).unwrap();
+    assert_eq!(recorded["persistence"], PERSISTENCE);
+    let mut port = 40000;
+    for scenario in recorded["scenarios"].as_array().unwrap() {
+        let name = &scenario["name"];
+        let began = world.env.now.get();
+        let until = |seconds: f64| {
+            let then = began + u64::try_from(Duration::from_secs_f64(seconds).as_nanos()).unwrap();
+            while world.env.now.get() < then {
+                world.pass_nanoseconds((then - world.env.now.get()).min(SWEEP));
+                collect(&world);
+            }
+        };
+        let (mut opened, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+        for event in scenario["events"].as_array().unwrap() {
+            until(event["at"].as_f64().unwrap());
+            let ends = |how: &str| event[how].as_u64().map(|number| number as usize);
+            if let Some(server) = event["open"].as_str() {
+                let seen = world.open(Kind::Persistent, port);
+                ours.push(seen.destination);
+                theirs.push(server);
+                opened.push((port, seen));
+                port += 1;
+            } else if let Some(number) = ends("close") {
+                let (port, seen) = &opened[number];
+                let from_client = |flags| world.request(Kind::Persistent, *port, flags);
+                world.send(&from_client(FIN | ACK));
+                world.send(&reply(seen, FIN | ACK));
+                world.send(&from_client(ACK));
+            } else if let Some(number) = ends("reset") {
+                world.send(&world.request(Kind::Persistent, opened[number].0, RST));
+            }
+        }
+        assert!(theirs.iter().all(|server| *server == theirs[0]), "{name}: {theirs:?}");
+        assert!(ours.iter().all(|server| *server == ours[0]), "{name}: {ours:?}");
+        let gone = scenario["gone"].as_f64().unwrap();
+        let mut here = Duration::from_nanos(world.env.now.get() - began).as_secs_f64();
+        while !persistence::ended(&template(&world), world.env.now.get()) {
+            here += LOOK;
+            until(here);
+        }
+        let latest = here * (1.0 + LATENESS) + 2.0 * LOOK;
+        assert!(
+            (here - 2.0 * LOOK..latest).contains(&gone),
+            "{name}: {here} s, and {gone} s in IPVS"
+        );
+        let then = scenario["then"].as_str().unwrap();
+        assert_ne!(then, theirs[0], "{name}");
+        let next = world.open(Kind::Persistent, port);
+        port += 1;
+        assert_ne!(next.destination, ours[0], "{name}: scheduled afresh");
+        // That one goes too, before the next scenario.
+        world.pass_seconds(5000);
+        collect(&world);
+    }
 }
 
 fn another_client_gets_the_next_server<A: Sample>(world: World<A>) {

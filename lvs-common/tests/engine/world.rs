@@ -112,7 +112,11 @@ impl<A: Sample> World<A> {
     }
 
     pub(crate) fn pass_seconds(&self, seconds: u64) {
-        self.env.now.set(self.env.now.get() + seconds * 1_000_000_000);
+        self.pass_nanoseconds(seconds * 1_000_000_000);
+    }
+
+    pub(crate) fn pass_nanoseconds(&self, time: u64) {
+        self.env.now.set(self.env.now.get() + time);
     }
 
     pub(crate) fn route(&self, destination: A, route: Route<A>) {

@@ -1,6 +1,7 @@
 //! Attaching the program to interfaces, in the mode that was asked for or one that works.
 
 use std::{
+    collections::BTreeMap,
     fmt, fs, io,
     mem::ManuallyDrop,
     path::{Path, PathBuf},
@@ -22,7 +23,7 @@ use super::{
     pins::Attached,
     sys,
 };
-use crate::net::Interface;
+use crate::net::{Filter, Interface};
 
 /// The kernel that brought tcx.
 const TCX_SINCE: KernelVersion = KernelVersion::new(6, 6, 0);
@@ -61,6 +62,14 @@ impl fmt::Display for Mode {
     }
 }
 
+/// What is attached already.
+#[derive(Clone, Copy)]
+struct There<'a> {
+    links: &'a [Attached],
+    /// By interface index.
+    filters: &'a BTreeMap<u32, Filter>,
+}
+
 /// The program on its interfaces. It stays there when this is dropped: the pins hold it.
 #[derive(Debug)]
 pub struct Attachment {
@@ -74,12 +83,14 @@ pub struct Attachment {
 impl Attachment {
     /// Attaches to all of `interfaces`, or to none where nothing was attached before. Links that are pinned already have
     /// their programs replaced, without a moment in between, and others than these are removed. A mode other than the best
-    /// is announced with the reason; `auto` goes on in the mode of the links that are there.
+    /// is announced with the reason; `auto` goes on in the mode of the links that are there. `filters` are those of an
+    /// earlier program of ours, by interface index: they have their programs replaced likewise.
     pub fn new(
         programs: &mut Programs,
         interfaces: &[Interface],
         mode: Mode,
         pins: &Pins,
+        filters: &BTreeMap<u32, Filter>,
     ) -> Result<Self, Error> {
         let attached = pins.attached()?;
         let in_place = interfaces.iter().find_map(|interface| {
@@ -87,7 +98,13 @@ impl Attachment {
             Some(Self::mode_of(link, interface))
         });
         let mode = if mode == Mode::Auto { in_place.unwrap_or(mode) } else { mode };
-        let attachment = Self::in_some_mode(programs, interfaces, mode, pins, &attached)?;
+        let attachment = Self::in_some_mode(
+            programs,
+            interfaces,
+            mode,
+            pins,
+            There { links: &attached, filters },
+        )?;
         if pins.found() && attachment.mode != Mode::Tc {
             remove_filters();
         }
@@ -108,7 +125,7 @@ impl Attachment {
         interfaces: &[Interface],
         mode: Mode,
         pins: &Pins,
-        attached: &[Attached],
+        there: There<'_>,
     ) -> Result<Self, Error> {
         if mode != Mode::Auto {
             if mode == Mode::Native
@@ -116,7 +133,7 @@ impl Attachment {
             {
                 warn!("{reason}");
             }
-            return Self::in_mode(programs, interfaces, mode, pins, attached);
+            return Self::in_mode(programs, interfaces, mode, pins, there);
         }
         let mut reasons = Vec::new();
         for mode in [Mode::Native, Mode::Tc] {
@@ -126,7 +143,7 @@ impl Attachment {
                 reasons.push(reason);
                 continue;
             }
-            match Self::in_mode(programs, interfaces, mode, pins, attached) {
+            match Self::in_mode(programs, interfaces, mode, pins, there) {
                 Err(error @ Error::Attach { unsupported: true, .. }) => {
                     reasons.push(error.to_string());
                 }
@@ -138,7 +155,7 @@ impl Attachment {
             }
         }
         announce(Mode::Generic, &reasons);
-        Self::in_mode(programs, interfaces, Mode::Generic, pins, attached)
+        Self::in_mode(programs, interfaces, Mode::Generic, pins, there)
     }
 
     fn in_mode(
@@ -146,14 +163,13 @@ impl Attachment {
         interfaces: &[Interface],
         mode: Mode,
         pins: &Pins,
-        attached: &[Attached],
+        there: There<'_>,
     ) -> Result<Self, Error> {
         let mut attachment = Self { links: pins.links(), filters: Vec::new(), mode };
         for (count, interface) in interfaces.iter().enumerate() {
-            let link = link_of(attached, interface);
-            if let Err(error) = attachment.put(programs, interface, link) {
+            if let Err(error) = attachment.put(programs, interface, there) {
                 let new = interfaces.iter().take(count).filter(|interface| {
-                    attached.iter().all(|link| link.interface != interface.index)
+                    there.links.iter().all(|link| link.interface != interface.index)
                 });
                 new.for_each(|interface| attachment.forget(interface));
                 attachment.detach_filters();
@@ -165,7 +181,7 @@ impl Attachment {
 
     /// Attaches to one more interface, which was not there at the start or has come back.
     pub fn add(&mut self, programs: &mut Programs, interface: &Interface) -> Result<(), Error> {
-        self.put(programs, interface, None)
+        self.put(programs, interface, There { links: &[], filters: &BTreeMap::new() })
     }
 
     /// Removes the pin of an interface that is not to be balanced any more, or has gone.
@@ -211,13 +227,14 @@ impl Attachment {
         &mut self,
         programs: &mut Programs,
         interface: &Interface,
-        link: Option<&Attached>,
+        there: There<'_>,
     ) -> Result<(), Error> {
         let mode = self.mode;
+        let link = link_of(there.links, interface);
         // Where the version cannot be told, the attempt will.
         let tcx = KernelVersion::current().map_or(true, |version| version >= TCX_SINCE);
         if mode == Mode::Tc && !tcx {
-            let filter = attach_clsact(programs, interface)?;
+            let filter = attach_clsact(programs, interface, there.filters.get(&interface.index))?;
             self.filters.push((interface.index, ManuallyDrop::new(filter)));
             return link.map_or(Ok(()), |link| self.remove(interface, link));
         }
@@ -378,37 +395,45 @@ pub(super) fn remove_filters() {
 }
 
 /// The way before Linux 6.6: a filter at the queueing discipline `clsact`, which is left there at the end because others
-/// may use it too. A filter of a controller that was killed is replaced.
+/// may use it too. In a filter that is known as ours the program is replaced without a moment in between; any other of that
+/// name goes first.
 fn attach_clsact(
     programs: &mut Programs,
     interface: &Interface,
+    earlier: Option<&Filter>,
 ) -> Result<SchedClassifierLink, Error> {
-    let refuse = |error: &dyn std::error::Error| Error::Attach {
+    let cannot = |reason: String| Error::Attach {
         interface: interface.name.clone(),
         mode: Mode::Tc.name(),
-        reason: error.to_string(),
+        reason,
         unsupported: false,
     };
     // Verified first, so that the interface is without a filter for a moment only.
-    programs.tc()?;
-    match tc::qdisc_add_clsact(&interface.name) {
-        Err(error) if os_error(&error) != Some(libc::EEXIST) => return Err(refuse(&error)),
-        _ => {}
-    }
-    let name = super::dataplane::TC_PROGRAM;
-    if tc::qdisc_detach_program(&interface.name, TcAttachType::Ingress, name).is_ok() {
-        warn!("replaced a filter of an earlier xlvs on `{}`", interface.name);
-    }
     let program = programs.tc()?;
-    // First in the line, as with tcx; where that place is taken, behind the others.
-    let first = NlOptions { priority: 1, ..NlOptions::default() };
-    let mut attach = |options| {
-        let options = TcAttachOptions::Netlink(options);
-        program.attach_with_options(&interface.name, TcAttachType::Ingress, options)
+    let id = if let Some(&Filter { priority, handle }) = earlier {
+        let (name, hook) = (&interface.name, TcAttachType::Ingress);
+        let there = SchedClassifierLink::attached(name, hook, priority, handle.into(), None);
+        there.map_err(ProgramError::from).and_then(|there| program.attach_to_link(there))
+    } else {
+        match tc::qdisc_add_clsact(&interface.name) {
+            Err(error) if os_error(&error) != Some(libc::EEXIST) => {
+                return Err(cannot(error.to_string()));
+            }
+            _ => {}
+        }
+        let name = super::dataplane::TC_PROGRAM;
+        if tc::qdisc_detach_program(&interface.name, TcAttachType::Ingress, name).is_ok() {
+            warn!("replaced a filter of an earlier xlvs on `{}`", interface.name);
+        }
+        // First in the line, as with tcx; where that place is taken, behind the others.
+        let first = NlOptions { priority: 1, ..NlOptions::default() };
+        let mut attach = |options| {
+            let options = TcAttachOptions::Netlink(options);
+            program.attach_with_options(&interface.name, TcAttachType::Ingress, options)
+        };
+        attach(first).or_else(|_| attach(NlOptions::default()))
     };
-    let id = attach(first)
-        .or_else(|_| attach(NlOptions::default()))
-        .map_err(|error| refused(interface, Mode::Tc, &error))?;
+    let id = id.map_err(|error| refused(interface, Mode::Tc, &error))?;
     program.take_link(id).map_err(|error| refused(interface, Mode::Tc, &error))
 }
 

@@ -26,7 +26,7 @@ use super::{Error, Maps, Pins, error::chain, layout, maps, object, sys};
 
 /// Names of the first programs in the object; those of the stages begin with them too.
 pub(super) const XDP_PROGRAM: &str = "xlvs";
-pub(super) const TC_PROGRAM: &str = "xlvs_tc";
+pub(crate) const TC_PROGRAM: &str = "xlvs_tc";
 
 /// The program that tells what is traced, and its slot behind those of the stages.
 const TRACE: &str = "trace";

@@ -2,6 +2,7 @@
 //! write. It works while no controller runs.
 
 use std::{
+    collections::BTreeSet,
     io,
     marker::PhantomData,
     os::fd::{AsFd as _, OwnedFd},
@@ -13,8 +14,8 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
 };
 use lvs_common::abi::{
-    ABI_VERSION, Clock, Flow, Identity, Load, Place, Server, Settings, Statistics, Template,
-    TemplateKey, Tuple, V4, V6,
+    ABI_VERSION, Clock, Flow, Identity, Interface, Load, Place, Server, Settings, Statistics,
+    Template, TemplateKey, Tuple, V4, V6,
 };
 
 use super::{Error, Table, sys};
@@ -71,6 +72,14 @@ impl PinnedMaps {
             templates6: pins.table("TEMPLATES6")?,
         })
     }
+}
+
+/// The indexes of the interfaces that a data plane is attached to, as its map `INTERFACES` names them; none if there is no
+/// data plane of this version.
+pub(crate) fn attached_indexes(pin_dir: &Path) -> BTreeSet<u32> {
+    let pins = Directory(pin_dir.join(format!("v{ABI_VERSION}/maps")));
+    let map: Result<HashMap<_, u32, Interface>, _> = pins.typed("INTERFACES", Map::HashMap);
+    map.map(|map| map.keys().filter_map(Result::ok).collect()).unwrap_or_default()
 }
 
 /// The directory of the pins.

@@ -251,11 +251,15 @@ impl Pins {
                 unmount(point);
             }
             match fs::remove_dir(&path) {
-                // Another controller's directories may be in it.
+                // Another controller's directories may be in it; or root has made it for us, in a folder in which we may
+                // change nothing.
                 Err(error)
                     if !matches!(
                         error.kind(),
-                        io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound
+                        io::ErrorKind::DirectoryNotEmpty
+                            | io::ErrorKind::NotFound
+                            | io::ErrorKind::PermissionDenied
+                            | io::ErrorKind::ReadOnlyFilesystem
                     ) =>
                 {
                     warn!("cannot remove {}: {error}", path.display());

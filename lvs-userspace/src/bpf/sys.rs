@@ -1,5 +1,5 @@
-//! The BPF system calls that aya does not offer: batches, look-up with deletion, test runs of shared programs; and programs that
-//! run as another user. All `unsafe` code of the controller is here and in `lvs-common`'s `Pod` marks.
+//! The BPF system calls that aya does not offer: batches, look-up with deletion, test runs of shared programs; programs that
+//! run as another user; and sockets for frames. All `unsafe` code of the controller is here and in `lvs-common`'s `Pod` marks.
 
 use std::{
     ffi::CString,
@@ -18,6 +18,7 @@ use nix::{
     errno::Errno,
     unistd::{Gid, Pid, Uid, setgid, setgroups, setuid},
 };
+use socket2::{Domain, SockAddr, SockAddrStorage, Socket, Type};
 
 fn bpf(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<libc::c_long> {
     // SAFETY: `attributes` is a valid `bpf_attr` of the given size; the callers below fill in pointers
@@ -204,14 +205,42 @@ pub(super) fn insert_new<K: Pod, V: Pod>(
     }
 }
 
-/// Makes a program run as another user, with these supplementary groups: the standard library sets none.
+/// A socket that sends whole Ethernet frames on the link of an interface (packet(7)), and receives none. Needs `CAP_NET_RAW`.
+pub(crate) fn frame_socket(interface: u32) -> io::Result<Socket> {
+    // Protocol 0 receives nothing.
+    let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), None)?;
+    let place = libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET as libc::sa_family_t,
+        sll_protocol: 0,
+        sll_ifindex: i32::try_from(interface).map_err(io::Error::other)?,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    let mut storage = SockAddrStorage::zeroed();
+    // SAFETY: it is one of the structs that the storage has room for.
+    *unsafe { storage.view_as::<libc::sockaddr_ll>() } = place;
+    // SAFETY: the storage holds such an address, of which this is the length.
+    let address =
+        unsafe { SockAddr::new(storage, size_of::<libc::sockaddr_ll>() as libc::socklen_t) };
+    socket.bind(&address)?;
+    Ok(socket)
+}
+
+/// Makes a program run as another user, with these supplementary groups: the standard library sets none. It does not inherit
+/// the capabilities that this process may have been given (ambient ones, capabilities(7)).
 pub(crate) fn run_as(command: &mut Command, uid: Uid, gid: Gid, groups: Vec<Gid>) {
     let become_other = move || {
         setgroups(&groups)?;
         setgid(gid)?;
-        Ok(setuid(uid)?)
+        setuid(uid)?;
+        // SAFETY: the call takes numbers and touches no memory of ours.
+        let cleared =
+            unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) };
+        Ok(Errno::result(cleared).map(drop)?)
     };
-    // SAFETY: between fork and exec it makes three system calls, on values that are there already: it neither allocates nor
+    // SAFETY: between fork and exec it makes four system calls, on values that are there already: it neither allocates nor
     // takes a lock.
     unsafe { command.pre_exec(become_other) };
 }

@@ -30,6 +30,9 @@ pub(super) struct Args {
     /// How much to log; `debug` also logs what the data path drops.
     #[arg(long, global = true, value_enum, default_value_t = LogLevel::Info)]
     pub(super) log_level: LogLevel,
+    /// How to log to stderr; without it the log goes to systemd's journal where that reads stderr, else it is text.
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    pub(super) log_format: Option<LogFormat>,
     #[command(subcommand)]
     pub(super) command: Command,
 }
@@ -41,6 +44,15 @@ pub(super) enum LogLevel {
     Warn,
     Info,
     Debug,
+}
+
+/// How to log to stderr.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object in each line: `timestamp`, `level`, `message`, `target`.
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -235,6 +247,9 @@ pub(super) struct Run {
     /// Let persistence end when the real server's weight is 0.
     #[arg(long)]
     expire_quiescent_template: bool,
+    /// Add the virtual addresses of the services to the interfaces, and announce them.
+    #[arg(long)]
+    manage_vips: bool,
     /// Log single decisions: new connections, their states, and why one was refused.
     #[arg(long)]
     trace: bool,
@@ -271,6 +286,7 @@ impl From<Run> for Options {
             sloppy_tcp,
             expire_nodest_conn,
             expire_quiescent_template,
+            manage_vips,
             trace,
             trace_client,
             trace_service,
@@ -291,6 +307,7 @@ impl From<Run> for Options {
             sloppy_tcp,
             expire_nodest_conn,
             expire_quiescent_template,
+            manage_vips,
             trace,
             policy: reading.policy(),
             config_id: reading.config_id,

@@ -1,16 +1,38 @@
-//! Logging to stderr, where journald or the user's terminal reads it.
+//! The log: to systemd's journal with priorities and fields of its own if that reads stderr, else to stderr, as text or as
+//! JSON.
 
-use std::io::{self, IsTerminal as _};
-
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{
-    Layer as _, filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+use std::{
+    env,
+    io::{self, IsTerminal as _},
 };
 
-use super::args::LogLevel;
+use nix::sys::stat::fstat;
+use tracing::{error, level_filters::LevelFilter, warn};
+use tracing_journald::{Priority, PriorityMappings};
+use tracing_subscriber::{
+    Layer, Registry, filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
-/// Starts logging, the data path's messages included. Of the libraries only warnings are of interest.
-pub(super) fn start(level: LogLevel) {
+use super::args::{LogFormat, LogLevel};
+
+/// What systemd calls its journal's end of stdout or stderr: device and inode of the socket (systemd.exec(5)).
+const JOURNAL_STREAM: &str = "JOURNAL_STREAM";
+
+/// Where the log goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sink {
+    /// To stderr, for people.
+    Text,
+    /// To stderr, one JSON object in each line.
+    Json,
+    /// To the journal's own socket.
+    Journal,
+}
+
+type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// Starts logging, the data path's messages included, and tells where to. Of the libraries only warnings are of interest.
+pub(super) fn start(level: LogLevel, format: Option<LogFormat>) -> Sink {
     let level = match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
@@ -21,14 +43,67 @@ pub(super) fn start(level: LogLevel) {
         .with_default(level.min(LevelFilter::WARN))
         .with_target("lvs_userspace", level)
         .with_target("lvs_ebpf", level);
-    let lines = fmt::layer().with_writer(io::stderr).with_ansi(colour()).with_target(false);
-    // journald has a clock of its own.
-    let lines = if std::env::var_os("JOURNAL_STREAM").is_some() {
-        lines.without_time().boxed()
-    } else {
-        lines.boxed()
+    let wanted = sink(format, || journal_reads(env::var(JOURNAL_STREAM).ok().as_deref()));
+    let (sink, layer, trouble) = match wanted {
+        Sink::Journal => match tracing_journald::layer() {
+            Ok(layer) => (Sink::Journal, to_journal(layer), None),
+            Err(error) => (Sink::Text, lines(), Some(error)),
+        },
+        Sink::Text => (Sink::Text, lines(), None),
+        Sink::Json => (Sink::Json, objects(), None),
     };
-    tracing_subscriber::registry().with(lines).with(filter).init();
+    tracing_subscriber::registry().with(layer).with(filter).init();
+    if let Some(error) = trouble {
+        warn!("the journal does not answer, so that the log goes to stderr: {error}");
+    }
+    sink
+}
+
+/// What is asked for; if nothing is, what suits.
+fn sink(format: Option<LogFormat>, journal_reads: impl FnOnce() -> bool) -> Sink {
+    match format {
+        Some(LogFormat::Json) => Sink::Json,
+        None if journal_reads() => Sink::Journal,
+        Some(LogFormat::Text) | None => Sink::Text,
+    }
+}
+
+/// Whether stderr is the socket that the variable names: it is inherited by whatever a service starts, also where stderr is
+/// a file or a terminal then.
+fn journal_reads(stream: Option<&str>) -> bool {
+    let Some((device, inode)) = stream.and_then(|stream| stream.split_once(':')) else {
+        return false;
+    };
+    fstat(io::stderr()).is_ok_and(|stderr| {
+        device.parse() == Ok(stderr.st_dev) && inode.parse() == Ok(stderr.st_ino)
+    })
+}
+
+/// syslog's priorities, by which `journalctl -p` sorts: info is 6, not 5, and debug 7.
+fn to_journal(layer: tracing_journald::Layer) -> BoxedLayer {
+    let priorities = PriorityMappings {
+        error: Priority::Error,
+        warn: Priority::Warning,
+        info: Priority::Informational,
+        debug: Priority::Debug,
+        trace: Priority::Debug,
+    };
+    layer.with_priority_mappings(priorities).with_syslog_identifier("xlvs".to_owned()).boxed()
+}
+
+fn lines() -> BoxedLayer {
+    let lines = fmt::layer().with_writer(io::stderr).with_ansi(colour()).with_target(false);
+    // The journal has a clock of its own.
+    if env::var_os(JOURNAL_STREAM).is_some() { lines.without_time().boxed() } else { lines.boxed() }
+}
+
+fn objects() -> BoxedLayer {
+    fmt::layer().json().flatten_event(true).with_writer(io::stderr).boxed()
+}
+
+/// Logs why a command failed. Text on stderr is not for this.
+pub(super) fn failure(text: &str) {
+    error!("{}", text.trim_end());
 }
 
 /// Whether stderr shows colours.
@@ -38,5 +113,37 @@ pub(super) fn colour() -> bool {
 
 /// Whether the user wants colours where they can be shown (<https://no-color.org>).
 pub(super) fn colour_allowed() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_journal_is_for_who_asks_for_nothing_else() {
+        for (format, journal, expected) in [
+            (None, true, Sink::Journal),
+            (None, false, Sink::Text),
+            (Some(LogFormat::Text), true, Sink::Text),
+            (Some(LogFormat::Json), true, Sink::Json),
+            (Some(LogFormat::Json), false, Sink::Json),
+        ] {
+            assert_eq!(sink(format, || journal), expected, "{format:?}, {journal}");
+        }
+    }
+
+    #[test]
+    fn the_journal_reads_stderr_only_if_it_is_that_very_socket() {
+        let stderr = fstat(io::stderr()).unwrap();
+        let (device, inode) = (stderr.st_dev, stderr.st_ino);
+        assert!(journal_reads(Some(&format!("{device}:{inode}"))));
+        let other = inode.wrapping_add(1);
+        for stream in
+            [format!("{device}:{other}"), format!("{other}:{inode}"), "8".into(), "x:y".into()]
+        {
+            assert!(!journal_reads(Some(&stream)), "{stream}");
+        }
+        assert!(!journal_reads(None));
+    }
 }

@@ -44,7 +44,7 @@ pub fn main() -> ExitCode {
         return ipvsadm::run(&words, places);
     }
     let args = args::Args::parse();
-    log::start(args.log_level);
+    let sink = log::start(args.log_level, args.log_format);
     let result = match args.command {
         args::Command::Run(run) => execute(run.into()).map(|()| ExitCode::SUCCESS),
         args::Command::Check(check) => configuration::check(check),
@@ -69,7 +69,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(failure) => {
-            report(&failure);
+            report(&failure, sink);
             failure.exit_code()
         }
     }
@@ -94,12 +94,19 @@ fn say(line: String) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Tells the user what went wrong. A configuration is shown with its lines, everything else in one. That stderr
-/// cannot be written to changes nothing of the exit code.
-fn report(failure: &Failure) {
+/// Tells the user what went wrong. A configuration is shown with its lines, everything else in one. Who reads the log by a
+/// program has it as one entry. That stderr cannot be written to changes nothing of the exit code.
+fn report(failure: &Failure, sink: log::Sink) {
+    let colour = sink == log::Sink::Text && log::colour();
     let text = match failure.error.downcast_ref::<config::Failure>() {
-        Some(config::Failure::Invalid(report)) => report.render(log::colour()),
-        _ => format!("xlvs: {:#}\n", failure.error),
+        Some(config::Failure::Invalid(report)) => report.render(colour),
+        _ => {
+            format!("{}{:#}\n", if sink == log::Sink::Text { "xlvs: " } else { "" }, failure.error)
+        }
     };
-    let _nobody_listens = io::stderr().write_all(text.as_bytes());
+    if sink == log::Sink::Text {
+        let _nobody_listens = io::stderr().write_all(text.as_bytes());
+    } else {
+        log::failure(&text);
+    }
 }

@@ -1,8 +1,8 @@
 //! The diagnostics' codes. A code is stable: people search for it, scripts filter by it.
 //!
 //! 0xx files and words, 02x braces, 03x keywords, 04x arguments, 05x and 08x services that cannot work as they are,
-//! 06x, 09x and 1xx warnings, 07x notices. Some file in `tests/ui/` provokes each. XLVS032, 034, 050 and 070 are not used any
-//! more.
+//! 06x, 09x and 1xx warnings, 07x notices. Some file in `tests/ui/` provokes each. XLVS032, 034, 050, 070 and 098 are not used
+//! any more.
 
 /// How bad a diagnostic is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +92,8 @@ codes! {
     EmptyCondition = "XLVS007" Warning,
     /// A quotation mark of a book, which quotes nothing here.
     TypographicQuote = "XLVS008" Error,
+    /// Lines that end with CR and no LF.
+    CarriageReturns = "XLVS009" Error,
     /// A `"` without its partner on the same line.
     UnmatchedQuote = "XLVS010" Error,
     /// A line longer than keepalived reads.
@@ -212,6 +214,8 @@ codes! {
     CheckWithoutPort = "XLVS082" Warning,
     /// A checker of a file or BFD session that is not there; it is left out.
     CheckOfNothing = "XLVS083" Warning,
+    /// A regular expression that is none.
+    BadRegex = "XLVS084" Error,
     /// Packets that two lines mark.
     MarkedTwice = "XLVS090" Warning,
     /// A service whose packets carry the mark of another one.
@@ -228,8 +232,6 @@ codes! {
     QuorumTooHigh = "XLVS096" Warning,
     /// A hysteresis that is not less than the quorum.
     HysteresisTooHigh = "XLVS097" Warning,
-    /// A port that a real server cannot have.
-    PortReset = "XLVS098" Warning,
     /// A real server that is the sorry server too.
     SorryIsReal = "XLVS099" Warning,
     /// A service whose clients should stay with their servers, and do not.
@@ -254,6 +256,8 @@ codes! {
     ZeroIgnored = "XLVS110" Warning,
     /// A real server of the other family than its service, which keepalived leaves out.
     ServerOfOtherFamily = "XLVS111" Warning,
+    /// A program, user, interface or file that is not there or cannot be used, so that a check or script cannot run.
+    NotOnThisMachine = "XLVS112" Warning,
 }
 
 #[cfg(test)]

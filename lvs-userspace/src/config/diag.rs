@@ -124,6 +124,8 @@ pub(crate) struct Sink {
 struct List {
     first: Span,
     words: Vec<(String, usize)>,
+    /// Places with further words.
+    more: usize,
 }
 
 impl Sink {
@@ -150,13 +152,18 @@ impl Sink {
 
     /// Takes a word for a notice that lists such words: [`Code::NotActedOn`] or [`Code::Foreign`].
     pub(crate) fn list(&mut self, code: Code, word: &str, span: Span) {
-        let list =
-            self.lists.entry(code).or_insert_with(|| List { first: span, words: Vec::new() });
+        let list = self.lists.entry(code).or_insert_with(|| List {
+            first: span,
+            words: Vec::new(),
+            more: 0,
+        });
         if span.start < list.first.start {
             list.first = span;
         }
+        let full = list.words.len() >= KEPT;
         match list.words.iter_mut().find(|(known, _)| known == word) {
             Some((_, count)) => *count += 1,
+            None if full => list.more += 1,
             None => list.words.push((word.to_owned(), 1)),
         }
     }
@@ -191,7 +198,8 @@ impl Sink {
     /// What was kept, in the order of the file, and how much there was altogether.
     pub(crate) fn finish(mut self) -> (Vec<Diagnostic>, Tally) {
         for (code, list) in std::mem::take(&mut self.lists) {
-            let words: Vec<String> = list.words.iter().map(counted).collect();
+            let more = (list.more > 0).then(|| format!("and {} more", list.more));
+            let words: Vec<String> = list.words.iter().map(counted).chain(more).collect();
             let (message, help) = match code {
                 Code::Foreign => (
                     "skipped, for keepalived to go on with",
@@ -272,6 +280,16 @@ mod tests {
         sink.push(at(Code::Repeated, 0));
         let (kept, tally) = sink.finish();
         assert_eq!((kept.len(), tally.errors, tally.warnings), (KEPT + 1, KEPT + 7, 1));
+    }
+
+    #[test]
+    fn a_list_of_words_has_an_end() {
+        let mut sink = Sink::default();
+        for number in 0..KEPT + 7 {
+            sink.list(Code::Foreign, &format!("word{number}"), Span::new(number, number + 1));
+        }
+        let (kept, _) = sink.finish();
+        assert!(kept[0].message.ends_with("`word99`, and 7 more"), "{}", kept[0].message);
     }
 
     #[test]

@@ -136,8 +136,14 @@ fn invisible(c: char, span: Span) -> Diagnostic {
         c if c.is_control() => "a control character",
         _ => "an invisible character",
     };
-    Diagnostic::new(Code::InvisibleCharacter, span, format!("{what} (U+{:04X}) stands here", u32::from(c)))
-        .help("delete it, or type a plain space; text copied from web pages often brings such characters along")
+    let help = match c {
+        '\u{feff}' => "save the file as UTF-8 without a byte order mark (BOM)",
+        _ => {
+            "delete it, or type a plain space; text copied from web pages often brings such characters along"
+        }
+    };
+    let message = format!("{what} (U+{:04X}) stands here", u32::from(c));
+    Diagnostic::new(Code::InvisibleCharacter, span, message).help(help)
 }
 
 /// The quotation mark of a book that a word begins or ends with.

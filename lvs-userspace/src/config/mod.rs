@@ -15,9 +15,11 @@ mod explain;
 mod lex;
 mod lower;
 mod model;
+mod needed;
 mod policy;
 mod quote;
 mod read;
+mod regex;
 mod report;
 mod schema;
 mod show;
@@ -50,7 +52,9 @@ pub use self::{
         SyncDaemon, Target, Timeouts, TrackFile, Tunnel, TunnelChecksum, TunnelKind, UdpCheck,
         UdpReply, Url, UrlRegex, VirtualServer,
     },
+    needed::{Fault, Needed},
     policy::{NotAllowed, Policy},
+    regex::RegexError,
     report::Report,
     show::show,
     surroundings::{Bounds, Machine, Memory, Surroundings, host_name},
@@ -130,7 +134,7 @@ pub fn parse_in(
     policy: &Policy,
 ) -> Result<Loaded, Failure> {
     read::check_size(text.len()).map_err(|error| Failure::Io { path: name.into(), error })?;
-    read_text(name, text, read::nul(text), surroundings, policy)
+    read_text(name, text, read::problem_of(text), surroundings, policy)
 }
 
 fn read_text(
@@ -147,7 +151,8 @@ fn read_text(
         (source, Config::default())
     } else {
         let source = evaluate::evaluate(source, surroundings, &mut sink);
-        let config = lower::lower(&source, &tree::build(&source, &mut sink), &mut sink);
+        let config =
+            lower::lower(&source, &tree::build(&source, &mut sink), surroundings, &mut sink);
         (source, config)
     };
     let failed = sink.errors() > 0;

@@ -75,7 +75,7 @@ pub(super) type Problem = Box<dyn FnOnce(usize) -> Diagnostic>;
 pub(super) fn decode(bytes: Vec<u8>) -> (String, Option<Problem>) {
     match String::from_utf8(bytes) {
         Ok(text) => {
-            let problem = nul(&text);
+            let problem = problem_of(&text);
             (text, problem)
         }
         Err(error) => {
@@ -92,14 +92,40 @@ fn not_utf8(first: usize) -> Diagnostic {
         .help("save it as UTF-8; for an older file, `iconv -f latin1 -t utf-8 OLD > NEW`")
 }
 
+/// What is to be said of a text as a whole, if it cannot be read.
+pub(super) fn problem_of(text: &str) -> Option<Problem> {
+    nul(text).or_else(|| lines_end_with_cr(text))
+}
+
 /// What is to be said of a text with a NUL byte.
-pub(super) fn nul(text: &str) -> Option<Problem> {
+fn nul(text: &str) -> Option<Problem> {
     let at = text.find('\0')?;
     Some(Box::new(move |start| {
         let place = Place::new(start + at, start + at + 1);
         Diagnostic::new(Code::Nul, place.span(), "a NUL byte stands here: this is no text file")
             .help("name the configuration itself; a file in UTF-16 must be saved as UTF-8")
     }))
+}
+
+/// What is to be said of a text whose lines end with CR alone: keepalived takes it for a blank, so all is one line.
+fn lines_end_with_cr(text: &str) -> Option<Problem> {
+    let bytes = text.as_bytes();
+    let lone = |(at, pair): (usize, &[u8])| match pair {
+        [b'\r', next] if !matches!(next, b'\r' | b'\n') => Some(at),
+        _ => None,
+    };
+    let first = bytes.windows(2).enumerate().find_map(lone)?;
+    let count = bytes.windows(2).enumerate().filter_map(lone).count();
+    let feeds = text.matches('\n').count();
+    (count > feeds).then(|| -> Problem {
+        Box::new(move |start| {
+            let place = Place::new(start, start + first);
+            let message = "lines end with CR alone in this file, so that all of it is one line";
+            Diagnostic::new(Code::CarriageReturns, place.span(), message)
+                .label("the first line was meant to end here")
+                .help("`tr '\\r' '\\n' < OLD > NEW` writes it with the usual line feeds")
+        })
+    })
 }
 
 pub(super) fn check_size(bytes: usize) -> io::Result<()> {

@@ -46,6 +46,7 @@ impl Report {
         let left: Vec<Place> = left.collect();
         let open = |found: &&Diagnostic| found.code == Code::UnmatchedQuote;
         let open: Vec<Place> = diagnostics.iter().filter(open).map(place).collect();
+        join_unreplaced(&mut diagnostics, &mut tally, place);
         // A line that is repeated is not wrong each time.
         let mut seen = HashSet::new();
         diagnostics.retain(|found| {
@@ -293,6 +294,36 @@ impl Report {
     pub(crate) fn parts(&self) -> (&Source, &[Diagnostic]) {
         (&self.source, &self.diagnostics)
     }
+}
+
+/// A value that is wrong because its `$NAME` stays as it is has one message, with the reason as its help.
+fn join_unreplaced(
+    diagnostics: &mut Vec<Diagnostic>,
+    tally: &mut Tally,
+    place: impl Fn(&Diagnostic) -> Place,
+) {
+    let bare = |found: &&Diagnostic| found.code == Code::NotReplaced;
+    let causes: Vec<(Place, Diagnostic)> =
+        diagnostics.iter().filter(bare).map(|cause| (place(cause), cause.clone())).collect();
+    let mut joined = HashSet::new();
+    for found in diagnostics.iter_mut().filter(|found| found.code.is_about_a_word()) {
+        let whole = place(found);
+        let inside = |(cause, _): &&(Place, Diagnostic)| {
+            whole.start <= cause.start && cause.end <= whole.end
+        };
+        if let Some((cause, why)) = causes.iter().find(inside) {
+            let help = why.help.as_deref().unwrap_or_default();
+            found.help = Some(format!("{}; {help}", why.message));
+            joined.insert(*cause);
+        }
+    }
+    diagnostics.retain(|found| {
+        let keep = found.code != Code::NotReplaced || !joined.contains(&place(found));
+        if !keep {
+            tally.remove(found.severity);
+        }
+        keep
+    });
 }
 
 /// How many errors there are in which file.

@@ -13,7 +13,10 @@ use std::{
 
 use glob::{MatchOptions, Pattern};
 
-use super::read;
+use super::{
+    needed::{Fault, Needed},
+    read,
+};
 
 /// As `glob(3)` without flags matches.
 const MATCHING: MatchOptions = MatchOptions {
@@ -63,6 +66,11 @@ pub trait Surroundings {
 
     /// The content of a file to include. As in keepalived it must be a regular file that is not executable.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// Why something that a file names cannot be used; nothing if it can, or if nobody knows.
+    fn fault(&self, _: &Needed) -> Option<Fault> {
+        None
+    }
 
     /// How much the configuration may become.
     fn bounds(&self) -> Bounds {
@@ -119,6 +127,10 @@ impl Surroundings for Machine<'_> {
             ));
         }
         read::bytes(path)
+    }
+
+    fn fault(&self, needed: &Needed) -> Option<Fault> {
+        needed.fault_here()
     }
 }
 

@@ -65,6 +65,11 @@ impl<'s> Directive<'s> {
         schema::is_foreign(Place::Top, &self.keyword.text)
     }
 
+    /// From the first argument to the last.
+    pub(crate) fn argument(&self) -> Option<Span> {
+        Some(self.args.first()?.span.to(self.args.last()?.span))
+    }
+
     /// From the keyword to the last argument.
     pub(crate) fn head(&self) -> Span {
         self.keyword.span.to(self.args.last().map_or(self.keyword.span, |last| last.span))

@@ -5,13 +5,18 @@ use std::{
     net::IpAddr,
 };
 
-use tracing::{Level, warn};
+use tracing::{Level, info, warn};
+
+use super::vips;
 
 use crate::{
     bpf::Trace,
     config::{Config, Family, Target, VirtualServer},
     net::{self, Addresses, Interface},
 };
+
+/// Lines about single addresses in the log at most.
+const MOST_LINES: usize = 20;
 
 /// Says what will keep packets from flowing.
 pub(super) fn on_interfaces(config: &Config, interfaces: &[Interface]) {
@@ -35,23 +40,49 @@ pub(super) fn on_interfaces(config: &Config, interfaces: &[Interface]) {
     }
 }
 
-/// Says which virtual addresses nobody will answer ARP requests or neighbour solicitations for.
-pub(super) fn on_addresses(config: &Config, local: &Addresses) {
-    let addresses: BTreeSet<IpAddr> = config
-        .services
-        .iter()
-        .filter_map(|service| match service.target {
-            Target::Address { address, .. } => Some(address),
-            Target::Mark(_) => None,
-        })
-        .collect();
-    for address in addresses.into_iter().filter(|address| !local.contains(*address)) {
+/// The virtual addresses that nobody on this host answers ARP requests or neighbour solicitations for: they are neither its
+/// own, nor is there a local route to them.
+pub(super) async fn strange_addresses(
+    config: &Config,
+    local: &Addresses,
+    netlink: &rtnetlink::Handle,
+) -> BTreeSet<IpAddr> {
+    let mut strange = vips::of(config);
+    strange.retain(|address| !local.contains(*address));
+    let mut routed = Vec::new();
+    for address in &strange {
+        if matches!(net::way_to(netlink, *address).await, Ok(None)) {
+            routed.push(*address);
+        }
+    }
+    strange.retain(|address| !routed.contains(address));
+    strange
+}
+
+/// Says which virtual addresses nobody answers for now, and which are here again.
+pub(super) fn on_strange_addresses(before: &BTreeSet<IpAddr>, now: &BTreeSet<IpAddr>) {
+    let gone: Vec<&IpAddr> = now.difference(before).collect();
+    for address in gone.iter().take(MOST_LINES) {
         let length = if address.is_ipv4() { 32 } else { 128 };
         warn!(
             "the virtual address {address} is not on this host, so that clients find nobody under it; \
-             `ip addr add {address}/{length} dev IF`, or leave it to VRRP"
+             `ip addr add {address}/{length} dev IF`, --manage-vips, or leave it to VRRP"
         );
     }
+    if let Some(more) = gone.len().checked_sub(MOST_LINES).filter(|more| *more > 0) {
+        warn!("… and so on: {more} more virtual addresses are not on this host");
+    }
+    let here: Vec<&IpAddr> = before.difference(now).collect();
+    for address in here.iter().take(MOST_LINES) {
+        info!("the virtual address {address} is on this host now, or is not needed any more");
+    }
+    if let Some(more) = here.len().checked_sub(MOST_LINES).filter(|more| *more > 0) {
+        info!("… and so on: {more} more virtual addresses");
+    }
+}
+
+/// Says which other addresses nobody will answer ARP requests or neighbour solicitations for.
+pub(super) fn on_addresses(config: &Config, local: &Addresses) {
     let marked = marked_addresses(config);
     let mut strange = marked.iter().filter(|address| !local.contains(**address));
     if let Some(first) = strange.next() {

@@ -7,11 +7,12 @@ use anyhow::bail;
 use lvs_common::abi::{self, interface_flags};
 use rtnetlink::Handle;
 use tokio::{
-    sync::watch,
+    sync::{Mutex, watch},
     time::{MissedTickBehavior, interval},
 };
 use tracing::{error, info, warn};
 
+use super::vips::Vips;
 use crate::{
     bpf::{Attachment, Error, InterfaceMap, Pins, Programs, refuse_occupied},
     net::{Addresses, Events, Interface},
@@ -103,6 +104,8 @@ pub(super) struct Follower<'f> {
     pub(super) told: watch::Sender<BTreeSet<IpAddr>>,
     pub(super) attachment: &'f mut Attachment,
     pub(super) pins: &'f Pins,
+    /// Who adds virtual addresses to them.
+    pub(super) vips: &'f Mutex<Vips>,
 }
 
 impl Follower<'_> {
@@ -141,7 +144,9 @@ impl Follower<'_> {
                 };
                 after.push(now);
             }
+            let attached = there(&after);
             self.wanted.replace(after);
+            self.vips.lock().await.refresh(&attached).await;
         }
     }
 

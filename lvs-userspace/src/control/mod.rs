@@ -12,6 +12,7 @@ pub(crate) mod found;
 mod interfaces;
 pub mod ledger;
 mod lists;
+mod memory;
 mod neighbours;
 mod orders;
 pub mod protocol;
@@ -24,6 +25,8 @@ mod status;
 pub mod steps;
 mod stop;
 pub mod tables;
+mod vips;
+mod watchdog;
 pub mod write;
 
 pub(crate) use run::{Options, run};

@@ -17,6 +17,7 @@ use super::{
     interfaces,
     protocol::{Answer, Edited, Listed, ListedServer, Problem, Request, Status},
     reload::Running,
+    runtime::keep,
     socket::Order,
     write,
 };
@@ -180,17 +181,8 @@ pub(super) fn forget_edits(runtime_dir: &Path) {
     }
 }
 
-/// Whole or not at all, whenever the machine stops.
 fn save(path: &Path, edits: &Edits) -> io::Result<()> {
-    if edits.is_empty() {
-        return match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        };
-    }
-    let new = path.with_extension("new");
-    fs::write(&new, serde_json::to_vec(edits).map_err(io::Error::other)?)?;
-    fs::rename(&new, path)
+    keep(path, (!edits.is_empty()).then_some(edits))
 }
 
 /// Says what became of edits.

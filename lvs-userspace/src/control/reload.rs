@@ -2,33 +2,35 @@
 //! of a server changes. A file that cannot be used changes nothing. Edits come on top of the file, as long as they still
 //! apply (`desired.rs`), and the health of the servers on top of both.
 
-use std::{cell::RefCell, collections::BTreeSet, fs, future::pending, net::IpAddr};
+use std::{cell::RefCell, collections::BTreeSet, fs, future::pending, mem::take, net::IpAddr};
 
 use anyhow::anyhow;
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::Signal,
-    sync::{mpsc, watch},
+    sync::{Mutex, mpsc, watch},
 };
 use tracing::{error, info, warn};
 
 use super::{
-    advice,
+    advice, capabilities,
     desired::{self, Desired},
     interfaces::{self, Wanted},
     ledger::Ledger,
-    neighbours, orders,
+    memory, neighbours, orders,
     run::{self, Options},
     socket::Order,
     status::StatusFile,
     tables::Choices,
+    vips::{self, Vips},
+    watchdog::Watchdog,
     write,
 };
 use crate::{
     bpf::Configured,
     config::{self, Config},
     exit::Failure,
-    health::{self, Health},
+    health::{self, Health, Past},
     net::Addresses,
 };
 
@@ -45,8 +47,14 @@ pub(super) struct Running<'r> {
     pub(super) wanted: Option<(Config, Choices)>,
     /// Which servers are up; checks begin with the first configuration.
     pub(super) health: Option<Health>,
+    /// What was known when the controller started.
+    pub(super) past: Past,
     /// This host's addresses.
     pub(super) addresses: watch::Receiver<BTreeSet<IpAddr>>,
+    /// The virtual addresses that nobody on this host answers for.
+    pub(super) strange: BTreeSet<IpAddr>,
+    /// Who adds virtual addresses, and takes them away.
+    pub(super) vips: &'r Mutex<Vips>,
     pub(super) ledger: Ledger,
     /// Whether the ledger is what the maps hold: not after a failure.
     pub(super) certain: bool,
@@ -63,16 +71,19 @@ impl Running<'_> {
         orders: &mut mpsc::Receiver<Order>,
         mut maps: Configured<'_>,
     ) {
+        let mut watchdog = Watchdog::new();
         loop {
             tokio::select! {
+                () = watchdog.pat() => {}
                 _ = hangup.recv() => {
                     let _told = self.reread("SIGHUP", &mut maps).await;
                 }
-                () = changed(&mut self.health) => self.follow_health(&mut maps),
+                pools = changed(&mut self.health) => self.follow_health(pools, &mut maps),
                 Ok(()) = self.addresses.changed() => {
                     if let Some(health) = &mut self.health {
                         health.set_addresses(&self.addresses.borrow_and_update());
                     }
+                    self.note_addresses().await;
                 }
                 Some(order) = orders.recv() => self.obey(order, &mut maps).await,
             }
@@ -132,6 +143,7 @@ impl Running<'_> {
             Failure::configuration(error)
         })?;
         let loaded = loaded.balanced();
+        capabilities::check_scripts(&loaded.config).await?;
         run::tell(&loaded.notes);
         let (desired, fates) = self.desired.reloaded(loaded.config);
         desired::check_room(&desired.effective()).map_err(anyhow::Error::msg)?;
@@ -147,6 +159,8 @@ impl Running<'_> {
         maps: &mut Configured<'_>,
     ) -> Result<String, Failure> {
         self.advise(&desired.effective()).await;
+        // They are worth a line each time.
+        self.strange.clear();
         self.put(desired, maps).await
     }
 
@@ -162,6 +176,12 @@ impl Running<'_> {
         self.apply(config, maps).await?;
         self.desired = desired;
         self.keep_edits();
+        if self.options.manage_vips {
+            let wanted = vips::of(&self.desired.effective());
+            let attached = interfaces::there(&self.interfaces.borrow());
+            self.vips.lock().await.want(wanted, &attached).await;
+        }
+        self.note_addresses().await;
         Ok(line)
     }
 
@@ -183,20 +203,30 @@ impl Running<'_> {
         let local = self.addresses.borrow_and_update().clone();
         match &mut self.health {
             Some(health) => health.reload(&config, &local),
-            None => self.health = Some(Health::start(&config, &local)),
+            None => self.health = Some(Health::go_on(&config, &local, &take(&mut self.past))),
         }
+        self.keep_memory();
         self.servers.replace(servers);
         self.wanted = Some((config, choices));
         self.write(maps)
     }
 
-    /// The health of a server has changed.
-    fn follow_health(&mut self, maps: &mut Configured<'_>) {
-        if let Err(failure) = self.write(maps) {
+    /// The health of a server has changed; `pools` is whether the data path has to know.
+    fn follow_health(&mut self, pools: bool, maps: &mut Configured<'_>) {
+        // Before the maps: whoever is killed in between leaves what the next one needs to finish it.
+        self.keep_memory();
+        if pools && let Err(failure) = self.write(maps) {
             error!("{:#}", failure.error);
             error!(
                 "what a health check has found is in use only in parts; the next change puts that right"
             );
+        }
+    }
+
+    /// Has a restart know what checks have found.
+    fn keep_memory(&mut self) {
+        if let Some(health) = &mut self.health {
+            memory::save(&self.options.runtime_dir, health);
         }
     }
 
@@ -228,6 +258,22 @@ impl Running<'_> {
         Ok(())
     }
 
+    /// Says which virtual addresses are here no more, or are here again. Those that are managed are looked after already.
+    async fn note_addresses(&mut self) {
+        if self.options.manage_vips {
+            return;
+        }
+        match Addresses::read(self.netlink).await {
+            Ok(local) => {
+                let config = self.desired.effective();
+                let now = advice::strange_addresses(&config, &local, self.netlink).await;
+                advice::on_strange_addresses(&self.strange, &now);
+                self.strange = now;
+            }
+            Err(error) => warn!("cannot list this host's addresses: {error}"),
+        }
+    }
+
     async fn advise(&self, config: &Config) {
         advice::on_interfaces(config, &interfaces::there(&self.interfaces.borrow()));
         match Addresses::read(self.netlink).await {
@@ -237,8 +283,8 @@ impl Running<'_> {
     }
 }
 
-/// Waits for a change of health; without checks for ever.
-async fn changed(health: &mut Option<Health>) {
+/// Waits for a change of health, and tells whether the data path has to know; without checks for ever.
+async fn changed(health: &mut Option<Health>) -> bool {
     match health {
         Some(health) => health.changed().await,
         None => pending().await,

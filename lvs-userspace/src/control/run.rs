@@ -1,6 +1,12 @@
 //! `xlvs run`: from the configuration file to packets, and back to nothing at the end.
 
-use std::{cell::RefCell, collections::BTreeSet, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    path::PathBuf,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use aya_log::EbpfLogger;
@@ -8,7 +14,7 @@ use lvs_common::abi::half_open_slots;
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::{mpsc, watch},
+    sync::{Mutex, mpsc, watch},
     time::sleep,
 };
 use tracing::{Level, error, info, warn};
@@ -18,21 +24,23 @@ use super::{
     expiry::{self, Expiring},
     interfaces::{self, Follower},
     ledger::Ledger,
-    neighbours, orders,
+    memory, neighbours, orders,
     reload::Running,
     runtime::RuntimeDir,
     socket::{Order, Socket},
     status::StatusFile,
     tables::Choices,
+    vips::{self, Vips},
     write,
 };
 use crate::{
     bpf::{
-        Attachment, Collector, Dataplane, LoadOptions, Maps, Mode, Pins, Programs, Trace, Watched,
-        refuse_occupied,
+        Attachment, Collector, Dataplane, LoadOptions, Maps, Mode, Pins, Programs, TC_PROGRAM,
+        Trace, Watched, refuse_occupied,
     },
     config::{self, Config, Forwarding, Report, Severity},
     exit::Failure,
+    health::Past,
     net::{self, Addresses, Interface},
 };
 
@@ -51,6 +59,7 @@ const ENTRY_IPV6: u64 = 192;
 const HALF_OPEN_SLOTS: u64 = 16 + 40;
 
 /// What `xlvs run` is asked to do.
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) config: PathBuf,
@@ -63,6 +72,7 @@ pub(crate) struct Options {
     pub(crate) sloppy_tcp: bool,
     pub(crate) expire_nodest_conn: bool,
     pub(crate) expire_quiescent_template: bool,
+    pub(crate) manage_vips: bool,
     pub(crate) trace: Option<Trace>,
     pub(crate) policy: config::Policy,
 }
@@ -81,7 +91,8 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     tell(&loaded.notes);
     let desired = orders::with_edits(loaded.config, orders::left_edits(&options.runtime_dir)?)?;
     let config = desired.effective();
-    capabilities::check().map_err(Failure::kernel)?;
+    capabilities::check(options.manage_vips).map_err(Failure::kernel)?;
+    capabilities::check_scripts(&config).await?;
     let (netlink, events) = net::connect()?;
     let wanted = interfaces::find(&netlink, &options.interfaces).await?;
     let interfaces = interfaces::there(&wanted);
@@ -114,6 +125,8 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     } else {
         Ledger::empty(elements)
     };
+    // Of this instance before, too.
+    let before: BTreeSet<u32> = maps.interfaces.keys().filter_map(Result::ok).collect();
     for interface in &interfaces {
         interfaces::note(&mut maps.interfaces, interface, &addresses)?;
     }
@@ -121,6 +134,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     let (told, heard) = watch::channel(addresses.all());
     let servers = RefCell::new(BTreeSet::new());
     let wanted = RefCell::new(wanted);
+    let vips = Mutex::new(Vips::new(&netlink));
     let mut running = Running {
         options: &options,
         interfaces: &wanted,
@@ -129,7 +143,14 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         desired: desired.clone(),
         wanted: None,
         health: None,
+        past: if pins.found() {
+            memory::recall(&options.runtime_dir, &ledger)
+        } else {
+            Past::default()
+        },
         addresses: heard,
+        strange: BTreeSet::new(),
+        vips: &vips,
         ledger,
         certain: true,
         status: StatusFile::new(&runtime, &options.config),
@@ -137,7 +158,8 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     let mut attachment;
     if pins.found() {
         // The same as before, by the new programs; and then whatever is different.
-        attachment = Attachment::new(&mut programs, &interfaces, options.mode, &pins)?;
+        let filters = net::filters(&netlink, &interfaces, TC_PROGRAM).await;
+        attachment = Attachment::new(&mut programs, &interfaces, options.mode, &pins, &filters)?;
         let replaced = pins.retire()?;
         info!(
             "goes on with the data plane that is there: {}",
@@ -149,9 +171,12 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     } else {
         running.take(desired, &mut maps.split().0).await?;
         write::seal(&mut running.ledger, layout, &mut maps.split().0)?;
-        attachment = Attachment::new(&mut programs, &interfaces, options.mode, &pins)?;
+        let none = BTreeMap::new();
+        attachment = Attachment::new(&mut programs, &interfaces, options.mode, &pins, &none)?;
     }
     pins.establish();
+    let managed = options.manage_vips.then(|| vips::of(&config));
+    vips.lock().await.begin(managed, &interfaces, &before).await;
     let ready = ready_line(&config, &interfaces, attachment.mode);
     info!("{ready}, pins in {}", pins.maps().display());
     running.status.started(&ready);
@@ -169,6 +194,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
             told,
             attachment: &mut attachment,
             pins: &pins,
+            vips: &vips,
         },
         events,
         running: &mut running,
@@ -180,6 +206,9 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
             if let Some(health) = running.health.take() {
                 health.stop().await;
             }
+            // Before those who follow the addresses find nobody under them.
+            let attached = interfaces::there(&wanted.borrow());
+            vips.lock().await.end(&attached).await;
             remove(attachment, pins, &options)?;
         }
         End::Keep => info!("the data plane stays, with its pins in {}", pins.maps().display()),
@@ -193,6 +222,7 @@ fn remove(mut attachment: Attachment, pins: Pins, options: &Options) -> Result<(
     pins.remove()?;
     // They were to what ends here.
     orders::forget_edits(&options.runtime_dir);
+    memory::forget(&options.runtime_dir);
     info!("detached from all interfaces");
     Ok(())
 }

@@ -15,9 +15,10 @@ use nix::{
     fcntl::{Flock, FlockArg},
     unistd::Pid,
 };
+use serde::Serialize;
 use tracing::warn;
 
-use super::{orders::EDITS, protocol::SOCKET};
+use super::{memory::MEMORY, orders::EDITS, protocol::SOCKET};
 
 /// The directory with the controller's process id in `xlvs.pid`, which is locked. Dropping it removes the file,
 /// and the directory if it was made here and is empty.
@@ -114,9 +115,22 @@ pub(super) fn status(directory: &Path) -> PathBuf {
     directory.join(STATUS_FILE)
 }
 
+/// Writes what a restart should have in a runtime directory, whole or not at all, whenever the machine stops; or removes it.
+pub(super) fn keep(path: &Path, value: Option<&impl Serialize>) -> io::Result<()> {
+    let Some(value) = value else {
+        return match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+    };
+    let new = path.with_extension("new");
+    fs::write(&new, serde_json::to_vec(value).map_err(io::Error::other)?)?;
+    fs::rename(&new, path)
+}
+
 /// Removes what a controller that was killed has left in its runtime directory.
 pub(super) fn clean(directory: &Path) {
-    for name in [PID_FILE, STATUS_FILE, SOCKET, EDITS] {
+    for name in [PID_FILE, STATUS_FILE, SOCKET, EDITS, MEMORY] {
         let _there_or_not = fs::remove_file(directory.join(name));
     }
     // It may be the system's, or have something else in it.
@@ -135,7 +149,15 @@ impl Drop for RuntimeDir {
         }
         match fs::remove_dir(&self.path) {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            // Something else is in it, or systemd has made it for us.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::DirectoryNotEmpty
+                        | io::ErrorKind::PermissionDenied
+                        | io::ErrorKind::ReadOnlyFilesystem
+                        | io::ErrorKind::ResourceBusy
+                ) => {}
             Err(error) => warn!("cannot remove {}: {error}", self.path.display()),
         }
     }

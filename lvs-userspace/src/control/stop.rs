@@ -13,6 +13,7 @@ use super::{
     run::keep_signal,
     runtime::{self, clean, holder},
     status::Status,
+    vips,
 };
 use crate::{
     bpf::{Pins, send_signal},
@@ -58,6 +59,10 @@ pub(crate) fn stop(place: &Place, keep_dataplane: bool) -> Result<String, Failur
             Some(pid) => format!("process {pid} has ended; packets flow on"),
             None => "no xlvs was running; packets flow on if they did".to_owned(),
         });
+    }
+    // Before those who follow the addresses find nobody under them.
+    if running.is_none() {
+        vips::remove_left(pin_dir)?;
     }
     let ended = Pins::end_all(pin_dir)?;
     if running.is_none() {

@@ -71,6 +71,8 @@ pub(super) struct Wanted {
     pub(super) label: String,
     /// `ha_suspend`: the address that this host must have.
     pub(super) suspended_without: Option<IpAddr>,
+    /// What is known from before a restart.
+    pub(super) recalled: Option<Status>,
 }
 
 /// What makes two checks the same. The model has no hashes; its debug form tells any two apart.
@@ -129,7 +131,7 @@ impl Checks {
         }
         self.files.clear();
         let mut found = Vec::new();
-        for Wanted { subscriber, checker, label, suspended_without } in wanted {
+        for Wanted { subscriber, checker, label, suspended_without, recalled } in wanted {
             match &checker.check {
                 Check::File(file) => {
                     self.files.push((subscriber, file.clone()));
@@ -143,7 +145,7 @@ impl Checks {
             }
             let definition = Definition::of(&checker);
             let id = running.get(&definition).copied().unwrap_or_else(|| {
-                let status = known.get(&definition.check).copied();
+                let status = known.get(&definition.check).copied().or(recalled);
                 let id = self.run(&checker, label, &definition, status);
                 running.insert(definition, id);
                 id

@@ -4,6 +4,7 @@
 //!   task that does both again and again. `checks.rs` has the same check of the same server run once, whoever wants it.
 //! - `service/` takes what checks tell and decides by keepalived's rules who serves, and who is told. It does no I/O.
 //! - `notify.rs` tells them, `script.rs` runs programs, `files.rs` watches track files.
+//! - `memory.rs` is what a restart knows of it all.
 //! - `effective.rs` makes the configuration that the data path should have.
 //!
 //! All tasks are of the runtime that [`Health::start`] is called in; nothing in them blocks.
@@ -11,6 +12,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     net::IpAddr,
+    ops::BitOrAssign,
     sync::Arc,
 };
 
@@ -23,6 +25,7 @@ mod checks;
 mod effective;
 mod files;
 mod identity;
+mod memory;
 mod notify;
 mod probe;
 mod progress;
@@ -32,16 +35,19 @@ mod service;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::script::{may_become_others, scripts_of_others};
 use self::{
     checks::{Checks, Subscriber, Wanted},
     files::{Told, added},
+    memory::{Known, Remembered},
     notify::Notifier,
     runner::{Report, Status},
-    service::{Notice, Service},
+    service::{Notice, Server, Service},
 };
 pub use self::{
     effective::{Member, Pool, State, apply},
     identity::{Endpoint, ServiceId},
+    memory::{Memory, Past},
 };
 
 /// All health checks of a configuration. Dropped, they end.
@@ -55,13 +61,40 @@ pub struct Health {
     told: UnboundedReceiver<Told>,
     global: Arc<Global>,
     notifier: Notifier,
+    /// What a restart should know.
+    memory: HashMap<ServiceId, Remembered>,
+    /// Whether nobody has asked for that since it has changed.
+    memory_is_new: bool,
+}
+
+/// What has come of something.
+#[derive(Debug, Clone, Copy, Default)]
+struct Change {
+    /// A service has other servers, or a server another weight.
+    pools: bool,
+    /// A restart should know something else.
+    memory: bool,
+}
+
+impl BitOrAssign for Change {
+    fn bitor_assign(&mut self, other: Self) {
+        self.pools |= other.pools;
+        self.memory |= other.memory;
+    }
 }
 
 impl Health {
-    /// Starts the checks of a configuration. `local` is this host's addresses, for `ha_suspend`. Must be called in a
-    /// runtime. Who cannot be told, and which checks cannot be made, is logged.
+    /// Starts the checks of a configuration, of which nothing is known yet: see [`go_on`](Self::go_on).
     #[must_use]
     pub fn start(config: &Config, local: &BTreeSet<IpAddr>) -> Self {
+        Self::go_on(config, local, &Past::default())
+    }
+
+    /// Starts the checks of a configuration where a controller before has left off: what has not changed since keeps its
+    /// state, and nobody is told again what was told. `local` is this host's addresses, for `ha_suspend`. Must be called in a
+    /// runtime. Who cannot be told, and which checks cannot be made, is logged.
+    #[must_use]
+    pub fn go_on(config: &Config, local: &BTreeSet<IpAddr>, past: &Past) -> Self {
         let global = Arc::new(config.global.clone());
         let (_, told) = unbounded_channel();
         let mut health = Self {
@@ -72,9 +105,11 @@ impl Health {
             told,
             notifier: Notifier::new(Arc::clone(&global)),
             global,
+            memory: HashMap::new(),
+            memory_is_new: true,
         };
         health.watch_files(config, true);
-        health.take(config, local);
+        health.take(config, local, &past.of(config));
         health
     }
 
@@ -87,12 +122,13 @@ impl Health {
             self.notifier = Notifier::new(Arc::clone(&self.global));
         }
         self.watch_files(config, false);
-        self.take(config, local);
+        self.take(config, local, &Known::default());
     }
 
-    /// Waits until a service has other servers, or a server another weight; what has come together is one change. Nothing is
-    /// lost if it is dropped before it ends.
-    pub async fn changed(&mut self) {
+    /// Waits until a service has other servers, or a server another weight, and tells that by `true`; or until there is
+    /// something that only a restart should know. What has come together is one change. Nothing is lost if it is dropped
+    /// before it ends.
+    pub async fn changed(&mut self) -> bool {
         loop {
             let mut changed = tokio::select! {
                 report = self.checks.next() => self.note(&report),
@@ -104,8 +140,8 @@ impl Health {
             while let Ok(told) = self.told.try_recv() {
                 changed |= self.note_file(&told);
             }
-            if changed {
-                return;
+            if changed.pools || changed.memory {
+                return changed.pools;
             }
         }
     }
@@ -114,6 +150,12 @@ impl Health {
     #[must_use]
     pub const fn state(&self) -> &State {
         &self.state
+    }
+
+    /// What a restart should know, if that is not what it was when this was asked last.
+    pub fn new_memory(&mut self) -> Option<Memory> {
+        std::mem::take(&mut self.memory_is_new)
+            .then(|| Memory { services: self.memory.values().cloned().collect() })
     }
 
     /// This host has other addresses: checks of services with `ha_suspend` rest without theirs.
@@ -141,7 +183,7 @@ impl Health {
     }
 
     /// Makes all that a configuration asks for, of what is there and what is not.
-    fn take(&mut self, config: &Config, local: &BTreeSet<IpAddr>) {
+    fn take(&mut self, config: &Config, local: &BTreeSet<IpAddr>, known: &Known<'_>) {
         let mut old: HashMap<ServiceId, Service> =
             self.services.drain(..).map(|service| (service.id.clone(), service)).collect();
         let (mut notices, mut wanted) = (Vec::new(), Vec::new());
@@ -153,8 +195,9 @@ impl Health {
             {
                 continue;
             }
-            wanted.extend(wanted_by(self.services.len(), &id, service));
-            let was = old.remove(&id);
+            let recalled = known.service(&id, service, |checker| self.first_weight(checker));
+            wanted.extend(wanted_by(self.services.len(), &id, service, recalled.as_ref()));
+            let was = old.remove(&id).or(recalled);
             let mut service = Service::new(id, service, |checker| self.first_weight(checker));
             let init = self.global.rs_init_notifies;
             match was {
@@ -166,6 +209,7 @@ impl Health {
         for (id, service) in old {
             service.vanish(&mut notices);
             self.state.pools.remove(&id);
+            self.memory_is_new |= self.memory.remove(&id).is_some();
         }
         for (subscriber, status) in self.checks.take(wanted, config, &self.global) {
             self.judge(subscriber, status, None, &mut notices);
@@ -196,10 +240,10 @@ impl Health {
         tokio::spawn(files::watch(config.track_files.clone(), teller));
     }
 
-    /// Passes on what a check has found; true if that changes a pool.
-    fn note(&mut self, report: &Report) -> bool {
+    /// Passes on what a check has found.
+    fn note(&mut self, report: &Report) -> Change {
         let mut notices = Vec::new();
-        let mut changed = false;
+        let mut changed = Change::default();
         for subscriber in self.checks.subscribers(report) {
             self.judge(subscriber, report.status, report.reason.as_deref(), &mut notices);
             changed |= self.publish(subscriber.service);
@@ -209,14 +253,14 @@ impl Health {
     }
 
     /// Passes on what a track file says.
-    fn note_file(&mut self, told: &Told) -> bool {
+    fn note_file(&mut self, told: &Told) -> Change {
         self.files.insert(told.name.clone(), told.value);
         let named = self.checks.files.iter().filter(|(_, file)| file.track_file == told.name);
         let additions: Vec<(Subscriber, Option<i64>)> =
             named.map(|(subscriber, file)| (*subscriber, added(file, told.value))).collect();
         let reason = format!("FILE_CHECK {}: the file says {}", told.name, told.value);
         let mut notices = Vec::new();
-        let mut changed = false;
+        let mut changed = Change::default();
         for (subscriber, added) in additions {
             self.apply(subscriber, added, Some(&reason), &mut notices);
             changed |= self.publish(subscriber.service);
@@ -274,25 +318,44 @@ impl Health {
         }
     }
 
-    /// Makes a service's pool known; true if it has changed.
-    fn publish(&mut self, service: usize) -> bool {
-        let Some(service) = self.services.get(service) else { return false };
+    /// Makes known what has become of a service.
+    fn publish(&mut self, service: usize) -> Change {
+        let mut change = Change::default();
+        let Some(service) = self.services.get(service) else { return change };
         match self.state.pools.get_mut(&service.id) {
-            Some(pool) if *pool == service.pool => false,
+            Some(pool) if *pool == service.pool => {}
             Some(pool) => {
                 pool.clone_from(&service.pool);
-                true
+                change.pools = true;
             }
             None => {
                 self.state.pools.insert(service.id.clone(), service.pool.clone());
-                true
+                change.pools = true;
             }
         }
+        let memory = service.remember();
+        if self.memory.get(&service.id) != memory.as_ref() {
+            match memory {
+                Some(memory) => self.memory.insert(service.id.clone(), memory),
+                None => self.memory.remove(&service.id),
+            };
+            change.memory = true;
+            self.memory_is_new = true;
+        }
+        change
     }
 }
 
-/// The checkers of a service, which has this place.
-fn wanted_by(place: usize, id: &ServiceId, config: &VirtualServer) -> Vec<Wanted> {
+/// The checkers of a service, which has this place, and was like that before a restart.
+fn wanted_by(
+    place: usize,
+    id: &ServiceId,
+    config: &VirtualServer,
+    recalled: Option<&Service>,
+) -> Vec<Wanted> {
+    let servers = recalled.map(|service| service.servers.as_slice()).unwrap_or_default();
+    let servers: HashMap<Endpoint, &Server> =
+        servers.iter().map(|server| (server.endpoint, server)).collect();
     let suspended_without = match config.target {
         Target::Address { address, .. } if config.ha_suspend && config.group.is_none() => {
             Some(address)
@@ -301,12 +364,14 @@ fn wanted_by(place: usize, id: &ServiceId, config: &VirtualServer) -> Vec<Wanted
     };
     let mut wanted = Vec::new();
     for (server, real) in config.real_servers.iter().enumerate() {
+        let was = servers.get(&Endpoint::of(real));
         for (checker, config) in real.checkers.iter().enumerate() {
             wanted.push(Wanted {
                 subscriber: Subscriber { service: place, server, checker },
                 checker: config.clone(),
                 label: format!("{} for {id}", Endpoint::of(real)),
                 suspended_without,
+                recalled: was.and_then(|was| was.status(config)),
             });
         }
     }

@@ -63,6 +63,13 @@ impl Progress {
         Self { up: !schedule.alpha, has_run: false, retries, page: 0, failed: None }
     }
 
+    /// After a restart: what was seen counts, but for failures that had not been enough yet.
+    pub(crate) const fn recalled(rule: Rule, up: bool) -> Self {
+        // Which page it was is forgotten: all are asked for in turn.
+        let failed = if !up && matches!(rule, Rule::Pages { .. }) { Some(0) } else { None };
+        Self { up, has_run: true, retries: 0, page: 0, failed }
+    }
+
     /// After a reload with another schedule: `migrate_checkers()` in keepalived's `ipwrapper.c`.
     pub(crate) fn rescheduled(mut self, schedule: &Schedule) -> Self {
         self.retries = if self.up {
@@ -254,6 +261,20 @@ mod tests {
         let rule = Rule::Pages { count: 3, fast: true };
         let schedule = schedule(0, false);
         assert_eq!(told(rule, &schedule, "+++-++++"), "0, 0, up 10, down 10, 0, 0, 0, up 10");
+    }
+
+    #[test]
+    fn after_a_restart_what_was_up_needs_all_tries_and_what_was_down_none() {
+        for rule in [Rule::Plain, Rule::Smtp, Rule::Pages { count: 2, fast: false }] {
+            let schedule = schedule(1, false);
+            let mut up = Progress::recalled(rule, true);
+            let verdicts = [false, false].map(|well| up.note(rule, &schedule, well).verdict);
+            assert_eq!(verdicts, [None, Some(false)], "{rule:?}");
+            let mut down = Progress::recalled(rule, false);
+            assert_eq!(down.note(rule, &schedule, false).verdict, None, "{rule:?}");
+            let mut wells = (0..9).map(|_| down.note(rule, &schedule, true).verdict);
+            assert_eq!(wells.find(Option::is_some), Some(Some(true)), "{rule:?}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use caps::{CapSet, Capability};
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::{Gid, Group, Pid, Uid, User, getgrouplist},
@@ -18,7 +19,7 @@ use tokio::{process::Child, task::spawn_blocking, time::timeout};
 
 use crate::{
     bpf::run_as,
-    config::{Global, Script, ScriptUser},
+    config::{Check, Config, Global, Script, ScriptUser},
 };
 
 /// Who runs scripts if nobody is named, if there is such a user.
@@ -105,6 +106,40 @@ impl Drop for Running {
     }
 }
 
+/// Whether this process may have programs run as other users, and end them.
+pub(crate) fn may_become_others() -> bool {
+    let needed = [Capability::CAP_SETUID, Capability::CAP_SETGID, Capability::CAP_KILL];
+    caps::read(None, CapSet::Effective)
+        .is_ok_and(|held| needed.iter().all(|capability| held.contains(capability)))
+}
+
+/// The programs of a configuration that are to run as another user than this process is, each with that user. Users that
+/// there are not are not among them.
+pub(crate) fn scripts_of_others(config: &Config) -> Vec<(String, String)> {
+    let of_services = config.services.iter().flat_map(|service| {
+        let of_servers = service.real_servers.iter().flat_map(|server| {
+            let checks = server.checkers.iter().filter_map(|checker| match &checker.check {
+                Check::Misc(misc) => Some(&misc.script),
+                _ => None,
+            });
+            checks.chain(&server.notify_up).chain(&server.notify_down)
+        });
+        of_servers.chain(&service.quorum.up).chain(&service.quorum.down)
+    });
+    let global = &config.global;
+    let fifos = [&global.notify_fifo, &global.lvs_notify_fifo];
+    let of_fifos = fifos.into_iter().flatten().filter_map(|fifo| fifo.script.as_ref());
+    let mut others: Vec<(String, String)> = Vec::new();
+    for script in of_services.chain(of_fifos) {
+        let user = script.user.as_ref().or(global.script_user.as_ref());
+        if let (Some(user), Ok(Some(_))) = (user, Identity::of(user, global.script_security)) {
+            let program = script.command.first().cloned().unwrap_or_default();
+            others.push((program, user.user.clone()));
+        }
+    }
+    others
+}
+
 /// As whom to run.
 #[derive(Debug)]
 struct Identity {
@@ -114,8 +149,11 @@ struct Identity {
 }
 
 impl Identity {
-    /// Absent for whom the controller is. `set_uid_gid()` and `get_default_script_user()` in keepalived's `notify.c`.
+    /// Absent for whom the controller is: nobody else, if it may not become others and nobody is named. `set_uid_gid()` and `get_default_script_user()` in keepalived's `notify.c`.
     fn of(wanted: Option<&ScriptUser>, secure: bool) -> Result<Option<Self>, String> {
+        if wanted.is_none() && !may_become_others() {
+            return Ok(None);
+        }
         let name = wanted.map_or(DEFAULT_USER, |wanted| wanted.user.as_str());
         let user =
             User::from_name(name).map_err(|error| format!("cannot look up {name}: {error}"))?;

@@ -20,13 +20,14 @@ use tokio::{
 };
 
 use super::{
-    Health, State, apply,
+    Endpoint, Health, Past, ServiceId, State, apply,
     service::tests::{connection, real_server, schedule, virtual_server},
 };
 use crate::config::{
     Check, Checker, Config, FileCheck, Forwarding, Global, InitialValue, MiscCheck, NotifyFifo,
     RealServer, Schedule, Script, SorryServer, Target, TrackFile, VirtualServer,
 };
+use crate::inspect::ServiceName;
 
 /// What only a bug or a dead machine exceeds.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -212,6 +213,51 @@ async fn a_reload_keeps_states_and_schedules() {
     // Other servers: nobody is asked any more.
     health.reload(&config(Vec::new()), &BTreeSet::new());
     assert_eq!((health.checks(), health.state().pools.len()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_restart_goes_on_from_what_was_found() {
+    let folder = TempDir::new().unwrap();
+    let (program, log) = writer(folder.path());
+    let (mut dead, mut alive) = (Peer::new().await, Peer::new().await);
+    dead.die().await;
+    let (first, second) = (dead.address.port(), alive.address.port());
+    let mut config = config(vec![service(1, vec![dead.server(1), alive.server(1)])]);
+    for server in &mut config.services[0].real_servers {
+        let schedule = &mut server.checkers[0].schedule;
+        (schedule.retry, schedule.delay_before_retry) = (1, Duration::from_millis(300));
+        server.notify_down = Some(script(&[&program, "down"]));
+    }
+    config.services[0].quorum.up = Some(script(&[&program, "quorum"]));
+    let mut health = start(&config);
+    until(&mut health, &config, 0, &format!("{second}*1")).await;
+    let written = || fs::read_to_string(&log).unwrap_or_default().lines().count();
+    until_true(&mut health, || written() == 2).await;
+    let memory = serde_json::to_string(&health.new_memory().unwrap()).unwrap();
+    assert!(health.new_memory().is_none());
+    drop(health);
+    let target = ServiceId::of_all(&config).remove(0);
+    let ServiceId::Single { target, family, protocol } = target else { panic!("a group") };
+    let there = Endpoint { address: Ipv4Addr::LOCALHOST.into(), port: second };
+    let past = Past {
+        memory: serde_json::from_str(&memory).unwrap(),
+        serving: [(ServiceName::new(target, protocol, family), [there].into())].into(),
+    };
+    alive.die().await;
+    let started = std::time::Instant::now();
+    let mut health = Health::go_on(&config, &BTreeSet::new(), &past);
+    assert_eq!(pool(&config, health.state(), 0), format!("{second}*1"));
+    // It was up: that needs a second try.
+    until(&mut health, &config, 0, "").await;
+    assert!(started.elapsed() >= Duration::from_millis(300));
+    until_true(&mut health, || written() == 3).await;
+    dead.live();
+    until(&mut health, &config, 0, &format!("{first}*1")).await;
+    alive.live();
+    until(&mut health, &config, 0, &format!("{first}*1 {second}*1")).await;
+    // All is as it should be.
+    let nothing = r#"{"services":[]}"#;
+    assert_eq!(serde_json::to_string(&health.new_memory().unwrap()).unwrap(), nothing);
 }
 
 fn script(words: &[&str]) -> Script {

@@ -12,13 +12,17 @@ use netlink_packet_route::{
 };
 use rtnetlink::Handle;
 
-use super::vlan_parents;
+use super::{managed::is_managed, vlan_parents};
 
 /// All addresses of the interfaces in this network namespace, and which of those have VLAN devices.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Addresses {
     vlan_parents: HashSet<u32>,
     all: HashSet<IpAddr>,
+    /// Networks of interfaces: the address there, and the length of its prefix.
+    networks: BTreeSet<(u32, IpAddr, u8)>,
+    /// Those that xlvs has added itself, with their interfaces.
+    managed: BTreeSet<(u32, IpAddr)>,
     /// By interface, whether it is IPv6: the first address that the host would speak under.
     own: HashMap<(u32, bool), IpAddr>,
 }
@@ -34,6 +38,12 @@ impl Addresses {
         while let Some(message) = messages.try_next().await? {
             let Some(address) = local(&message) else { continue };
             addresses.all.insert(address);
+            let index = message.header.index;
+            if is_managed(&message) {
+                addresses.managed.insert((index, address));
+            } else {
+                addresses.networks.insert((index, address, message.header.prefix_len));
+            }
             if !speaks(&message) {
                 continue;
             }
@@ -61,6 +71,22 @@ impl Addresses {
         self.all.iter().copied().collect()
     }
 
+    /// Those that xlvs has added itself, with the indexes of their interfaces.
+    pub(crate) const fn managed(&self) -> &BTreeSet<(u32, IpAddr)> {
+        &self.managed
+    }
+
+    /// The length of the longest prefix of a network on an interface that an address belongs to, if there is one; the
+    /// address alone is none.
+    pub(crate) fn network_of(&self, interface: u32, address: IpAddr) -> Option<u8> {
+        self.networks
+            .iter()
+            .filter(|(index, of, prefix)| *index == interface && same(*of, address, *prefix))
+            .map(|(_, _, prefix)| *prefix)
+            .filter(|prefix| *prefix < if address.is_ipv4() { 32 } else { 128 })
+            .max()
+    }
+
     /// Whether there are VLAN devices on an interface.
     pub(crate) fn has_vlans(&self, index: u32) -> bool {
         self.vlan_parents.contains(&index)
@@ -77,6 +103,20 @@ impl Addresses {
             _ => [0; 16],
         };
         (four, six)
+    }
+}
+
+/// Whether two addresses have the same prefix.
+fn same(one: IpAddr, other: IpAddr, prefix: u8) -> bool {
+    let prefix = u32::from(prefix);
+    match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => {
+            (one.to_bits() ^ other.to_bits()).leading_zeros() >= prefix
+        }
+        (IpAddr::V6(one), IpAddr::V6(other)) => {
+            (one.to_bits() ^ other.to_bits()).leading_zeros() >= prefix
+        }
+        _ => false,
     }
 }
 
@@ -108,4 +148,39 @@ fn speaks(message: &AddressMessage) -> bool {
         | AddressFlags::Dadfailed;
     message.header.scope == AddressScope::Universe
         && !flags.is_some_and(|flags| flags.intersects(unfit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_network_of_the_interface_counts() {
+        let networks = [
+            (1, "10.0.0.1", 8),
+            (1, "10.64.1.1", 24),
+            (2, "10.64.1.2", 32),
+            (2, "fd00::1", 64),
+            (3, "0.0.0.0", 0),
+        ];
+        let addresses = Addresses {
+            networks: networks
+                .iter()
+                .map(|(index, of, prefix)| (*index, of.parse().unwrap(), *prefix))
+                .collect(),
+            ..Addresses::default()
+        };
+        for (interface, address, expected) in [
+            (1, "10.64.1.2", Some(24)),
+            (1, "10.65.1.2", Some(8)),
+            (1, "11.65.1.2", None),
+            (2, "10.64.1.2", None),
+            (2, "fd00::2", Some(64)),
+            (2, "fd00:1::2", None),
+            (3, "192.0.2.1", Some(0)),
+        ] {
+            let found = addresses.network_of(interface, address.parse().unwrap());
+            assert_eq!(found, expected, "{address} on {interface}");
+        }
+    }
 }

@@ -20,6 +20,8 @@ pub struct Interface {
     pub mac: [u8; 6],
     /// Whether it is up.
     pub up: bool,
+    /// Whether its link is there too, so that frames go out.
+    pub carrier: bool,
     /// The ids of the XDP programs on it.
     pub xdp_programs: Vec<u32>,
     /// Whether the XDP program on it is in the stack, not in the driver.
@@ -142,6 +144,7 @@ impl Interface {
             index: message.header.index,
             mac: mac.with_context(|| format!("interface `{name}` has no MAC address"))?,
             up: message.header.flags.contains(LinkFlags::Up),
+            carrier: message.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
             xdp_programs: xdp(message)
                 .filter_map(|attribute| match attribute {
                     LinkXdp::ProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) => {

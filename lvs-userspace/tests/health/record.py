@@ -35,7 +35,17 @@ SERVICES = [
     dict(name="omega", quorum=2, hysteresis=0, sorry="plain", omega=True, weights=[1, 1, 1]),
     dict(name="alpha", quorum=1, hysteresis=0, sorry="plain", weights=[1, 1], tcp=True, alpha=True),
     dict(name="no alpha", quorum=1, hysteresis=0, sorry="plain", weights=[1, 1], tcp=True, alpha=False),
+    dict(name="two checks each", quorum=3, hysteresis=1, sorry="plain", weights=[1, 2, 2], checks=2),
+    dict(name="two checks with weights, inhibited", quorum=5, hysteresis=1, sorry="plain", inhibit=True, weights=[3, 4], factor=2, checks=2),
 ]
+
+
+def track_file(number, server, check):
+    return "f%d_%d" % (number, server) + ("_%d" % check if check > 1 else "")
+
+
+def checks(service):
+    return range(1, service.get("checks", 1) + 1)
 
 
 def configuration(folder):
@@ -43,7 +53,9 @@ def configuration(folder):
     for number, service in enumerate(SERVICES, 1):
         if not service.get("tcp"):
             for server in range(1, len(service["weights"]) + 1):
-                lines += ["track_file f%d_%d {" % (number, server), "  file %s/f%d_%d" % (folder, number, server), "  weight 0", "}"]
+                for check in checks(service):
+                    name = track_file(number, server, check)
+                    lines += ["track_file %s {" % name, "  file %s/%s" % (folder, name), "  weight 0", "}"]
     for number, service in enumerate(SERVICES, 1):
         lines += ["virtual_server 10.99.0.%d 80 {" % number, "  lvs_sched rr", "  lvs_method NAT", "  protocol TCP"]
         lines += ["  delay_loop 1", "  quorum %d" % service["quorum"], "  hysteresis %d" % service["hysteresis"]]
@@ -56,29 +68,33 @@ def configuration(folder):
             if service.get("tcp"):
                 lines += ["    TCP_CHECK {", "      connect_timeout 1", "      warmup 0", "      retry 1", "      delay_before_retry 0.5", "    }"]
             else:
-                lines += ["    FILE_CHECK {", "      track_file f%d_%d" % (number, server), "      weight %d" % service.get("factor", 0), "    }"]
+                for check in checks(service):
+                    lines += ["    FILE_CHECK {", "      track_file " + track_file(number, server, check),
+                              "      weight %d" % service.get("factor", 0), "    }"]
             lines += ["  }"]
         lines += ["}"]
     return "\n".join(lines) + "\n"
 
 
 def steps():
-    """[service, server, value]: the value of a file, or whether a port is open."""
+    """[service, server, check, value]: the value of a file, or whether a port is open."""
     chance = random.Random(20261128)
     found = []
     for number, service in enumerate(SERVICES, 1):
         count = len(service["weights"])
-        values = [0] * count if not service.get("tcp") else [1] + [0] * (count - 1)
+        values = {(server, 1): 1 if service.get("tcp") and server == 0 else 0 for server in range(count)}
         for _ in range(9 if service.get("tcp") else 24):
             server = chance.randrange(count)
+            check = chance.choice(checks(service)) if "checks" in service else 1
+            old = values.get((server, check), 0)
             if service.get("factor"):
                 value = chance.choice([-3, -2, -1, 0, 1, 2, -1500000000])
-                if value == values[server]:
+                if value == old:
                     continue
             else:
-                value = 0 if values[server] else 1
-            values[server] = value
-            found.append([number, server + 1, value])
+                value = 0 if old else 1
+            values[server, check] = value
+            found.append([number, server + 1, check, value])
     return found
 
 
@@ -150,8 +166,9 @@ def main():
             if service.get("tcp"):
                 ports.set(number, server, server == 1)
             else:
-                with open("%s/f%d_%d" % (work, number, server), "w") as file:
-                    file.write("0")
+                for check in checks(service):
+                    with open("%s/%s" % (work, track_file(number, server, check)), "w") as file:
+                        file.write("0")
     os.mkfifo(work + "/fifo")
     fifo = os.open(work + "/fifo", os.O_RDWR | os.O_NONBLOCK)
     log = open(os.path.join(folder, "keepalived.log"), "w")
@@ -161,17 +178,17 @@ def main():
     result = dict(version=subprocess.run(["keepalived", "--version"], capture_output=True, text=True).stderr.split("\n")[0],
                   kernel=os.uname().release, services=SERVICES,
                   start=dict(fifo=start, pools=[pool(number) for number in range(1, len(SERVICES) + 1)]), steps=[])
-    for number, server, value in steps():
+    for number, server, check, value in steps():
         tcp = SERVICES[number - 1].get("tcp")
         if tcp:
             ports.set(number, server, value)
         else:
-            path = "%s/f%d_%d" % (work, number, server)
+            path = "%s/%s" % (work, track_file(number, server, check))
             with open(path + ".new", "w") as file:
                 file.write(str(value))
             os.rename(path + ".new", path)
         lines = told(fifo, ports, 4 if tcp else QUIET)
-        result["steps"].append(dict(service=number, server=server, value=value, fifo=lines, pool=pool(number)))
+        result["steps"].append(dict(service=number, server=server, check=check, value=value, fifo=lines, pool=pool(number)))
     process.send_signal(signal.SIGTERM)
     process.wait(30)
     result["stop"] = told(fifo, ports, 2)

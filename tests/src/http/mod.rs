@@ -2,7 +2,9 @@
 //! client that makes one connection for each request.
 
 pub mod client;
+pub mod load;
 pub mod server;
+pub mod tls;
 
 use std::net::IpAddr;
 

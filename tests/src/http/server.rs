@@ -1,8 +1,10 @@
 //! The server: `GET /` names it and its client, `GET /bytes/N` streams a payload, `POST /sha256`
-//! hashes one, and `GET /record` tells what it has counted, without being counted itself.
+//! hashes one, and `GET /record` tells what it has counted, without being counted itself. `GET /health` is not counted
+//! either: it says what a test wants it to say, over TLS if the server has a certificate.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -16,10 +18,16 @@ use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
 
 use super::Answer;
 use crate::netns::{self, Netns};
 use crate::payload::{self, Payload};
+
+/// What `GET /health` says at first.
+pub const WELL: &str = "well";
+/// Its MD5 sum.
+pub const WELL_DIGEST: &str = "f9323f5b51fc23e30c10623bd38de6ff";
 
 type Reply = Response<Either<Full<Bytes>, Payload>>;
 
@@ -59,6 +67,16 @@ impl Server {
         Ok(Self { shared, stop: Some(stop), thread: Some(thread) })
     }
 
+    /// Has `GET /health` be answered like this.
+    pub fn set_health(&self, status: StatusCode, body: &'static str) {
+        *self.shared.health.lock().unwrap_or_else(PoisonError::into_inner) = (status, body);
+    }
+
+    /// Has connections from now on be TLS, with this certificate.
+    pub fn set_tls(&self, acceptor: TlsAcceptor) {
+        *self.shared.tls.lock().unwrap_or_else(PoisonError::into_inner) = Some(acceptor);
+    }
+
     /// What the server has counted so far.
     #[must_use]
     pub fn record(&self) -> Record {
@@ -93,28 +111,50 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) -> Result<()> {
     loop {
         let (stream, peer) = listener.accept().await?;
         let shared = Arc::clone(&shared);
+        let tls = shared.tls.lock().unwrap_or_else(PoisonError::into_inner).clone();
         tokio::spawn(async move {
             let service = service_fn(|request| {
                 let shared = Arc::clone(&shared);
                 async move { Ok::<_, Infallible>(shared.reply(request, peer).await) }
             });
-            let connection = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service);
             // A client that goes away is the client's business, and a test sees it there.
-            connection.await.ok();
+            match tls {
+                None => drop(http().serve_connection(TokioIo::new(stream), service).await),
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        drop(http().serve_connection(TokioIo::new(stream), service).await);
+                    }
+                }
+            }
         });
     }
 }
 
-#[derive(Debug)]
+fn http() -> hyper::server::conn::http1::Builder {
+    hyper::server::conn::http1::Builder::new()
+}
+
 struct Shared {
     name: String,
     record: Mutex<Record>,
+    health: Mutex<(StatusCode, &'static str)>,
+    tls: Mutex<Option<TlsAcceptor>>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl Shared {
     fn new(name: &str) -> Arc<Self> {
-        Arc::new(Self { name: name.to_owned(), record: Mutex::default() })
+        Arc::new(Self {
+            name: name.to_owned(),
+            record: Mutex::default(),
+            health: Mutex::new((StatusCode::OK, WELL)),
+            tls: Mutex::default(),
+        })
     }
 
     fn record(&self) -> Record {
@@ -132,6 +172,10 @@ impl Shared {
         let path = head.uri.path();
         if head.method == Method::GET && path == "/record" {
             return json(&self.record());
+        }
+        if head.method == Method::GET && path == "/health" {
+            let (status, body) = *self.health.lock().unwrap_or_else(PoisonError::into_inner);
+            return text(status, body);
         }
         self.count(peer.ip());
         match (&head.method, path.strip_prefix("/bytes/").map(str::parse)) {

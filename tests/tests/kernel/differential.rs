@@ -37,6 +37,9 @@ const HALF_OPEN: u32 = 13;
 const SECOND: u32 = 954;
 /// How long entries may grow old by themselves: less than the shortest time-out, ten seconds, however slow the machine.
 const STEADY: Duration = Duration::from_secs(2);
+/// How long first fragments are remembered: less than the half minute of the engine, after which host and kernel forget
+/// them at moments that are some milliseconds apart.
+const REMEMBERED: Duration = Duration::from_secs(20);
 /// More than the time that a step may take.
 const MARGIN: u32 = 10 * SECOND;
 
@@ -63,6 +66,7 @@ fn agree(hook: Hook) -> Result<()> {
         let collector = Arc::clone(&world.collector);
         let mut random = fastrand::Rng::with_seed(seed);
         let mut young = Instant::now();
+        let mut remembered = Instant::now();
         for step in 0..STEPS {
             let context = |what: &str| format!("seed {seed}, step {step}: {what}");
             match random.u8(..100) {
@@ -82,6 +86,11 @@ fn agree(hook: Hook) -> Result<()> {
                 stay_young::<V4>(world)?;
                 stay_young::<V6>(world)?;
                 young = Instant::now();
+            }
+            if remembered.elapsed() > REMEMBERED {
+                forget_fragments::<V4>(world)?;
+                forget_fragments::<V6>(world)?;
+                remembered = Instant::now();
             }
         }
         compare::tables(world).with_context(|| format!("seed {seed}: tables at the end"))?;
@@ -183,6 +192,12 @@ fn stay_young<A: Place>(world: &mut World) -> Result<()> {
         A::set_flow(&mut world.kernel.maps, key, &young(flow))?;
     }
     Ok(())
+}
+
+/// As if no first fragment had come yet.
+fn forget_fragments<A: Place>(world: &mut World) -> Result<()> {
+    A::tables(&world.memory).fragments.borrow_mut().clear();
+    A::clear_fragments(&mut world.kernel)
 }
 
 /// Ends all connections that are over.

@@ -1,6 +1,10 @@
 //! Health checks at work: who fails is out, who recovers is back, and nobody else notices.
 
+use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -31,7 +35,7 @@ fn wait_for(xlvs: &Xlvs, said: &str, times: usize) -> Result<()> {
     let start = Instant::now();
     while xlvs.log().matches(said).count() < times {
         ensure!(start.elapsed() < NOTICED, "not {times} times `{said}` in:\n{}", xlvs.log());
-        std::thread::sleep(Duration::from_millis(20));
+        sleep(Duration::from_millis(20));
     }
     Ok(())
 }
@@ -68,35 +72,84 @@ fn a_server_that_ends_is_out_until_it_is_back() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_server_that_cannot_be_reached_is_out_and_transfers_of_others_go_on() -> Result<()> {
-    skip_unless_possible!();
-    let bed = Bed::new()?;
-    let xlvs = bed.start(&checked(""), None)?;
-    let web1 = &bed.topology.servers[0];
-    // Nothing answers any more, not even that there is nobody.
-    let filter = ["iptables", "-A", "INPUT", "-p", "tcp", "--dport", "8089", "-j", "DROP"];
-    lvs_tests::command::run(web1.command(filter[0]).args(&filter[1..]))?;
-    wait_for(&xlvs, "check of 192.168.1.100:8089 for 10.64.1.2:10000/TCP", 1)?;
-    bed.transfer(20_000_000)?;
-    settle(&bed, &[("web2", 20)])?;
+/// What notify scripts have written.
+fn told(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+/// Waits until a notify script has written this after all else.
+fn wait_for_told(path: &Path, expected: &str) -> Result<()> {
+    let start = Instant::now();
+    while told(path) != expected {
+        ensure!(start.elapsed() < NOTICED, "told was {:?}, not {expected:?}", told(path));
+        sleep(Duration::from_millis(20));
+    }
     Ok(())
 }
 
 #[test]
-fn the_sorry_server_takes_over_and_yields() -> Result<()> {
+fn a_restart_goes_on_with_what_was_known() -> Result<()> {
     skip_unless_possible!();
     let mut bed = Bed::new()?;
+    let [web1, web2] = SERVERS;
     let sorry = SocketAddr::from(([192, 168, 1, 101], 18090));
     let _sorry = Server::start(&bed.topology.servers[1], "sorry", sorry)?;
-    let xlvs = bed.start(&checked("  sorry_server 192.168.1.101 18090\n"), None)?;
-    let [web1, _] = SERVERS;
+    let (program, told) = (bed.scratch.path("notify"), bed.scratch.path("told"));
+    fs::write(&program, format!("#!/bin/sh\necho \"$@\" >> {}\n", told.display()))?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    let program = program.display();
+    let notify = format!(
+        "  sorry_server {} {}\n  quorum_up \"{program} quorum up\"\n  quorum_down \"{program} quorum down\"\n",
+        sorry.ip(),
+        sorry.port()
+    );
+    let text = checked(&notify).replace(
+        "    TCP_CHECK",
+        &format!(
+            "    notify_up \"{program} up\"\n    notify_down \"{program} down\"\n    TCP_CHECK"
+        ),
+    );
+    // With this a start makes no check before the test is over: whatever it knows it knows from before.
+    let unchecked = text.replace("warmup 0", "warmup 10000");
+
+    let xlvs = bed.start(&text, None)?;
+    settle(&bed, &[("web1", 10), ("web2", 10)])?;
+    drop(bed.servers.remove(0));
+    settle(&bed, &[("web2", 20)])?;
+    wait_for_told(&told, "quorum up\ndown\n")?;
+    // Killed, and while nobody is there.
+    drop(xlvs);
+    assert_eq!(by_server(&bed.ask_many(20, 2)?), [("web2", 20)].into());
+    let xlvs = bed.start(&unchecked, None)?;
+    assert_eq!(by_server(&bed.ask_many(20, 2)?), [("web2", 20)].into());
+    drop(xlvs);
+
+    // The last one dies too; ended by `xlvs stop --keep-dataplane`.
+    let xlvs = bed.start(&text, None)?;
     bed.servers.clear();
-    wait_for(&xlvs, "has lost its quorum", 1)?;
     settle(&bed, &[("sorry", 20)])?;
+    wait_for_told(&told, "quorum up\ndown\ndown\nquorum down\n")?;
+    xlvs.order(&["stop", "--keep-dataplane"])?;
+    drop(xlvs);
+    assert_eq!(by_server(&bed.ask_many(20, 2)?), [("sorry", 20)].into());
+    let xlvs = bed.start(&unchecked, None)?;
+    assert_eq!(by_server(&bed.ask_many(20, 2)?), [("sorry", 20)].into());
+
+    // Both are back, one in a file that asks for a check again.
     bed.servers.push(Server::start(&bed.topology.servers[0], "web1", SocketAddr::from(web1))?);
-    wait_for(&xlvs, "has its quorum", 1)?;
+    drop(xlvs);
+    let xlvs = bed.start(&text, None)?;
     settle(&bed, &[("web1", 20)])?;
+    bed.servers.push(Server::start(&bed.topology.servers[1], "web2", SocketAddr::from(web2))?);
+    settle(&bed, &[("web1", 10), ("web2", 10)])?;
+    wait_for_told(&told, "quorum up\ndown\ndown\nquorum down\nup\nquorum up\nup\n")?;
+    // What was known ends with the data plane.
+    let memory = xlvs.setup().runtime_dir.join("health.json");
+    bed.servers.clear();
+    settle(&bed, &[("sorry", 20)])?;
+    ensure!(memory.exists(), "{} is not there", memory.display());
+    assert!(xlvs.stop()?.success());
+    ensure!(!memory.exists(), "{} is left", memory.display());
     Ok(())
 }
 

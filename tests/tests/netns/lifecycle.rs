@@ -1,7 +1,5 @@
-//! Starting and ending otherwise than planned: signals, a kill, a second instance, systemd.
+//! Starting and ending otherwise than planned: signals, a kill, a second instance.
 
-use std::os::unix::net::UnixDatagram;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -110,29 +108,6 @@ fn a_second_instance_is_refused_and_disturbs_nothing() -> Result<()> {
     let pid = std::fs::read_to_string(setup.runtime_dir.join("xlvs.pid"))?;
     assert_eq!(pid.trim(), first.pid().to_string(), "the first one's process id");
     assert!(first.stop()?.success());
-    Ok(())
-}
-
-#[test]
-fn systemd_is_told_when_it_is_ready() -> Result<()> {
-    skip_unless_possible!();
-    let bed = Bed::new()?;
-    let path = bed.scratch.path("notify");
-    let socket = UnixDatagram::bind(&path)?;
-    socket.set_read_timeout(Some(Duration::from_secs(30)))?;
-    let setup = bed.setup(config::EXAMPLE, None)?;
-    let mut arguments =
-        vec![format!("NOTIFY_SOCKET={}", path.display()), xlvs::binary()?.display().to_string()];
-    arguments.extend(setup.arguments());
-    let env = Path::new("env");
-    let lb = &bed.topology.lb;
-    let process = Background::spawn(lb, env, &arguments, &setup.log, Lifetime::Bound)?;
-    let mut message = [0; 4096];
-    let len = socket.recv(&mut message).context("no message")?;
-    let message = String::from_utf8_lossy(&message[..len]);
-    ensure!(message.lines().any(|line| line == "READY=1"), "{message}");
-    bed.ask_many(1, 1).context("it is not ready")?;
-    assert!(process.end(Signal::SIGTERM, Duration::from_secs(15))?.success());
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use lvs_tests::netns::Netns;
 use lvs_tests::process::Lifetime;
 use lvs_tests::xlvs::{self, Setup, Xlvs};
 use lvs_tests::{command, config, skip_unless_possible};
@@ -19,7 +20,12 @@ const ATTACHED: Duration = Duration::from_secs(4);
 
 /// Runs a command of `xlvs` for an instance.
 fn order(bed: &Bed, setup: &Setup, order: &[&str]) -> Result<(Option<i32>, String)> {
-    let mut command = bed.topology.lb.command("timeout");
+    order_in(&bed.topology.lb, setup, order)
+}
+
+/// The same in a namespace.
+pub(crate) fn order_in(lb: &Netns, setup: &Setup, order: &[&str]) -> Result<(Option<i32>, String)> {
+    let mut command = lb.command("timeout");
     command.args(["--signal=KILL", "30"]).arg(xlvs::binary()?).args(order);
     command.arg("--pin-dir").arg(&setup.pin_dir).arg("--runtime-dir").arg(&setup.runtime_dir);
     let Output { status, stdout, stderr } = command.output()?;

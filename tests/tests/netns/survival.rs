@@ -1,8 +1,10 @@
 //! The data plane outlives the controller: `kill -9` at any moment and a new start lose nothing.
 //!
-//! `XLVS_TEST_SECONDS` is how long the controller is killed again and again.
+//! `XLVS_TEST_SECONDS` is how long the controller is killed again and again, and how often at least.
 
+use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
@@ -12,6 +14,7 @@ use lvs_tests::config::{Method, Protocol};
 use lvs_tests::echo;
 use lvs_tests::family::Family;
 use lvs_tests::http::client::{self, Connection};
+use lvs_tests::http::load::{Clients, Load, Report};
 use lvs_tests::process::Lifetime;
 use lvs_tests::topology::{Plan, VIRTUAL};
 use lvs_tests::xlvs::{self, Setup, Xlvs};
@@ -28,100 +31,167 @@ const ECHO: u16 = 22;
 
 for_each_mode!(killed_every_second, super::killed_again_and_again);
 
-/// Starts it, and kills it some time later, whatever it does then; until nobody wants more.
+/// As systemd's `Restart=always`, with somebody who kills it every second, whatever it does then; until nobody wants more.
 fn kill_and_start(lab: &Lab, setup: &Setup, meanwhile: &Meanwhile) -> Result<()> {
     let mut random = fastrand::Rng::with_seed(7);
+    let start = Instant::now();
     while !meanwhile.ended.load(Ordering::Relaxed) {
+        let mut next =
+            Xlvs::spawn(&xlvs::binary()?, &lab.topology.lb, setup.clone(), Lifetime::Bound)?;
         let kills = meanwhile.times.load(Ordering::Relaxed);
-        // A second on the average: some are killed while they start, the others some time after that.
-        let next = if kills.is_multiple_of(2) {
-            Xlvs::start(&lab.topology.lb, setup.clone())?
-        } else {
-            Xlvs::spawn(&xlvs::binary()?, &lab.topology.lb, setup.clone(), Lifetime::Bound)?
-        };
-        sleep(Duration::from_millis(random.u64(0..1600)));
+        // Not always after the same time: some are killed while they start. On a slow machine, not all of them.
+        if kills.is_multiple_of(2) {
+            next.wait_until_ready(|| Ok(()))?;
+        }
+        let at = Duration::from_secs(kills + 1) + Duration::from_millis(random.u64(0..900));
+        let least = Duration::from_millis(random.u64(10..900));
+        sleep(at.saturating_sub(start.elapsed()).max(least));
+        if next.ready_line().is_some() {
+            meanwhile.ready.fetch_add(1, Ordering::Relaxed);
+        }
         drop(next);
         meanwhile.times.fetch_add(1, Ordering::Relaxed);
     }
     Ok(())
 }
 
-/// What goes on while the client asks.
+/// What goes on while the clients ask.
 #[derive(Debug, Default)]
 struct Meanwhile {
     /// How often it has been done.
     times: AtomicU64,
+    /// How often the controller was ready by then.
+    ready: AtomicU64,
     /// Whether it has been done often enough.
     ended: AtomicBool,
 }
 
-/// The client's requests while something goes on beside it, each on a connection of its own; none fails. So many are
-/// answered.
+/// Half of these keep their connections.
+const CLIENTS: Clients = Clients { keep_alive: 4, short: 4 };
+
+/// The clients' requests while something goes on beside them; none fails. Connections that are kept are open still.
 fn ask_meanwhile(
     lab: &Lab,
     family: Family,
     other: impl FnOnce(&Meanwhile) -> Result<()> + Send,
     (seconds, times): (u64, u64),
-) -> Result<(u64, u64)> {
+) -> Result<(Load, Report, Meanwhile)> {
     let meanwhile = Meanwhile::default();
-    let address = lab.web(Method::Nat, family);
-    scope(|scope| {
+    let load = Load::start(lab.client(), lab.web(Method::Nat, family), CLIENTS)?;
+    let report = scope(|scope| {
         let other = scope.spawn(|| other(&meanwhile));
         let start = Instant::now();
-        let asked = (|| {
-            let mut asked = 0;
-            // On a machine that is slow, longer.
-            while start.elapsed() < Duration::from_secs(seconds)
-                || meanwhile.times.load(Ordering::Relaxed) < times
-            {
-                ensure!(!other.is_finished(), "what goes on beside the requests has ended");
-                asked += lab.client().block_on(|| client::ask_many(address, 40, 4))?.len() as u64;
+        // On a machine that is slow, longer.
+        while start.elapsed() < Duration::from_secs(seconds)
+            || meanwhile.times.load(Ordering::Relaxed) < times
+        {
+            if other.is_finished() || !load.report().failures.is_empty() {
+                break;
             }
-            anyhow::Ok(asked)
-        })();
+            sleep(Duration::from_millis(20));
+        }
+        let report = load.settle();
         meanwhile.ended.store(true, Ordering::Relaxed);
         other.join().map_err(|_| anyhow::anyhow!("the other thread"))?.context("meanwhile")?;
-        Ok((asked.context("the requests")?, meanwhile.times.load(Ordering::Relaxed)))
-    })
+        report
+    })?;
+    ensure!(report.failures.is_empty(), "requests have failed: {:?}", report.failures);
+    Ok((load, report, meanwhile))
+}
+
+/// The loads of servers, and the same counted from the table of connections.
+fn loads_and_truth(last: &Xlvs, servers: u32) -> Result<[(u64, u64); 2]> {
+    let loads = counts::loads(last.setup(), servers)?;
+    let sum = loads.iter().fold((0, 0), |sum, load| (sum.0 + load.active, sum.1 + load.inactive));
+    let output = Command::new(xlvs::binary()?)
+        .args(["connections", "--json", "--pin-dir"])
+        .arg(&last.setup().pin_dir)
+        .output()?;
+    ensure!(output.status.success(), "xlvs connections: {output:?}");
+    let text = String::from_utf8(output.stdout)?;
+    let active = text.matches("\"ESTABLISHED\"").count();
+    let all = text.lines().count();
+    Ok([sum, (active as u64, (all - active) as u64)])
+}
+
+/// A server that is dead, and known as such from before: whoever counted it as up again would have requests fail.
+fn with_a_dead_one(service: &str, dead: SocketAddr) -> Result<String> {
+    let text = service.strip_suffix("}\n").context("a service")?;
+    Ok(format!(
+        "{text}  warmup 0\n  real_server {} {} {{\n    weight 1\n    TCP_CHECK {{\n      connect_timeout 3\n      \
+         delay_loop 1\n    }}\n  }}\n}}\n",
+        dead.ip(),
+        dead.port()
+    ))
 }
 
 fn killed_again_and_again(mode: &'static str) -> Result<()> {
-    let seconds = from_environment("XLVS_TEST_SECONDS", 10)?;
+    let seconds = from_environment("XLVS_TEST_SECONDS", 6)?;
     let lab = Lab::for_mode(Plan::TWO_ARMED, mode)?;
+    // A minute of new connections.
+    lab.client().set("ipv4/ip_local_port_range", "2000 65000")?;
     let family = Family::V4;
-    let service = lab.web_service(Method::Nat, family);
+    let dead = lab.server_at(0, family, 9)?;
+    let service = with_a_dead_one(&lab.web_service(Method::Nat, family).to_string(), dead)?;
     // One connection is open all the time.
     let case = Case { mode, method: Method::Nat, family };
     let echo = lab.service_at(ECHO, Protocol::Tcp, case)?;
     echo::serve(lab.server(0)?, ECHO)?;
     let setup = {
-        let xlvs = lab.start(mode, &[service, echo.clone()])?;
+        let xlvs = lab.start_with(mode, &format!("{service}{echo}"), &[])?;
+        let start = Instant::now();
+        while !xlvs.log().contains(&format!("check of {dead}")) {
+            ensure!(start.elapsed() < Duration::from_secs(10), "no check in:\n{}", xlvs.log());
+            sleep(Duration::from_millis(20));
+        }
+        // The log tells of it before the maps know.
+        xlvs.reload(&format!("{service}{echo}"))?;
         xlvs.setup().clone()
     };
     let mut session = echo::Session::new(lab.client(), echo.address, LIMIT)?;
     session.send("before\n")?;
-    let (asked, kills) = ask_meanwhile(
+    let (load, report, meanwhile) = ask_meanwhile(
         &lab,
         family,
         |meanwhile| kill_and_start(&lab, &setup, meanwhile),
-        (seconds, 4),
+        (seconds, seconds),
     )?;
     session.send("after\n")?;
-    say(format_args!("{mode}: {asked} requests, {kills} kills"));
     let last = Xlvs::start(&lab.topology.lb, setup)?;
-    // The truth is what the servers have answered; each request had a connection of its own.
+    // The truth is what the servers have answered, and the connections that the clients have made.
+    assert_eq!(report.requests, lab.answered(family));
     let counts = counts::read(last.setup())?;
     let of_web = lab.plan().servers(family);
     let (web, other): (Vec<_>, Vec<_>) =
         counts.iter().partition(|counts| of_web.contains(&counts.address));
     let shares: Vec<u64> = web.iter().map(|counts| counts.connections).collect();
-    assert_eq!(shares.iter().sum::<u64>(), asked, "{counts:?}");
-    assert_eq!(asked, lab.answered(family));
+    assert_eq!(shares.iter().sum::<u64>(), report.connections, "{counts:?}");
     assert_eq!(other.iter().map(|counts| counts.connections).sum::<u64>(), 1, "{counts:?}");
-    let active: u64 = counts::loads(last.setup(), 3)?.iter().map(|load| load.active).sum();
-    assert_eq!(active, 1, "connections that are open");
+    // What has ended may be collected between one look and the other.
+    let start = Instant::now();
+    let [loads, truth] = loop {
+        let both = loads_and_truth(&last, 4)?;
+        if both[0] == both[1] || start.elapsed() > Duration::from_secs(10) {
+            break both;
+        }
+    };
+    assert_eq!(loads, truth, "active and inactive, and what the table says");
+    assert_eq!(loads.0, CLIENTS.keep_alive as u64 + 1, "connections that are open");
     let [one, other] = *shares.as_slice() else { bail!("two servers: {shares:?}") };
     ensure!(one.abs_diff(other) <= 1, "turns were lost: {shares:?}");
+    let Meanwhile { times, ready, .. } = meanwhile;
+    say(format_args!(
+        "{mode}: {} requests on {} connections, none failed, the slowest took {:?}; {} kills, {} of them when it was ready; \
+         {} active and {} inactive connections, as in the table",
+        report.requests,
+        report.connections,
+        report.slowest,
+        times.into_inner(),
+        ready.into_inner(),
+        loads.0,
+        loads.1
+    ));
+    drop((session, load));
     assert!(last.stop()?.success());
     nothing_is_left(&lab.topology.lb, &lab.scratch.path("bpf"))
 }
@@ -129,7 +199,7 @@ fn killed_again_and_again(mode: &'static str) -> Result<()> {
 #[test]
 fn a_kill_in_the_middle_of_a_reload_harms_nobody() -> Result<()> {
     skip_unless_possible!();
-    let seconds = from_environment("XLVS_TEST_SECONDS", 10)?;
+    let seconds = from_environment("XLVS_TEST_SECONDS", 6)?;
     let mode = "native";
     let lab = Lab::for_mode(Plan::TWO_ARMED, mode)?;
     let family = Family::V4;
@@ -152,17 +222,19 @@ fn a_kill_in_the_middle_of_a_reload_harms_nobody() -> Result<()> {
         }
         Ok(())
     };
-    let (asked, reloads) = ask_meanwhile(&lab, family, reload_and_kill, (seconds, 20))?;
-    say(format_args!("{asked} requests, {reloads} reloads"));
+    let (_load, report, meanwhile) = ask_meanwhile(&lab, family, reload_and_kill, (seconds, 20))?;
+    let reloads = meanwhile.times.into_inner();
+    say(format_args!("{} requests, {reloads} reloads", report.requests));
     std::fs::write(&setup.config, &own)?;
     let last = Xlvs::start(&lab.topology.lb, setup)?;
-    assert_eq!(asked, lab.answered(family));
+    assert_eq!(report.requests, lab.answered(family));
     let services = bpftool::dump(&last.setup().map("SERVICES4"))?;
     assert_eq!(services.len(), 1, "services of a file that is not used any more: {services:?}");
     let counts = counts::read(last.setup())?;
     let of_web = lab.plan().servers(family);
     let connections = counts.iter().filter(|counts| of_web.contains(&counts.address));
-    assert_eq!(connections.map(|counts| counts.connections).sum::<u64>(), asked);
+    let connections: u64 = connections.map(|counts| counts.connections).sum();
+    assert_eq!(connections, report.connections);
     assert!(last.stop()?.success());
     Ok(())
 }

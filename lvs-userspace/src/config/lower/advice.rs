@@ -35,7 +35,7 @@ pub(super) fn on_persistence(services: &Services, marks: &Marks, sink: &mut Sink
     }
     let mut told = HashSet::new();
     for (service, line) in services.iter() {
-        if service.persistence.is_some() || keeps_clients(service) {
+        if !service.is_balanced() || service.persistence.is_some() || keeps_clients(service) {
             continue;
         }
         let several = match service.target {

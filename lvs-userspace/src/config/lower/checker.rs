@@ -15,6 +15,7 @@ use super::{
         tree::Directive,
     },
     Context, http, keyword,
+    number::{self, Unit},
     values::{self, Values},
 };
 
@@ -52,7 +53,13 @@ fn read<'d, 's>(directive: &'d Directive<'s>, place: Place, sink: &mut Sink) -> 
     let mut block = Block { place, directive, values: Values::default(), inner: Vec::new() };
     let children = directive.block.iter().flat_map(|block| &block.children);
     for child in children {
-        let Some(entry) = keyword::visit(child, place, sink) else { continue };
+        let entry = match keyword::visit_or_guess(child, place, sink) {
+            Ok(entry) => entry,
+            Err(guess) => {
+                block.values.guess(guess);
+                continue;
+            }
+        };
         let Form::Block(_, inner) = entry.form else {
             block.values.read(entry, child, sink);
             continue;
@@ -61,11 +68,16 @@ fn read<'d, 's>(directive: &'d Directive<'s>, place: Place, sink: &mut Sink) -> 
             sink.push(values::missing_open(child));
             continue;
         };
+        if inner == Place::Url {
+            // Whatever is wrong with it is said of itself.
+            block.values.guess(Some(entry.keyword));
+        }
         super::value::args(child, 0..=0, &entry.form.usage(entry.name), sink);
         let mut values = Values::default();
         for line in &content.children {
-            if let Some(entry) = keyword::visit(line, inner, sink) {
-                values.read(entry, line, sink);
+            match keyword::visit_or_guess(line, inner, sink) {
+                Ok(entry) => values.read(entry, line, sink),
+                Err(guess) => values.guess(guess),
             }
         }
         if inner != Place::Url || http::is_usable(&values, child, sink) {
@@ -95,7 +107,7 @@ pub(super) fn lower(
         Place::DnsCheck => Check::Dns(DnsCheck {
             connection: connection(),
             record: record(block.values.text(K::RecordType).as_deref()),
-            name: block.values.text(K::RecordName).unwrap_or_else(|| DnsCheck::NAME.to_owned()),
+            name: record_name(&block.values, sink),
         }),
         Place::MiscCheck => Check::Misc(misc(&block, inherited, sink)?),
         Place::UdpCheck => Check::Udp(udp(&block, inherited, sink)),
@@ -237,10 +249,23 @@ fn record(name: Option<&str>) -> DnsType {
         .map_or_else(DnsType::default, |(_, record)| *record)
 }
 
+/// What is asked for.
+fn record_name(values: &Values, sink: &mut Sink) -> String {
+    let Some(name) = values.text(K::RecordName) else { return DnsCheck::NAME.to_owned() };
+    if let Some((fault, place)) = DnsCheck::name_fault(&name).zip(values.argument(K::RecordName)) {
+        let message = format!("{} {fault}", quoted(&name));
+        sink.push(
+            Diagnostic::new(Code::BadText, place, message)
+                .help("write a name such as `www.example.org`, or `.` for the root"),
+        );
+    }
+    name
+}
+
 fn misc(block: &Block<'_, '_>, inherited: &Inherited<'_>, sink: &mut Sink) -> Option<MiscCheck> {
     let values = &block.values;
     let Some(script) = values.script(K::MiscPath) else {
-        if values.head(K::MiscPath).is_none() {
+        if !values.is_meant(K::MiscPath) {
             sink.push(left_out(block, "has no `misc_path`", "add `misc_path \"/path/program\"`"));
         }
         return None;
@@ -325,7 +350,7 @@ fn hex(words: &[String], wild: bool) -> Option<Vec<PatternByte>> {
 
 fn bfd(block: &Block<'_, '_>, inherited: &Inherited<'_>, sink: &mut Sink) -> Option<String> {
     let Some(name) = block.values.text(K::BfdName) else {
-        if block.values.head(K::BfdName).is_none() {
+        if !block.values.is_meant(K::BfdName) {
             sink.push(left_out(block, "has no `name`", "add `name BFD_INSTANCE`"));
         }
         return None;
@@ -340,7 +365,7 @@ fn bfd(block: &Block<'_, '_>, inherited: &Inherited<'_>, sink: &mut Sink) -> Opt
 fn file(block: &Block<'_, '_>, inherited: &Inherited<'_>, sink: &mut Sink) -> Option<FileCheck> {
     let values = &block.values;
     let Some(name) = values.text(K::CheckedFile) else {
-        if values.head(K::CheckedFile).is_none() {
+        if !values.is_meant(K::CheckedFile) {
             sink.push(left_out(block, "has no `track_file`", "add `track_file NAME`"));
         }
         return None;
@@ -372,7 +397,7 @@ pub(super) fn weight(directive: &Directive<'_>, sink: &mut Sink) -> Option<(i32,
     let usage = "weight NUMBER [reverse]";
     let args = super::value::args(line, 1..=2, usage, sink)?;
     let limit = i64::from(i32::MAX);
-    let number = super::value::integer(line, args.first()?, -limit..=limit, sink)?;
+    let number = number::integer(line, args.first()?, -limit..=limit, Unit::Other, sink)?;
     let reverse = match args.get(1) {
         None => false,
         Some(word) => direction(line, word, sink)?,

@@ -8,6 +8,7 @@ use super::{
         model::{Forwarding, Tunnel, TunnelChecksum, TunnelKind},
         tree::Directive,
     },
+    number,
     value::{self, Choice},
 };
 
@@ -66,7 +67,7 @@ fn tunnel(child: &Directive<'_>, words: &[Word<'_>], sink: &mut Sink) -> Option<
                     (tunnel.kind, rest) = (TunnelKind::Gre, behind);
                 }
                 [kind, port, number, behind @ ..] if kind.text == "gue" && port.text == "port" => {
-                    tunnel.kind = TunnelKind::Gue(value::port_not_zero(number, sink)?);
+                    tunnel.kind = TunnelKind::Gue(number::port_not_zero(number, sink)?);
                     rest = behind;
                 }
                 _ => {

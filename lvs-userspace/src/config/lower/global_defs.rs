@@ -12,6 +12,7 @@ use super::{
         tree::Directive,
     },
     keyword,
+    number::{self, Unit},
     setting::Setting,
     shell,
     value::{self, Choice},
@@ -111,7 +112,7 @@ impl Draft {
                 sink.push(value::missing_argument(&name.text, name.span.end, TIMEOUTS));
                 return;
             };
-            let seconds = value::number(child, word, 0..=value::TIMEOUT_LIMIT, sink);
+            let seconds = number::seconds(child, word, 0..=number::TIMEOUT_LIMIT, sink);
             let value = seconds.map(|seconds| (seconds > 0).then_some(seconds));
             setting.set_as(&name.text, name.span.to(word.span), value, sink);
         }
@@ -161,7 +162,7 @@ fn check_words(keyword: K, child: &Directive<'_>, sink: &mut Sink) {
             value::word_of(child, word, &["VS"], sink);
         }
         (K::MailServer, [_, port]) => {
-            value::port_not_zero(port, sink);
+            number::port_not_zero(port, sink);
         }
         _ => {}
     }
@@ -234,12 +235,14 @@ fn sync_daemon(child: &Directive<'_>, sink: &mut Sink) -> Option<SyncDaemon> {
             sink.push(value::missing_argument(&name.text, name.span.end, SYNC_DAEMON));
             return None;
         };
-        let number = |low, most, sink: &mut Sink| value::integer(child, word, low..=most, sink);
+        let number = |low, most, sink: &mut Sink| {
+            number::integer(child, word, low..=most, Unit::Other, sink)
+        };
         match &*name.text {
             "inst" => daemon.instance = Some(word.text.clone().into_owned()),
             "id" => daemon.id = u8::try_from(number(0, 255, sink)?).ok(),
             "maxlen" => daemon.max_length = u16::try_from(number(1, 65_507, sink)?).ok(),
-            "port" => daemon.port = Some(value::port_not_zero(word, sink)?),
+            "port" => daemon.port = Some(number::port_not_zero(word, sink)?),
             "ttl" => daemon.ttl = u8::try_from(number(1, 255, sink)?).ok(),
             "group" => match word.text.parse::<std::net::IpAddr>() {
                 Ok(address) if address.is_multicast() => daemon.group = Some(address),

@@ -10,7 +10,7 @@ use super::{
         tree::Directive,
     },
     family::FAMILY,
-    keyword, range,
+    keyword, number, range,
     target::{self, Member, Targets},
     value,
 };
@@ -54,7 +54,7 @@ fn member(child: &Directive<'_>, sink: &mut Sink) -> Option<Member> {
     }
     let args = words_behind(child, 1, "ADDRESSES PORT", sink)?;
     let range = range::any(&child.keyword, sink);
-    let port = args.first().map_or(Some(0), |word| value::port(word, sink));
+    let port = args.first().map_or(Some(0), |word| number::port(word, sink));
     Some(Member::Addresses(range?, port?))
 }
 

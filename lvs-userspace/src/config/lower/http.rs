@@ -7,11 +7,13 @@ use super::{
         code::Code,
         diag::{Diagnostic, Sink, quoted},
         model::{Connection, HttpCheck, HttpVersion, Url, UrlRegex},
+        regex::RegexError,
         schema::{Keyword as K, Place},
+        source::Span,
         tree::Directive,
     },
     checker::{self, Block, Inherited},
-    value,
+    number,
     values::Values,
 };
 
@@ -59,8 +61,11 @@ pub(super) fn lower(
         .map(|page| url(page, host.as_ref(), tls.then_some(compliant), sink))
         .collect();
     if urls.is_empty() {
-        let help = "add `url {` with a `path` in it";
-        sink.push(checker::left_out(block, "has no `url` that can be asked for", help));
+        // Of one that cannot be used that has been said.
+        if !values.is_meant(K::Url) {
+            let help = "add `url {` with a `path` in it";
+            sink.push(checker::left_out(block, "has no `url` that can be asked for", help));
+        }
         return None;
     }
     let sni_name = values.text(K::SniName);
@@ -82,7 +87,7 @@ pub(super) fn lower(
 /// Whether a page has a path; if not, it is left out, as in keepalived.
 pub(super) fn is_usable(page: &Values, child: &Directive<'_>, sink: &mut Sink) -> bool {
     let usable = page.head(K::Path).is_some();
-    if !usable {
+    if !page.is_meant(K::Path) {
         let message = "this `url` has no `path`, so it is left out, as in keepalived";
         sink.push(
             Diagnostic::new(Code::CheckIncomplete, child.head(), message)
@@ -137,7 +142,7 @@ fn status_codes(page: &Values, sink: &mut Sink) -> Vec<RangeInclusive<u16>> {
     let mut ranges = Vec::new();
     for word in page.words(K::StatusCode).unwrap_or_default() {
         let (first, last) = word.split_once('-').unwrap_or((word, word));
-        let code = |text| value::digits(text).and_then(|code| u16::try_from(code).ok());
+        let code = |text| number::digits(text).and_then(|code| u16::try_from(code).ok());
         let pair = code(first).zip(code(last)).filter(|(first, last)| {
             (100..=599).contains(first) && (100..=599).contains(last) && first <= last
         });
@@ -183,7 +188,7 @@ fn regex(page: &Values, sink: &mut Sink) -> Option<UrlRegex> {
     known.sort_unstable();
     known.dedup();
     let stack = page.words(K::RegexStack).and_then(|words| {
-        let sizes: Option<Vec<u64>> = words.iter().map(|word| value::digits(word)).collect();
+        let sizes: Option<Vec<u64>> = words.iter().map(|word| number::digits(word)).collect();
         let pair = match sizes.as_deref() {
             Some([start, most]) if 0 < *start && start <= most => Some((*start, *most)),
             _ => None,
@@ -224,12 +229,53 @@ fn regex(page: &Values, sink: &mut Sink) -> Option<UrlRegex> {
         }
         offsets = (None, None);
     }
-    Some(UrlRegex {
+    let regex = UrlRegex {
         pattern,
         no_match: page.is_on(K::RegexNoMatch),
         options: known,
         min_offset: offsets.0.filter(|least: &u64| *least > 0),
         max_offset: offsets.1,
         stack,
-    })
+    };
+    if let Err(error) = regex.compile(false) {
+        refuse_regex(&regex, error, page, sink);
+    }
+    Some(regex)
+}
+
+/// Says why an expression cannot be used. keepalived would go on without it.
+fn refuse_regex(regex: &UrlRegex, error: RegexError, page: &Values, sink: &mut Sink) {
+    let (reason, offset) = match error {
+        RegexError::Option(option) => {
+            if let Some(head) = page.head(K::RegexOptions) {
+                let message = format!("`regex_options {option}` cannot be had in this version");
+                sink.push(Diagnostic::new(Code::ValueNotYet, head, message).help(
+                    "delete it; what it does can often be said in the expression, such as `\\\\z` for the very end",
+                ));
+            }
+            return;
+        }
+        RegexError::Pattern { reason, offset } => (reason, offset),
+    };
+    let Some(whole) = page.argument(K::Regex) else { return };
+    let pattern = &regex.pattern;
+    // Each escape takes a backslash away, so with as many bytes nothing stands for anything else.
+    let quotes = (whole.end - whole.start).checked_sub(pattern.len());
+    let character = pattern.char_indices().take_while(|(at, _)| *at <= offset).last();
+    let place = match (quotes, character) {
+        (Some(quotes @ (0 | 2)), Some((at, character))) => {
+            let start = whole.start + quotes / 2 + at;
+            Span::new(start, start + character.len_utf8())
+        }
+        _ => whole,
+    };
+    let near = pattern.get(offset..).unwrap_or_default();
+    let spot = match near {
+        "" => "at its end".to_owned(),
+        near => format!("at {}", quoted(near)),
+    };
+    let message = format!("{} is no regular expression: {reason}, {spot}", quoted(pattern));
+    sink.push(Diagnostic::new(Code::BadRegex, place, message).help(
+        "they are PCRE's; a `\\` that is part of one is written `\\\\`, as in `\\\\.` for a dot",
+    ));
 }

@@ -16,6 +16,16 @@ pub(super) fn visit(
     place: Place,
     sink: &mut Sink,
 ) -> Option<&'static Entry> {
+    visit_or_guess(directive, place, sink).ok()
+}
+
+/// The same, and else the keyword that was probably meant: of that nobody need hear that it is missing.
+pub(super) fn visit_or_guess(
+    directive: &Directive<'_>,
+    place: Place,
+    sink: &mut Sink,
+) -> Result<&'static Entry, Option<Keyword>> {
+    let mut guess = None;
     let word = &directive.keyword;
     let diagnostic = match schema::meaning(place, &word.text) {
         Meaning::Here(entry) => {
@@ -37,11 +47,11 @@ pub(super) fn visit(
                     .help(format!("write `{new}`; both work")),
                 );
             }
-            return Some(entry);
+            return Ok(entry);
         }
         Meaning::Foreign => {
             sink.list(Code::Foreign, &word.text, word.span);
-            return None;
+            return Err(None);
         }
         Meaning::Dpvs => Diagnostic::new(
             Code::DpvsKeyword,
@@ -62,12 +72,16 @@ pub(super) fn visit(
         }),
         Meaning::Unknown if sink.only_counts(Code::UnknownKeyword) => {
             sink.count(Code::UnknownKeyword);
-            return None;
+            return Err(None);
         }
-        Meaning::Unknown => unknown(word, place),
+        Meaning::Unknown => {
+            let near = near(word, place);
+            guess = near.and_then(|near| schema::find(place, near)).map(|entry| entry.keyword);
+            unknown(word, place, near)
+        }
     };
     sink.push(diagnostic);
-    None
+    Err(guess)
 }
 
 /// Whether a line may begin with a value; if it is a keyword of another block, that is reported.
@@ -80,13 +94,19 @@ pub(super) fn allow_value(directive: &Directive<'_>, place: Place, sink: &mut Si
     false
 }
 
-fn unknown(word: &Word<'_>, place: Place) -> Diagnostic {
+/// The keyword of a block that is nearest to a word.
+fn near(word: &Word<'_>, place: Place) -> Option<&'static str> {
+    let known = schema::entries(place).map(|entry| entry.name);
+    // keepalived's own blocks are no error at the top level, so they may be meant.
+    let foreign = if matches!(place, Place::Top) { schema::foreign() } else { &[] };
+    suggest::nearest(&word.text, known.chain(foreign.iter().copied()))
+}
+
+fn unknown(word: &Word<'_>, place: Place, near: Option<&str>) -> Diagnostic {
     let message = format!("unknown keyword {} in {}, skipped", quoted(&word.text), place.name());
     let report = Diagnostic::new(Code::UnknownKeyword, word.span, message);
     let known = || schema::entries(place).map(|entry| entry.name);
-    // keepalived's own blocks are no error at the top level, so they may be meant.
-    let foreign = if matches!(place, Place::Top) { schema::foreign() } else { &[] };
-    report.help(match suggest::nearest(&word.text, known().chain(foreign.iter().copied())) {
+    report.help(match near {
         Some(near) => format!("did you mean `{near}`?"),
         None => match known().count() {
             0..=8 => format!("known here: `{}`", known().collect::<Vec<_>>().join("`, `")),

@@ -15,7 +15,7 @@ use super::{
         source::Span,
         tree::Directive,
     },
-    Context, group, keyword, range,
+    Context, group, keyword, number, range,
     services::Services,
     target, value,
 };
@@ -108,7 +108,7 @@ impl Marks {
             let Target::Mark(mark) = service.target else { continue };
             let family = service.family;
             wanted.insert((mark, family));
-            if !self.lines.contains_key(&(mark, family)) {
+            if service.is_balanced() && !self.lines.contains_key(&(mark, family)) {
                 let message =
                     format!("nothing in this file gives {family} packets the mark {mark}");
                 sink.push(
@@ -200,7 +200,7 @@ fn line(child: &Directive<'_>, mark: Option<u32>, context: &mut Context<'_>) -> 
 /// A port, or two with `-` between them.
 fn ports(word: &Word<'_>, sink: &mut Sink) -> Option<(u16, u16)> {
     let (first, last) = word.text.split_once('-').unwrap_or((&word.text, &word.text));
-    let number = |text| value::digits(text).and_then(|number| u16::try_from(number).ok());
+    let number = |text| number::digits(text).and_then(|number| u16::try_from(number).ok());
     let ports = number(first).zip(number(last)).filter(|(first, last)| 0 < *first && first <= last);
     if ports.is_none() {
         let message = format!("{} is neither a port nor a range of ports", quoted(&word.text));

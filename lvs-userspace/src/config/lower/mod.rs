@@ -12,8 +12,10 @@ mod group;
 mod http;
 mod keyword;
 mod local_address;
+mod machine;
 mod mark;
 mod named;
+mod number;
 mod persistence;
 mod range;
 mod real_server;
@@ -39,6 +41,7 @@ use super::{
     model::{Config, SslFiles},
     schema::{Keyword, Place},
     source::{Source, Span},
+    surroundings::Surroundings,
     tree::Directive,
 };
 
@@ -55,7 +58,12 @@ impl Context<'_> {
 }
 
 /// Makes the model, and reports what does not fit.
-pub(crate) fn lower(source: &Source, root: &[Directive<'_>], sink: &mut Sink) -> Config {
+pub(crate) fn lower(
+    source: &Source,
+    root: &[Directive<'_>],
+    surroundings: &dyn Surroundings,
+    sink: &mut Sink,
+) -> Config {
     let mut context = Context { source, sink };
     let mut global = global_defs::Draft::default();
     let mut blocks = service::Blocks {
@@ -114,6 +122,7 @@ pub(crate) fn lower(source: &Source, root: &[Directive<'_>], sink: &mut Sink) ->
             );
         }
     }
+    machine::check(root, surroundings, context.sink);
     let (timeouts, global) = global.finish();
     Config {
         services: services.finish(),

@@ -11,6 +11,7 @@ use super::{
         source::Span,
         tree::Directive,
     },
+    number,
     setting::Setting,
     value,
 };
@@ -30,12 +31,12 @@ impl Draft {
         let args = value::args(child, 0..=1, "persistence_timeout SECONDS", sink);
         let only = args.and_then(|args| args.first());
         let instead = "a client may change its server";
-        if only.is_some_and(|word| value::is_ignored_zero(child, word, instead, sink)) {
+        if only.is_some_and(|word| number::is_ignored_zero(child, word, instead, sink)) {
             return;
         }
         let timeout = args.and_then(|args| {
             let Some(word) = args.first() else { return Some(TIMEOUT) };
-            let seconds = value::number(child, word, 1..=value::TIMEOUT_LIMIT, sink)?;
+            let seconds = number::seconds(child, word, 1..=number::TIMEOUT_LIMIT, sink)?;
             Some(Duration::from_secs(seconds.into()))
         });
         self.timeout.set(child, timeout, sink);
@@ -70,11 +71,13 @@ impl Draft {
         Some((self.granularity.get()?.family(), self.granularity.head()?))
     }
 
-    /// How clients stay. For all ports of an address they must; the spot that asks for that is given.
+    /// How clients stay. For all ports of an address they must; the spot that asks for that is given, and whether a
+    /// misspelt line was about it.
     pub(super) fn finish(
         self,
         family: Family,
         all_ports: Option<Span>,
+        meant: bool,
         sink: &mut Sink,
     ) -> Option<Persistence> {
         let line = self.granularity.head();
@@ -87,7 +90,9 @@ impl Draft {
             (true, ..) => self.timeout.value()?,
             (false, None, None) => return None,
             (false, None, Some(spot)) => {
-                sink.push(without_port(spot));
+                if !meant {
+                    sink.push(without_port(spot));
+                }
                 TIMEOUT
             }
             // keepalived takes a granularity for persistence too.
@@ -109,7 +114,7 @@ fn without_port(spot: Span) -> Diagnostic {
 
 /// A mask for IPv4, a prefix length for IPv6.
 fn granularity(word: &Word<'_>, sink: &mut Sink) -> Option<Granularity> {
-    let prefix = value::digits(&word.text).and_then(|length| u8::try_from(length).ok());
+    let prefix = number::digits(&word.text).and_then(|length| u8::try_from(length).ok());
     let value = match word.text.parse::<Ipv4Addr>() {
         Ok(mask) => Some(Granularity::Mask(mask)),
         Err(_) => prefix.filter(|length| (1..=128).contains(length)).map(Granularity::Prefix),

@@ -10,7 +10,7 @@ use super::{
         diag::{Diagnostic, Sink, quoted},
         lex::Word,
     },
-    value,
+    number, value,
 };
 
 /// Reads one address, or a range that names the last part of its last address: all that DPVS's groups take.
@@ -59,7 +59,7 @@ fn last_part_range(first: &str, last: &str) -> Result<AddressRange, String> {
     let first = first.parse().map_err(|_| "before the `-` stands a whole address")?;
     let (last, help) = match first {
         IpAddr::V4(v4) => {
-            let part = value::digits(last).and_then(|last| u8::try_from(last).ok());
+            let part = number::digits(last).and_then(|last| u8::try_from(last).ok());
             let whole = |part| Ipv4Addr::from_bits(v4.to_bits() & !0xff | u32::from(part));
             (
                 part.map(|part| IpAddr::V4(whole(part))),
@@ -90,7 +90,7 @@ fn whole_range(first: &str, last: &str) -> Result<AddressRange, String> {
 fn prefix(network: &str, length: &str) -> Result<AddressRange, String> {
     let first = network.parse().map_err(|_| "before the `/` stands a whole address")?;
     let width: u32 = if matches!(first, IpAddr::V4(_)) { 32 } else { 128 };
-    let length = value::digits(length)
+    let length = number::digits(length)
         .and_then(|length| u32::try_from(length).ok())
         .filter(|length| (1..=width).contains(length))
         .ok_or_else(|| format!("behind the `/` stands the prefix's length, from 1 to {width}"))?;

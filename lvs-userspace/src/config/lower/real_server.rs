@@ -50,34 +50,16 @@ pub(super) struct Defaults<'a> {
 
 impl Defaults<'_> {
     /// The port that a server gets: what it says, that of the service, and without NAT no other one, because only NAT
-    /// changes ports.
-    pub(super) fn port_for(
-        &self,
-        port: u16,
-        forwarding: Forwarding,
-        head: Span,
-        what: &str,
-        sink: &mut Sink,
-    ) -> u16 {
+    /// changes ports. That keepalived corrects such a port is not said: without NAT the server is left out.
+    pub(super) fn port_for(&self, port: u16, forwarding: Forwarding) -> u16 {
         let rewrites = matches!(forwarding, Forwarding::Nat | Forwarding::FullNat);
-        let (right, why) = match (self.addressed, self.marked) {
-            (true, _) => (self.port, "that of the service"),
-            (_, true) => (0, "that of the client, for a mark has none"),
+        let right = match (self.addressed, self.marked) {
+            (true, _) => self.port,
+            // That of the client, for a mark has none.
+            (_, true) => 0,
             _ => return port,
         };
-        if rewrites || port == 0 {
-            return if port == 0 { right } else { port };
-        }
-        if port != right {
-            let message = format!(
-                "{forwarding} does not change ports, so the {what}'s is not {port} but {why}"
-            );
-            sink.push(
-                Diagnostic::new(Code::PortReset, head, message)
-                    .help("as in keepalived; leave the port out, or use NAT"),
-            );
-        }
-        right
+        if rewrites && port != 0 { port } else { right }
     }
 }
 
@@ -189,9 +171,8 @@ fn lower(
     }
     check_thresholds(&values, sink);
     let forwarding = method.unwrap_or(defaults.forwarding);
-    let head = directive.head();
     let (address, port) = endpoint.unwrap_or((IpAddr::from([0, 0, 0, 0]), 0));
-    let port = defaults.port_for(port, forwarding, head, "real server", sink);
+    let port = defaults.port_for(port, forwarding);
     let inherited = inherited((address, port), &values, defaults);
     // The checkers too are read even if the address is wrong, but then nothing is said that may follow from it.
     let checkers: Vec<Checker> = if endpoint.is_some() {

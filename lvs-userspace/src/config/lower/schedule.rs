@@ -62,9 +62,14 @@ impl Draft {
         *above = self.scheduler.get().copied();
     }
 
-    /// The scheduler and its flags; a wrong scheduler has been reported.
-    pub(super) fn finish(self, head: Span, sink: &mut Sink) -> Option<(Scheduler, SchedulerFlags)> {
-        if !self.scheduler.is_set() {
+    /// The scheduler and its flags; a wrong scheduler has been reported. That there is none is said at the head, if it is
+    /// given.
+    pub(super) fn finish(
+        self,
+        head: Option<Span>,
+        sink: &mut Sink,
+    ) -> Option<(Scheduler, SchedulerFlags)> {
+        if let (false, Some(head)) = (self.scheduler.is_set(), head) {
             let message = format!("no `lb_algo` here, so it is {DEFAULT}, as in keepalived");
             sink.push(
                 Diagnostic::new(Code::DefaultScheduler, head, message)

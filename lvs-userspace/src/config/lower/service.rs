@@ -110,8 +110,12 @@ impl Draft {
         servers: &mut Vec<&'d Directive<'s>>,
         context: &mut Context<'_>,
     ) {
-        let Some(entry) = keyword::visit(child, Place::VirtualServer, context.sink) else {
-            return;
+        let entry = match keyword::visit_or_guess(child, Place::VirtualServer, context.sink) {
+            Ok(entry) => entry,
+            Err(guess) => {
+                self.values.guess(guess);
+                return;
+            }
         };
         if entry.keyword == Keyword::RealServer {
             servers.push(child);
@@ -210,11 +214,14 @@ impl Draft {
         }
         let local_addresses = self.local_addresses(locals, subject.zip(decided), sink);
         let forwarding = self.forwarding.or(Forwarding::Nat);
-        let schedule = self.schedule.finish(head, sink);
+        let meant = |keyword| self.values.is_meant(keyword);
+        let schedule = self.schedule.finish((!meant(Keyword::Scheduler)).then_some(head), sink);
         let persistent = self.persistence.is_set();
         let all_ports = subject.and_then(|subject| subject.targets.all_ports());
+        let persistence_meant = meant(Keyword::Persistence);
         let (subject, decided) = subject.zip(decided)?;
-        let persistence = self.persistence.finish(decided.family, all_ports, sink);
+        let persistence =
+            self.persistence.finish(decided.family, all_ports, persistence_meant, sink);
         let real_servers = self.real_servers.finish(decided.family, |address, span| {
             sink.push(decided.leave_out(subject, span, address));
         });
@@ -332,7 +339,7 @@ impl Draft {
                 )
                 .help("delete it"),
             ),
-            (None, false) => sink.push(
+            (None, false) if !self.values.is_meant(Keyword::Protocol) => sink.push(
                 Diagnostic::new(
                     Code::NoProtocol,
                     head,
@@ -342,7 +349,7 @@ impl Draft {
             ),
             _ => {}
         }
-        if self.real_servers.written() == 0 {
+        if self.real_servers.written() == 0 && !self.values.is_meant(Keyword::RealServer) {
             sink.push(
                 Diagnostic::new(
                     Code::NoRealServers,
@@ -362,7 +369,7 @@ impl Draft {
                 .help("every new connection will be refused; give one of them a weight"),
             );
         }
-        if !self.forwarding.is_set() {
+        if !self.forwarding.is_set() && !self.values.is_meant(Keyword::Forwarding) {
             sink.push(
                 Diagnostic::new(
                     Code::DefaultForwarding,
@@ -460,7 +467,7 @@ fn sorry_server(
         .and_then(|child| forwarding::read(child, context.sink))
         .filter(|_| below(Keyword::SorryServerMethod));
     let forwarding = method.unwrap_or(defaults.forwarding);
-    let port = defaults.port_for(port, forwarding, head, "sorry server", context.sink);
+    let port = defaults.port_for(port, forwarding);
     let mut inhibit = below(Keyword::SorryServerInhibit);
     let twin = servers.iter().find(|server| (server.address, server.port) == (address, port));
     if let Some(twin) = twin {

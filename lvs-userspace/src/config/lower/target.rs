@@ -13,7 +13,7 @@ use super::{
         tree::Directive,
     },
     named::{Groups, Named},
-    value,
+    number, value,
 };
 
 /// What stands in the head of a `virtual_server`.
@@ -79,7 +79,7 @@ pub(super) fn is_mark(directive: &Directive<'_>) -> bool {
 
 /// A firewall mark. 0 is that of packets without one.
 pub(super) fn mark(word: &Word<'_>, sink: &mut Sink) -> Option<u32> {
-    let number = value::digits(&word.text).and_then(|mark| u32::try_from(mark).ok());
+    let number = number::digits(&word.text).and_then(|mark| u32::try_from(mark).ok());
     let mark = number.filter(|mark| *mark > 0);
     if mark.is_none() {
         let message = format!("{} is not a firewall mark", quoted(&word.text));

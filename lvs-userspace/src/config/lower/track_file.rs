@@ -21,8 +21,9 @@ fn lines(directive: &Directive<'_>, place: Place, sink: &mut Sink) -> Option<Val
     };
     let mut values = Values::default();
     for child in &block.children {
-        if let Some(entry) = keyword::visit(child, place, sink) {
-            values.read(entry, child, sink);
+        match keyword::visit_or_guess(child, place, sink) {
+            Ok(entry) => values.read(entry, child, sink),
+            Err(guess) => values.guess(guess),
         }
     }
     Some(values)
@@ -50,12 +51,16 @@ impl TrackFiles {
         let initial = values.words(K::InitFile).and_then(|words| initial(words, &values, sink));
         let head = directive.head();
         let Some(path) = values.text(K::TrackedPath) else {
-            let message =
-                format!("the track file {} has no `file`, so it is left out", quoted(&name.text));
-            sink.push(
-                Diagnostic::new(Code::CheckIncomplete, head, message)
-                    .help("add `file \"/path/of/it\"`"),
-            );
+            if !values.is_meant(K::TrackedPath) {
+                let message = format!(
+                    "the track file {} has no `file`, so it is left out",
+                    quoted(&name.text)
+                );
+                sink.push(
+                    Diagnostic::new(Code::CheckIncomplete, head, message)
+                        .help("add `file \"/path/of/it\"`"),
+                );
+            }
             return;
         };
         let first = self.all.iter().zip(&self.heads).find(|(known, _)| known.name == name.text);

@@ -1,26 +1,22 @@
-//! Arguments to values. Each function reports what is wrong and then gives nothing.
+//! Arguments to values, but for numbers. Each function reports what is wrong and then gives nothing.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     ops::RangeInclusive,
-    time::Duration,
 };
 
-use super::super::{
-    code::Code,
-    diag::{Diagnostic, Sink, quoted},
-    lex::Word,
-    model::Family,
-    source::Span,
-    suggest,
-    tree::Directive,
+use super::{
+    super::{
+        code::Code,
+        diag::{Diagnostic, Sink, quoted},
+        lex::Word,
+        model::Family,
+        source::Span,
+        suggest,
+        tree::Directive,
+    },
+    number,
 };
-
-/// keepalived counts microseconds in 64 bits.
-const MICROSECONDS: u64 = 1_000_000;
-
-/// keepalived's `LVS_MAX_TIMEOUT` in seconds: 31 days.
-pub(super) const TIMEOUT_LIMIT: u32 = 31 * 24 * 60 * 60;
 
 /// The arguments, if there are as many as there should be.
 pub(super) fn args<'d, 's>(
@@ -62,7 +58,7 @@ pub(super) fn endpoint(directive: &Directive<'_>, sink: &mut Sink) -> Option<(Ip
     let usage = format!("{} ADDRESS PORT {{", directive.keyword.text);
     let args = args(directive, 1..=2, &usage, sink)?;
     let address = host(args.first()?, sink);
-    let port = args.get(1).map_or(Some(0), |word| port(word, sink));
+    let port = args.get(1).map_or(Some(0), |word| number::port(word, sink));
     Some((address?, port?))
 }
 
@@ -134,129 +130,6 @@ pub(super) fn wrong_family(
         .help("neither NAT nor FNAT translates between the two")
 }
 
-/// A port, or 0.
-pub(super) fn port(word: &Word<'_>, sink: &mut Sink) -> Option<u16> {
-    let port = digits(&word.text).and_then(|number| u16::try_from(number).ok());
-    if port.is_none() {
-        sink.push(
-            Diagnostic::new(
-                Code::BadPort,
-                word.span,
-                format!("{} is not a port", quoted(&word.text)),
-            )
-            .help("a port is a number from 1 to 65535"),
-        );
-    }
-    port
-}
-
-/// A port that is not 0.
-pub(super) fn port_not_zero(word: &Word<'_>, sink: &mut Sink) -> Option<u16> {
-    let port = digits(&word.text).and_then(|number| u16::try_from(number).ok()).filter(|p| *p > 0);
-    if port.is_none() {
-        let message = format!("{} is not a port", quoted(&word.text));
-        sink.push(
-            Diagnostic::new(Code::BadPort, word.span, message)
-                .help("a port is a number from 1 to 65535"),
-        );
-    }
-    port
-}
-
-/// A whole number within a range, the argument of a keyword.
-pub(super) fn number(
-    directive: &Directive<'_>,
-    word: &Word<'_>,
-    range: RangeInclusive<u32>,
-    sink: &mut Sink,
-) -> Option<u32> {
-    let value = digits(&word.text).and_then(|value| u32::try_from(value).ok());
-    let good = value.filter(|value| range.contains(value));
-    if good.is_none() {
-        let (low, high) = range.into_inner();
-        let expected = format!("a whole number from {low} to {high}");
-        let off = (value == Some(0)).then(|| "to switch it off, leave the line out".to_owned());
-        sink.push(bad_number(directive, word, &expected).maybe_help(off));
-    }
-    good
-}
-
-/// Whether it is the 0 that keepalived ignores; then that is said, with what holds instead.
-pub(super) fn is_ignored_zero(
-    directive: &Directive<'_>,
-    word: &Word<'_>,
-    instead: &str,
-    sink: &mut Sink,
-) -> bool {
-    let zero = digits(&word.text) == Some(0);
-    if zero {
-        let message = format!(
-            "{} does not take 0; the line is ignored, as in keepalived, so {instead}",
-            quoted(&directive.keyword.text)
-        );
-        sink.push(
-            Diagnostic::new(Code::ZeroIgnored, word.span, message).help("leave the line out"),
-        );
-    }
-    zero
-}
-
-/// A whole number within a range, with a sign if the range has such numbers.
-pub(super) fn integer(
-    directive: &Directive<'_>,
-    word: &Word<'_>,
-    range: RangeInclusive<i64>,
-    sink: &mut Sink,
-) -> Option<i64> {
-    let (negative, plain) = match word.text.strip_prefix('-') {
-        Some(plain) => (true, plain),
-        None => (false, &*word.text),
-    };
-    let value = digits(plain).and_then(|value| i64::try_from(value).ok());
-    let value = value.map(|value| if negative { -value } else { value });
-    let good = value.filter(|value| range.contains(value));
-    if good.is_none() {
-        let (low, high) = range.into_inner();
-        let expected = format!("a whole number from {low} to {high}");
-        let off = (value == Some(0)).then(|| "to switch it off, leave the line out".to_owned());
-        sink.push(bad_number(directive, word, &expected).maybe_help(off));
-    }
-    good
-}
-
-/// keepalived's TIMER: seconds, to the microsecond; the range is in microseconds.
-pub(super) fn timer_within(
-    directive: &Directive<'_>,
-    word: &Word<'_>,
-    range: RangeInclusive<u64>,
-    sink: &mut Sink,
-) -> Option<Duration> {
-    let (whole, fraction) = word.text.split_once('.').unwrap_or((&word.text, "0"));
-    let micros = || {
-        let fraction = (fraction.len() <= 6).then(|| format!("{fraction:0<6}"))?;
-        let seconds = digits(if whole.is_empty() { "0" } else { whole })?;
-        seconds.checked_mul(MICROSECONDS)?.checked_add(digits(&fraction)?)
-    };
-    let good = micros().filter(|micros| range.contains(micros)).map(Duration::from_micros);
-    if good.is_none() {
-        let help = "write them without a unit, such as `20` or `0.5`";
-        let expected = match (range.start(), range.end()) {
-            (0, _) => "seconds, at least 0".to_owned(),
-            (1, most) if *most <= 0xffff_ffff => {
-                format!("seconds, at least a microsecond and at most {}", most / MICROSECONDS)
-            }
-            (1, _) => "seconds, at least a microsecond".to_owned(),
-            (least, most) => format!(
-                "seconds, from {:?} to {:?}",
-                Duration::from_micros(*least),
-                Duration::from_micros(*most)
-            ),
-        };
-        sink.push(bad_number(directive, word, &expected).help(help));
-    }
-    good
-}
-
 /// One of the words that a keyword takes; if it is written in other letters, that is the help.
 pub(super) fn word_of(
     directive: &Directive<'_>,
@@ -278,18 +151,6 @@ pub(super) fn word_of(
         sink.push(Diagnostic::new(Code::BadChoice, word.span, message).help(help));
     }
     found
-}
-
-fn bad_number(directive: &Directive<'_>, word: &Word<'_>, expected: &str) -> Diagnostic {
-    let keyword = quoted(&directive.keyword.text);
-    let message = format!("{keyword} takes {expected}, not {}", quoted(&word.text));
-    Diagnostic::new(Code::BadNumber, word.span, message)
-}
-
-/// A decimal number without a sign, which `parse` alone would accept.
-pub(super) fn digits(text: &str) -> Option<u64> {
-    let plain = !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
-    plain.then(|| text.parse().ok()).flatten()
 }
 
 /// The words that a keyword takes.

@@ -12,7 +12,9 @@ use super::{
         source::Span,
         tree::Directive,
     },
-    keyword, shell, value,
+    keyword,
+    number::{self, Unit},
+    shell, value,
 };
 
 /// A value.
@@ -33,30 +35,56 @@ enum Given {
 /// The values of a block. A wrong one counts as set, so that nobody is told twice.
 #[derive(Default)]
 pub(super) struct Values {
-    all: Vec<(Keyword, Option<Given>, Span)>,
+    all: Vec<Line>,
+    /// Keywords that were probably meant by words that are none.
+    guessed: Vec<Keyword>,
+}
+
+/// A keyword, what stands behind it, and the places of both together and of the latter alone.
+struct Line {
+    keyword: Keyword,
+    value: Option<Given>,
+    head: Span,
+    argument: Option<Span>,
 }
 
 impl Values {
     /// Reads the value of a keyword. As in keepalived, the last one of several stays.
     pub(super) fn read(&mut self, entry: &Entry, child: &Directive<'_>, sink: &mut Sink) {
         let value = given(entry, child, sink);
-        let head = child.head();
-        match self.all.iter_mut().find(|(known, ..)| *known == entry.keyword) {
+        let (keyword, head, argument) = (entry.keyword, child.head(), child.argument());
+        let line = Line { keyword, value, head, argument };
+        match self.all.iter_mut().find(|known| known.keyword == keyword) {
             Some(known) => {
-                repeated(&child.keyword.text, head, known.2, sink);
-                *known = (entry.keyword, value, head);
+                repeated(&child.keyword.text, head, known.head, sink);
+                *known = line;
             }
-            None => self.all.push((entry.keyword, value, head)),
+            None => self.all.push(line),
         }
     }
 
+    /// Takes note of what an unknown word was probably meant to be.
+    pub(super) fn guess(&mut self, keyword: Option<Keyword>) {
+        self.guessed.extend(keyword);
+    }
+
+    /// Whether a keyword is there, right or wrong, or misspelt.
+    pub(super) fn is_meant(&self, keyword: Keyword) -> bool {
+        self.head(keyword).is_some() || self.guessed.contains(&keyword)
+    }
+
     fn get(&self, keyword: Keyword) -> Option<&Given> {
-        self.all.iter().find(|(known, ..)| *known == keyword)?.1.as_ref()
+        self.all.iter().find(|line| line.keyword == keyword)?.value.as_ref()
     }
 
     /// Where a keyword stands, right or wrong.
     pub(super) fn head(&self, keyword: Keyword) -> Option<Span> {
-        self.all.iter().find(|(known, ..)| *known == keyword).map(|(.., head)| *head)
+        self.all.iter().find(|line| line.keyword == keyword).map(|line| line.head)
+    }
+
+    /// What stands behind the keyword of a line, from its first character to its last.
+    pub(super) fn argument(&self, keyword: Keyword) -> Option<Span> {
+        self.all.iter().find(|entry| entry.keyword == keyword)?.argument
     }
 
     /// The first of several that is there.
@@ -183,21 +211,22 @@ fn given(entry: &Entry, child: &Directive<'_>, sink: &mut Sink) -> Option<Given>
         Form::Bare => Some(Given::Truth(true)),
         Form::Flag => first.map_or(Some(true), |word| truth(child, word, sink)).map(Given::Truth),
         Form::Timer(least, most) => {
-            value::timer_within(child, first?, least..=most, sink).map(Given::Time)
+            number::timer_within(child, first?, least..=most, sink).map(Given::Time)
         }
-        Form::Number(least, most, _) | Form::OptionalNumber(least, most, _) => {
+        Form::Number(least, most, unit) | Form::OptionalNumber(least, most, unit) => {
             let quorum = entry.keyword == Keyword::Quorum;
-            if quorum && value::is_ignored_zero(child, first?, "the quorum is 1", sink) {
+            if quorum && number::is_ignored_zero(child, first?, "the quorum is 1", sink) {
                 return None;
             }
-            value::integer(child, first?, least..=most, sink).map(Given::Number)
+            let unit = if unit == "seconds" { Unit::Seconds } else { Unit::Other };
+            number::integer(child, first?, least..=most, unit, sink).map(Given::Number)
         }
         Form::Choice(words) => {
             let word = value::word_of(child, first?, words, sink)?;
             Some(Given::Words(vec![word.to_owned()]))
         }
         Form::Address => peer(first?, sink).map(Given::Address),
-        Form::Port => value::port_not_zero(first?, sink).map(Given::Port),
+        Form::Port => number::port_not_zero(first?, sink).map(Given::Port),
         Form::Endpoint => {
             let (address, port) = value::endpoint(child, sink)?;
             Some(Given::Endpoint(address, port))

@@ -168,6 +168,22 @@ pub struct DnsCheck {
 impl DnsCheck {
     /// `name` by default.
     pub const NAME: &'static str = ".";
+
+    /// Bytes that a part of a name between two dots may have, and a name as it is sent: RFC 1035, 2.3.4.
+    const LIMITS: (usize, usize) = (63, 255);
+
+    /// Why nobody can be asked for a name: `{name} …`.
+    #[must_use]
+    pub fn name_fault(name: &str) -> Option<String> {
+        let (label, whole) = Self::LIMITS;
+        let labels = || name.split('.').filter(|label| !label.is_empty());
+        if labels().any(|part| part.len() > label) {
+            return Some(format!("has more than {label} bytes between two dots"));
+        }
+        // Each label has a byte for its length before it, and the last one a 0 behind it.
+        let length = labels().map(|part| part.len() + 1).sum::<usize>() + 1;
+        (length > whole).then(|| format!("is longer than the {whole} bytes that a name can have"))
+    }
 }
 
 /// Types of DNS records; the numbers are those of the protocol.

@@ -10,7 +10,7 @@ mod tests;
 use std::{fmt::Write as _, time::Duration};
 
 use super::{
-    model::{Config, MarkMatch, Protocol},
+    model::{Config, MarkMatch, Protocol, RealServer, VirtualServer},
     quote,
 };
 
@@ -31,6 +31,20 @@ pub fn show(config: &Config) -> String {
         });
         marks = rest;
     }
+    out.text
+}
+
+/// The lines of a service alone: without its real servers, and without the name that [`show`] gives its local addresses.
+pub(super) fn service_alone(service: &VirtualServer) -> String {
+    let mut out = Text::default();
+    service::alone(service, std::slice::from_ref(service), None, &mut out);
+    out.text
+}
+
+/// The lines in the block of a real server.
+pub(super) fn real_server_alone(server: &RealServer, service: &VirtualServer) -> String {
+    let mut out = Text::default();
+    service::real_server_alone(server, service, &mut out);
     out.text
 }
 

@@ -62,29 +62,39 @@ fn service(service: &VirtualServer, block: &[VirtualServer], number: usize, out:
         None => member(&service.target),
     };
     out.block(&format!("virtual_server {head}"), |out| {
-        let marked = service.group.is_some() || matches!(service.target, Target::Mark(_));
-        if marked {
-            out.line(match service.family {
-                Family::Ipv4 => "ip_family inet",
-                Family::Ipv6 => "ip_family inet6",
-            });
-        }
-        if let Some(protocol) = block.iter().find_map(|service| service.protocol) {
-            out.line(&format!("protocol {protocol}"));
-        }
-        out.line(&format!("lb_algo {}", service.scheduler));
-        flags(service, out);
-        out.line(&format!("lb_kind {}", method(service.forwarding)));
-        if !service.local_addresses.is_empty() {
-            out.line(&format!("laddr_group_name locals-{number}"));
-        }
-        out.flag("ops", block.iter().any(|service| service.one_packet));
-        persistence(service, out);
-        health(service, out);
+        alone(service, block, Some(number), out);
         for server in &service.real_servers {
             real_server(server, service, out);
         }
     });
+}
+
+/// All but the real servers. The local addresses are named by a number.
+pub(super) fn alone(
+    service: &VirtualServer,
+    block: &[VirtualServer],
+    number: Option<usize>,
+    out: &mut Text,
+) {
+    let marked = service.group.is_some() || matches!(service.target, Target::Mark(_));
+    if marked {
+        out.line(match service.family {
+            Family::Ipv4 => "ip_family inet",
+            Family::Ipv6 => "ip_family inet6",
+        });
+    }
+    if let Some(protocol) = block.iter().find_map(|service| service.protocol) {
+        out.line(&format!("protocol {protocol}"));
+    }
+    out.line(&format!("lb_algo {}", service.scheduler));
+    flags(service, out);
+    out.line(&format!("lb_kind {}", method(service.forwarding)));
+    if let (Some(number), false) = (number, service.local_addresses.is_empty()) {
+        out.line(&format!("laddr_group_name locals-{number}"));
+    }
+    out.flag("ops", block.iter().any(|service| service.one_packet));
+    persistence(service, out);
+    health(service, out);
 }
 
 fn flags(service: &VirtualServer, out: &mut Text) {
@@ -150,31 +160,36 @@ fn delay_loop(service: &VirtualServer) -> std::time::Duration {
 fn real_server(server: &RealServer, service: &VirtualServer, out: &mut Text) {
     let target = Target::Address { address: server.address, port: server.port };
     out.block(&format!("real_server {}", member(&target)), |out| {
-        out.line(&format!("weight {}", server.weight));
-        if server.forwarding != service.forwarding {
-            out.line(&format!("lvs_method {}", method(server.forwarding)));
-        }
-        for (keyword, threshold) in
-            [("uthreshold", server.upper_threshold), ("lthreshold", server.lower_threshold)]
-        {
-            if threshold != 0 {
-                out.line(&format!("{keyword} {threshold}"));
-            }
-        }
-        out.truth("inhibit_on_failure", server.inhibit_on_failure);
-        for (keyword, script) in
-            [("notify_up", &server.notify_up), ("notify_down", &server.notify_down)]
-        {
-            if let Some(script) = script {
-                out.line(&format!("{keyword} {}", checker::script(script)));
-            }
-        }
-        out.truth("smtp_alert", server.smtp_alert);
-        out.word("snmp_name", server.snmp_name.as_deref());
-        for check in &server.checkers {
-            checker::write(check, (server.address, server.port), delay_loop(service), out);
-        }
+        real_server_alone(server, service, out);
     });
+}
+
+/// What stands in the block of a real server.
+pub(super) fn real_server_alone(server: &RealServer, service: &VirtualServer, out: &mut Text) {
+    out.line(&format!("weight {}", server.weight));
+    if server.forwarding != service.forwarding {
+        out.line(&format!("lvs_method {}", method(server.forwarding)));
+    }
+    for (keyword, threshold) in
+        [("uthreshold", server.upper_threshold), ("lthreshold", server.lower_threshold)]
+    {
+        if threshold != 0 {
+            out.line(&format!("{keyword} {threshold}"));
+        }
+    }
+    out.truth("inhibit_on_failure", server.inhibit_on_failure);
+    for (keyword, script) in
+        [("notify_up", &server.notify_up), ("notify_down", &server.notify_down)]
+    {
+        if let Some(script) = script {
+            out.line(&format!("{keyword} {}", checker::script(script)));
+        }
+    }
+    out.truth("smtp_alert", server.smtp_alert);
+    out.word("snmp_name", server.snmp_name.as_deref());
+    for check in &server.checkers {
+        checker::write(check, (server.address, server.port), delay_loop(service), out);
+    }
 }
 
 /// A forwarding method with its options.

@@ -207,6 +207,16 @@ impl Ledger {
         self.services.values().filter(|known| known.is_live()).count()
     }
 
+    /// The services that there are, with their servers.
+    pub(super) fn serving(
+        &self,
+    ) -> impl Iterator<Item = (Identity, impl Iterator<Item = (IpAddr, u16)>)> {
+        let live = self.services.iter().filter(|(_, known)| known.is_live());
+        live.map(|(identity, known)| {
+            (*identity, known.members.iter().map(|member| (member.address, member.port)))
+        })
+    }
+
     /// Places of `SCHEDULERS` in which turns are counted.
     pub fn states(&self) -> impl Iterator<Item = u32> + '_ {
         self.services.values().filter_map(|known| known.state)

@@ -11,7 +11,7 @@ use crate::{
 
 /// Reads it, and what could not be looked at. The programs are those of a mode.
 pub(super) fn read(mode: Mode) -> (Kernel, Option<(&'static str, String)>) {
-    let missing = capabilities::missing().unwrap_or_default();
+    let missing = capabilities::missing(false).unwrap_or_default();
     let missing: Vec<(String, &str)> =
         missing.into_iter().map(|(capability, what)| (capability.to_string(), what)).collect();
     let mut unseen = None;

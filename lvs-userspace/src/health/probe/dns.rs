@@ -8,9 +8,6 @@ use crate::config::DnsCheck;
 
 /// RFC 1035, 4.1.1: identifier, flags, four counts.
 const HEADER: usize = 12;
-/// RFC 1035, 2.3.4.
-const LABEL: usize = 63;
-const NAME: usize = 255;
 /// The first bit of the flags: an answer.
 const ANSWER: u8 = 0x80;
 /// The last four: the response code.
@@ -49,20 +46,16 @@ pub(super) async fn check(check: &DnsCheck) -> Result<(), Fault> {
 
 /// A question about one name, with recursion desired.
 fn question(identifier: [u8; 2], name: &str, record: u16) -> Result<Vec<u8>, Fault> {
+    if let Some(fault) = DnsCheck::name_fault(name) {
+        return Err(Fault::unable(format!("the name {name} {fault}")));
+    }
     let mut packet = identifier.to_vec();
     packet.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
-    let start = packet.len();
     for label in name.split('.').filter(|label| !label.is_empty()) {
-        let length = u8::try_from(label.len()).ok().filter(|length| usize::from(*length) <= LABEL);
-        packet.push(length.ok_or_else(|| {
-            Fault::unable(format!("the name {name} has a label of more than {LABEL} bytes"))
-        })?);
+        packet.push(u8::try_from(label.len()).map_err(Fault::unable)?);
         packet.extend(label.as_bytes());
     }
     packet.push(0);
-    if packet.len() - start > NAME {
-        return Err(Fault::unable(format!("the name {name} is longer than {NAME} bytes")));
-    }
     packet.extend(record.to_be_bytes());
     // The class IN.
     packet.extend([0, 1]);

@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{Fault, Tls, regex::Pattern, socket, tls, within, words};
 use crate::{
-    config::{HttpCheck, HttpVersion, Url},
+    config::{HttpCheck, HttpVersion, RegexError, Url},
     health::identity::Endpoint,
 };
 
@@ -43,7 +43,10 @@ struct Answer {
 
 impl Page<'_> {
     /// Asks for the page, and looks at it.
-    pub(super) async fn check(&self, regex: Option<&Result<Pattern, String>>) -> Result<(), Fault> {
+    pub(super) async fn check(
+        &self,
+        regex: Option<&Result<Pattern, RegexError>>,
+    ) -> Result<(), Fault> {
         let regex = regex.map(Result::as_ref).transpose().map_err(Fault::unable)?;
         let connection = &self.http.connection;
         let stream = socket::tcp(connection).await?;

@@ -2,7 +2,7 @@
 
 use std::{fmt, io, time::Duration};
 
-use crate::config::{Check, Checker, Global};
+use crate::config::{Check, Checker, Global, RegexError};
 
 mod dns;
 mod http;
@@ -69,7 +69,7 @@ fn within(what: &str, limit: Duration) -> Fault {
 pub(crate) struct Probe {
     check: Check,
     delay_loop: Duration,
-    pages: Vec<Option<Result<regex::Pattern, String>>>,
+    pages: Vec<Option<Result<regex::Pattern, RegexError>>>,
     global: std::sync::Arc<Global>,
     tls: std::sync::Arc<Result<Tls, String>>,
 }

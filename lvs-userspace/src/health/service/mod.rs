@@ -16,6 +16,7 @@ mod notice;
 mod quorum;
 #[cfg(test)]
 mod random;
+mod recall;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]

@@ -4,10 +4,14 @@ use std::net::Ipv4Addr;
 
 use proptest::{collection::vec, prelude::*};
 
-use super::{Service, tests};
+use super::{Notice, Service, tests};
 use crate::{
     config::{Checker, Forwarding, Quorum, RealServer, SorryServer, VirtualServer},
-    health::identity::{Endpoint, ServiceId},
+    health::{
+        Pool,
+        identity::{Endpoint, ServiceId},
+        memory::Remembered,
+    },
 };
 
 /// Who stands in: nobody, another server, or one of the servers; and whether it is inhibited.
@@ -66,6 +70,23 @@ fn new(config: &VirtualServer) -> Service {
     Service::new(id, config, |_| Some(0))
 }
 
+fn sorted(pool: &Pool) -> Vec<(Endpoint, u32)> {
+    let mut members: Vec<_> = pool.members.iter().map(|one| (one.server, one.weight)).collect();
+    members.sort();
+    members
+}
+
+/// The same after a restart: from what was written down, and the servers that the data plane has.
+fn restarted(service: &Service, config: &VirtualServer) -> (Service, Vec<Notice>) {
+    let memory = serde_json::to_string(&service.remember()).unwrap();
+    let memory: Option<Remembered> = serde_json::from_str(&memory).unwrap();
+    let serves = |server| service.pool.members.iter().any(|member| member.server == server);
+    let old = Service::recall(service.id.clone(), config, |_| Some(0), memory.as_ref(), serves);
+    let (mut next, mut told) = (new(config), Vec::new());
+    next.resume(old, true, &mut told);
+    (next, told)
+}
+
 fn check(service: &Service, config: &VirtualServer) {
     let members = &service.pool.members;
     for (at, member) in members.iter().enumerate() {
@@ -107,6 +128,15 @@ proptest! {
             service.judge(server, 0, up, weight, &mut notices);
             check(&service, &config);
         }
+        // Neither does a restart, and it tells nobody.
+        let (next, told) = restarted(&service, &config);
+        prop_assert_eq!(told, Vec::new());
+        prop_assert_eq!(sorted(&next.pool), sorted(&service.pool));
+        prop_assert_eq!(next.has_quorum, service.has_quorum);
+        for (is, was) in next.servers.iter().zip(&service.servers) {
+            prop_assert_eq!((is.alive, is.set, is.weight()), (was.alive, was.set, was.weight()));
+        }
+        prop_assert_eq!(next.remember(), service.remember());
         // A reload that changes nothing changes nothing. Weights of checks come again with the next result.
         for server in 0..config.real_servers.len() {
             if service.servers[server].checkers[0].up {

@@ -29,16 +29,21 @@ fn service(at: usize, recorded: &Value) -> VirtualServer {
     let tcp = flag("tcp");
     let server = |(nth, weight): (usize, &Value)| {
         let address = Ipv4Addr::new(127, 1, octet, u8::try_from(nth).unwrap() + 1);
-        let check = if tcp {
-            tests::tcp(address)
-        } else {
+        let check = |which: u64| {
+            if tcp {
+                return tests::tcp(address);
+            }
             let weight = recorded["factor"].as_i64().unwrap_or(0) as i32;
-            Check::File(FileCheck { track_file: format!("f{nth}"), weight, reverse: false })
+            let track_file = format!("f{nth}_{which}");
+            Check::File(FileCheck { track_file, weight, reverse: false })
         };
-        let schedule = Schedule { alpha: flag("alpha"), ..tests::schedule() };
+        let schedule = || Schedule { alpha: flag("alpha"), ..tests::schedule() };
+        let checks = 1..=recorded["checks"].as_u64().unwrap_or(1);
+        let checkers =
+            checks.map(check).map(|check| Checker { check, schedule: schedule(), line: 1 });
         RealServer {
             inhibit_on_failure: flag("inhibit"),
-            checkers: vec![Checker { check, schedule, line: 1 }],
+            checkers: checkers.collect(),
             ..tests::real_server(address, number(weight))
         }
     };
@@ -68,16 +73,21 @@ fn service(at: usize, recorded: &Value) -> VirtualServer {
 }
 
 /// Does what a step says, and gives the lines that are written for it.
-fn step(config: &VirtualServer, service: &mut Service, server: usize, value: i64) -> Vec<String> {
+fn step(
+    config: &VirtualServer,
+    service: &mut Service,
+    (server, checker): (usize, usize),
+    value: i64,
+) -> Vec<String> {
     let mut notices = Vec::new();
-    let (up, weight) = match &config.real_servers[server].checkers[0].check {
+    let (up, weight) = match &config.real_servers[server].checkers[checker].check {
         Check::File(check) => {
             let added = added(check, value);
             (added.is_some(), added.unwrap_or(0))
         }
         _ => (value != 0, 0),
     };
-    service.judge(server, 0, up, weight, &mut notices);
+    service.judge(server, checker, up, weight, &mut notices);
     notices.iter().map(Notice::fifo_line).collect()
 }
 
@@ -113,7 +123,7 @@ fn does_as_keepalived_did() {
         // The first results, in the order in which keepalived had them; the first server is well, the second is not.
         for line in wanted.iter().filter(|line| line.starts_with("RS")) {
             let server = usize::from(line.starts_with(&format!("RS [127.1.{}.2]", at + 1)));
-            told.extend(step(config, &mut service, server, i64::from(server == 0)));
+            told.extend(step(config, &mut service, (server, 0), i64::from(server == 0)));
         }
         if configs[at]
             .real_servers
@@ -121,7 +131,7 @@ fn does_as_keepalived_did() {
             .any(|server| matches!(server.checkers[0].check, Check::Tcp(_)))
         {
             // A success that changes nothing is not told.
-            told.extend(step(config, &mut service, 0, 1));
+            told.extend(step(config, &mut service, (0, 0), 1));
         }
         assert_eq!(told, wanted, "at the start of {}", recorded["services"][at]["name"]);
         assert_eq!(pool(&service), recorded["start"]["pools"][at], "at the start of {at}");
@@ -131,8 +141,9 @@ fn does_as_keepalived_did() {
     for recorded_step in recorded["steps"].as_array().unwrap() {
         let at = number(&recorded_step["service"]) as usize - 1;
         let server = number(&recorded_step["server"]) as usize - 1;
+        let checker = number(&recorded_step["check"]) as usize - 1;
         let value = recorded_step["value"].as_i64().unwrap();
-        let told = step(&configs[at], &mut services[at], server, value);
+        let told = step(&configs[at], &mut services[at], (server, checker), value);
         let nth = counts.entry(at).or_default();
         *nth += 1;
         let what = format!("step {nth} of {}: {recorded_step}", recorded["services"][at]["name"]);
@@ -145,5 +156,5 @@ fn does_as_keepalived_did() {
     }
     let told: Vec<String> = notices.iter().map(Notice::fifo_line).collect();
     assert_eq!(told, lines(&recorded["stop"]));
-    assert!(counts.values().sum::<usize>() > 200);
+    assert!(counts.values().sum::<usize>() > 250);
 }

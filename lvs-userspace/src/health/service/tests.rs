@@ -6,7 +6,7 @@ use crate::{
         Check, Checker, Config, Connection, Family, Forwarding, Protocol, Quorum, RealServer,
         Schedule, Scheduler, SchedulerFlags, SorryServer, Target, VirtualServer,
     },
-    health::identity::ServiceId,
+    health::identity::{Endpoint, ServiceId},
 };
 
 pub(in crate::health) fn schedule() -> Schedule {
@@ -283,6 +283,67 @@ fn a_sorry_server_that_is_taken_away_leaves_the_rest_to_serve() {
     next.sorry_server = None;
     let (service, told) = reloaded(service, &next);
     assert_eq!((told.as_str(), pool(&service).as_str()), ("", "2*1 3*1"));
+}
+
+/// After a restart with this file: what the data plane has, by the last numbers of addresses, beside what was remembered.
+fn recalled(was: &Service, config: &VirtualServer, has: &[u8]) -> (Service, String) {
+    let memory = was.remember();
+    let serves =
+        |server: Endpoint| has.iter().any(|last| server.address == Ipv4Addr::new(10, 0, 0, *last));
+    let id = was.id.clone();
+    reloaded(Service::recall(id, config, |_| Some(0), memory.as_ref(), serves), config)
+}
+
+#[test]
+fn a_restart_knows_who_is_down_and_who_is_new() {
+    let config = service(&[1, 1, 1, 1], |service| {
+        service.real_servers[3].checkers[0].schedule.alpha = true;
+    });
+    // The last two are in the file only when the controller comes back; one is not to count before it was seen.
+    let mut before = config.clone();
+    before.real_servers.truncate(2);
+    let (mut was, _) = started(&before);
+    assert_eq!(was.remember(), None);
+    judge(&mut was, 0, 0, false, 0);
+    let (mut now, told) = recalled(&was, &config, &[2]);
+    assert_eq!((told.as_str(), pool(&now).as_str()), ("", "2*1 3*1"));
+    let seen: Vec<bool> = now.servers.iter().map(|server| server.checkers[0].has_run).collect();
+    assert_eq!(seen, [true, true, false, false]);
+    assert_eq!(judge(&mut now, 0, 0, true, 0), "1 up");
+    assert_eq!(pool(&now), "2*1 3*1 1*1");
+    // One that has left the file is not told of.
+    let (now, told) = recalled(&was, &before, &[2, 9]);
+    assert_eq!((told.as_str(), pool(&now).as_str()), ("", "2*1"));
+}
+
+#[test]
+fn a_restart_with_another_check_begins_as_a_reload_with_it() {
+    let config = service(&[1, 1], |_| ());
+    let (mut was, _) = started(&config);
+    judge(&mut was, 0, 0, false, 0);
+    let mut next = config;
+    next.real_servers[0].checkers[0].check = tcp(Ipv4Addr::new(10, 0, 0, 7));
+    let (now, told) = recalled(&was, &next, &[2]);
+    assert_eq!((told.as_str(), pool(&now).as_str()), ("1 up", "2*1 1*1"));
+}
+
+#[test]
+fn a_restart_knows_a_quorum_between_its_bounds() {
+    let config = service(&[1; 5], |service| {
+        service.quorum = Quorum { weight: 3, hysteresis: 1, up: None, down: None };
+        service.sorry_server = Some(sorry());
+    });
+    let (mut was, _) = started(&config);
+    for server in 0..4 {
+        judge(&mut was, server, 0, false, 0);
+    }
+    judge(&mut was, 3, 0, true, 0);
+    judge(&mut was, 2, 0, true, 0);
+    // Three are up, and the sorry server stands in for them.
+    let (mut now, told) = recalled(&was, &config, &[100]);
+    assert_eq!((told.as_str(), pool(&now).as_str()), ("", "100*1"));
+    assert_eq!(judge(&mut now, 1, 0, true, 0), "2 up, service up");
+    assert_eq!(pool(&now), "2*1 3*1 4*1 5*1");
 }
 
 #[test]

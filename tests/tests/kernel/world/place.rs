@@ -5,7 +5,10 @@ use std::{collections::HashMap, net::IpAddr};
 use anyhow::{Context as _, Result, bail};
 use aya::maps::{Array, Map, MapData, MapInfo};
 use lvs_common::{
-    abi::{Address as _, Flow, Service, ServiceKey, Template, TemplateKey, Tuple, V4, V6},
+    abi::{
+        Address as _, Flow, Fragment, FragmentKey, Service, ServiceKey, Template, TemplateKey,
+        Tuple, V4, V6,
+    },
     host::sample::Sample,
 };
 use lvs_userspace::bpf::{Collector, Dataplane, Maps};
@@ -39,6 +42,8 @@ pub(crate) trait Place: Sample {
     fn collect(collector: &Collector, keys: &[Tuple<Self>]) -> Result<u32>;
     /// Empties both tables of the kernel's.
     fn clear(maps: &mut Maps) -> Result<()>;
+    /// Empties the kernel's fragment table.
+    fn clear_fragments(kernel: &mut Dataplane) -> Result<()>;
 
     /// As it is written.
     fn text(self) -> String {
@@ -52,9 +57,10 @@ pub(crate) trait Place: Sample {
 }
 
 macro_rules! maps {
-    ($family:ident, $slots:literal, $open:literal) => {
+    ($family:ident, $number:literal) => {
         fn slots(kernel: &mut Dataplane, count: u32) -> Result<Vec<Tuple<Self>>> {
-            let map = map_of_program(kernel, $open, $slots)?;
+            let map =
+                map_of_program(kernel, concat!("plan", $number), concat!("HALF_OPEN", $number))?;
             let slots = Array::<_, Tuple<Self>>::try_from(Map::Array(map))?;
             Ok((0..count).map(|slot| slots.get(&slot, 0)).collect::<Result<_, _>>()?)
         }
@@ -98,6 +104,18 @@ macro_rules! maps {
             }
             Ok(())
         }
+
+        fn clear_fragments(kernel: &mut Dataplane) -> Result<()> {
+            let map =
+                map_of_program(kernel, concat!("frag", $number), concat!("FRAGMENTS", $number))?;
+            let mut fragments = aya::maps::HashMap::<_, FragmentKey<Self>, Fragment>::try_from(
+                Map::LruHashMap(map),
+            )?;
+            for key in fragments.keys().collect::<Result<Vec<_>, _>>()? {
+                fragments.remove(&key)?;
+            }
+            Ok(())
+        }
     };
 }
 
@@ -122,7 +140,7 @@ impl Place for V4 {
         "route add 192.168.1.110/32 dev s0 mtu lock 1400",
     ];
 
-    maps!(four, "HALF_OPEN4", "plan4");
+    maps!(four, "4");
 }
 
 /// An address of [`Sample`]'s networks for IPv6.
@@ -152,7 +170,7 @@ impl Place for V6 {
         "route add fd00:0:0:2::110/128 dev s0 mtu lock 1400",
     ];
 
-    maps!(six, "HALF_OPEN6", "plan6");
+    maps!(six, "6");
 }
 
 /// A map that [`Maps`] does not have, by its name, from a stage that uses it.

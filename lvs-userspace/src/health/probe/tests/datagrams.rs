@@ -103,7 +103,9 @@ async fn dns_fails_without_an_answer_or_with_an_error() {
     let long = format!("{}.org", "x".repeat(64));
     assert_eq!(
         run(dns(silent, &long)).await,
-        Outcome::Unable(format!("DNS_CHECK: the name {long} has a label of more than 63 bytes"))
+        Outcome::Unable(format!(
+            "DNS_CHECK: the name {long} has more than 63 bytes between two dots"
+        ))
     );
 }
 

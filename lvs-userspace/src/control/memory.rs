@@ -1,0 +1,72 @@
+//! What health checks have found, from one controller to the next: a file in the runtime directory, next to the edits.
+//!
+//! It is written before the maps follow: a controller that is killed in between has the next one finish that. It counts
+//! only together with the data plane that it was written for.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use tracing::warn;
+
+use super::{ledger::Ledger, runtime::keep};
+use crate::{
+    health::{Endpoint, Health, Memory, Past},
+    inspect::ServiceName,
+};
+
+/// Its name.
+pub(super) const MEMORY: &str = "health.json";
+
+fn file(runtime_dir: &Path) -> PathBuf {
+    runtime_dir.join(MEMORY)
+}
+
+/// What a controller has left, for a data plane that it has left too. A file that cannot be used is as good as none.
+pub(super) fn recall(runtime_dir: &Path, ledger: &Ledger) -> Past {
+    let path = file(runtime_dir);
+    let memory = match fs::read(&path) {
+        Ok(text) => serde_json::from_slice(&text).map_err(io::Error::from),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Memory::default()),
+        Err(error) => Err(error),
+    };
+    let memory = memory.unwrap_or_else(|error| {
+        warn!(
+            "servers that were down count as up until they are checked: cannot use {}: {error}",
+            path.display()
+        );
+        Memory::default()
+    });
+    Past { memory, serving: serving(ledger) }
+}
+
+fn serving(ledger: &Ledger) -> HashMap<ServiceName, HashSet<Endpoint>> {
+    let servers = |servers: &mut dyn Iterator<Item = _>| {
+        servers.map(|(address, port)| Endpoint { address, port }).collect()
+    };
+    ledger
+        .serving()
+        .map(|((target, protocol, family), mut all)| {
+            (ServiceName::new(target, protocol, family), servers(&mut all))
+        })
+        .collect()
+}
+
+/// Has a restart know what has changed.
+pub(super) fn save(runtime_dir: &Path, health: &mut Health) {
+    let Some(memory) = health.new_memory() else { return };
+    let path = file(runtime_dir);
+    if let Err(error) = keep(&path, (memory != Memory::default()).then_some(&memory)) {
+        warn!("a restart will not know who is down: cannot write {}: {error}", path.display());
+    }
+}
+
+/// Has the next start know nothing.
+pub(super) fn forget(runtime_dir: &Path) {
+    let path = file(runtime_dir);
+    if let Err(error) = keep(&path, None::<&Memory>) {
+        warn!("cannot remove {}: {error}", path.display());
+    }
+}

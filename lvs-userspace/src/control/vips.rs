@@ -1,0 +1,269 @@
+//! `--manage-vips`: the virtual addresses of the services are added to the interfaces, announced, and taken away again. The
+//! kernel keeps whose an address is (`net/managed.rs`): one that somebody else has added is never touched, and after a kill
+//! the next start knows its own. Which interfaces are this instance's, the pinned map `INTERFACES` says.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use rtnetlink::Handle;
+use tokio::{
+    task::AbortHandle,
+    time::{MissedTickBehavior, interval},
+};
+use tracing::{debug, info, warn};
+
+use crate::{
+    bpf::attached_indexes,
+    config::{Config, Target},
+    net::{self, Addresses, Interface},
+};
+
+/// How often an address is announced, and how long apart: a frame may be lost.
+const ANNOUNCEMENTS: usize = 3;
+const ANNOUNCEMENT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The virtual addresses of the services; not those that carry marks, which may be whole networks.
+pub(super) fn of(config: &Config) -> BTreeSet<IpAddr> {
+    let targets = config.services.iter().map(|service| service.target);
+    targets
+        .filter_map(|target| match target {
+            Target::Address { address, .. } => Some(address),
+            Target::Mark(_) => None,
+        })
+        .collect()
+}
+
+/// Who adds and removes virtual addresses.
+pub(super) struct Vips {
+    netlink: Handle,
+    /// Those that are to be there; `None` before packets flow, when nothing is done.
+    wanted: Option<BTreeSet<IpAddr>>,
+    /// Interfaces as they were when addresses on them were announced.
+    seen: HashMap<u32, ([u8; 6], bool)>,
+    /// Announcements that may still be under way.
+    announcing: HashMap<IpAddr, AbortHandle>,
+    /// Why an address could not be added or removed the last time.
+    trouble: HashMap<IpAddr, String>,
+}
+
+impl Vips {
+    pub(super) fn new(netlink: &Handle) -> Self {
+        Self {
+            netlink: netlink.clone(),
+            wanted: None,
+            seen: HashMap::new(),
+            announcing: HashMap::new(),
+            trouble: HashMap::new(),
+        }
+    }
+
+    /// From here on these are to be there, on the interfaces that are attached; `None` if addresses are not managed. What an
+    /// earlier run has added to any of its interfaces is its own too.
+    pub(super) async fn begin(
+        &mut self,
+        wanted: Option<BTreeSet<IpAddr>>,
+        attached: &[Interface],
+        before: &BTreeSet<u32>,
+    ) {
+        let goes_on = |index: &u32| wanted.is_some() && is_on(attached, *index);
+        let left: BTreeSet<u32> = before.iter().filter(|index| !goes_on(index)).copied().collect();
+        if !left.is_empty() {
+            match Addresses::read(&self.netlink).await {
+                Ok(addresses) => remove_all(&self.netlink, &left, &addresses).await,
+                Err(error) => warn!("cannot list this host's addresses: {error}"),
+            }
+        }
+        self.wanted = wanted;
+        self.refresh(attached).await;
+    }
+
+    /// Others are to be there.
+    pub(super) async fn want(&mut self, wanted: BTreeSet<IpAddr>, attached: &[Interface]) {
+        if self.wanted.is_some() {
+            self.wanted = Some(wanted);
+            self.refresh(attached).await;
+        }
+    }
+
+    /// Has there be what is to be there, and announces it where a link has come up or has another MAC address.
+    pub(super) async fn refresh(&mut self, attached: &[Interface]) {
+        if self.wanted.is_none() {
+            return;
+        }
+        match Addresses::read(&self.netlink).await {
+            Ok(addresses) => self.settle(&addresses, attached).await,
+            Err(error) => warn!("cannot list this host's addresses: {error}"),
+        }
+    }
+
+    async fn settle(&mut self, addresses: &Addresses, attached: &[Interface]) {
+        let Some(wanted) = self.wanted.clone() else { return };
+        let ours: Vec<(u32, IpAddr)> = addresses
+            .managed()
+            .iter()
+            .filter(|(index, _)| is_on(attached, *index))
+            .copied()
+            .collect();
+        for (index, address) in &ours {
+            if !wanted.contains(address) {
+                self.remove(*index, *address).await;
+            }
+        }
+        self.trouble.retain(|address, _| wanted.contains(address));
+        let mut on: Vec<(&Interface, IpAddr)> = Vec::new();
+        for address in wanted {
+            if addresses.contains(address) {
+                continue;
+            }
+            let Some(interface) = self.place(address, addresses, attached).await else { continue };
+            if self.add(interface, address).await {
+                on.push((interface, address));
+            }
+        }
+        for interface in attached {
+            let now = (interface.mac, interface.carrier);
+            let before = self.seen.insert(interface.index, now);
+            if interface.carrier && before != Some(now) {
+                let here = ours.iter().filter(|(index, address)| {
+                    *index == interface.index
+                        && self.wanted.as_ref().is_some_and(|wanted| wanted.contains(address))
+                });
+                on.extend(here.map(|(_, address)| (interface, *address)));
+            }
+        }
+        self.seen.retain(|index, _| is_on(attached, *index));
+        for (interface, address) in on {
+            self.announce(interface, address);
+        }
+    }
+
+    /// Where an address belongs: on the attached interface whose network it is in, else on the one that the route to it
+    /// leads to, else on the first.
+    async fn place<'i>(
+        &self,
+        address: IpAddr,
+        addresses: &Addresses,
+        attached: &'i [Interface],
+    ) -> Option<&'i Interface> {
+        let networks = attached.iter().filter_map(|interface| {
+            addresses.network_of(interface.index, address).map(|length| (length, interface))
+        });
+        // Of equal ones the first: `max_by_key` takes the last.
+        if let Some((_, nearest)) = networks.rev().max_by_key(|(length, _)| *length) {
+            return Some(nearest);
+        }
+        let way = net::way_to(&self.netlink, address).await.ok().flatten();
+        let routed =
+            way.and_then(|(index, _)| attached.iter().find(|interface| interface.index == index));
+        routed.or(attached.first())
+    }
+
+    async fn add(&mut self, interface: &Interface, address: IpAddr) -> bool {
+        match net::add_managed(&self.netlink, interface.index, address).await {
+            Ok(()) => {
+                info!("added the virtual address {address} to `{}`", interface.name);
+                self.trouble.remove(&address);
+                true
+            }
+            // Somebody has been faster, and it is theirs.
+            Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -libc::EEXIST => {
+                false
+            }
+            Err(error) => {
+                let reason = format!("cannot add {address} to `{}`: {error}", interface.name);
+                self.complain(address, reason);
+                false
+            }
+        }
+    }
+
+    async fn remove(&mut self, index: u32, address: IpAddr) {
+        // Whoever has it next is not to be talked over.
+        if let Some(announcing) = self.announcing.remove(&address) {
+            announcing.abort();
+        }
+        match net::remove_managed(&self.netlink, index, address).await {
+            Ok(()) => info!("removed the virtual address {address}"),
+            Err(error) => self.complain(address, format!("cannot remove {address}: {error}")),
+        }
+    }
+
+    /// Says what is wrong with an address, if that was not said before.
+    fn complain(&mut self, address: IpAddr, reason: String) {
+        if self.trouble.get(&address) != Some(&reason) {
+            warn!("{reason}");
+            self.trouble.insert(address, reason);
+        }
+    }
+
+    /// Announces an address several times.
+    fn announce(&mut self, interface: &Interface, address: IpAddr) {
+        let interface = interface.clone();
+        let task = tokio::spawn(async move {
+            let mut ticks = interval(ANNOUNCEMENT_INTERVAL);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            for _ in 0..ANNOUNCEMENTS {
+                ticks.tick().await;
+                match net::announce(&interface, address) {
+                    Ok(()) => debug!("announced {address} on `{}`", interface.name),
+                    // It is announced again once the link is there.
+                    Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => return,
+                    Err(error) => {
+                        warn!("cannot announce {address} on `{}`: {error}", interface.name);
+                        return;
+                    }
+                }
+            }
+        });
+        self.announcing.retain(|_, task| !task.is_finished());
+        if let Some(before) = self.announcing.insert(address, task.abort_handle()) {
+            before.abort();
+        }
+    }
+
+    /// Removes all that is there.
+    pub(super) async fn end(&mut self, attached: &[Interface]) {
+        self.want(BTreeSet::new(), attached).await;
+        self.wanted = None;
+    }
+}
+
+fn is_on(attached: &[Interface], index: u32) -> bool {
+    attached.iter().any(|interface| interface.index == index)
+}
+
+/// Removes what was added to interfaces.
+async fn remove_all(netlink: &Handle, interfaces: &BTreeSet<u32>, addresses: &Addresses) {
+    for (index, address) in addresses.managed() {
+        if !interfaces.contains(index) {
+            continue;
+        }
+        match net::remove_managed(netlink, *index, *address).await {
+            Ok(()) => {
+                info!("removed the virtual address {address}, which an earlier run has added");
+            }
+            Err(error) => warn!("cannot remove {address}: {error}"),
+        }
+    }
+}
+
+/// Removes what a controller that was killed has added to its interfaces, as its pins name them.
+pub(super) fn remove_left(pin_dir: &Path) -> anyhow::Result<()> {
+    let interfaces = attached_indexes(pin_dir);
+    if interfaces.is_empty() {
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (netlink, _) = net::connect()?;
+        let addresses = Addresses::read(&netlink).await;
+        let addresses = addresses.context("cannot list this host's addresses")?;
+        remove_all(&netlink, &interfaces, &addresses).await;
+        Ok(())
+    })
+}
