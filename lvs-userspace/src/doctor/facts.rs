@@ -281,6 +281,8 @@ pub(crate) struct State {
     pub(crate) runtime_dir: PathBuf,
     pub(crate) survey: Survey,
     pub(crate) controller: Option<Controller>,
+    /// Whether systemd has its unit.
+    pub(crate) unit: bool,
     /// Packets by what became of them, and how many of them came while the doctor looked.
     pub(crate) counters: Vec<(Counter, u64, u64)>,
     /// Now, in seconds since 1970.

@@ -15,6 +15,10 @@ use crate::{
     inspect,
 };
 
+/// Where systemd looks for units of an administrator and of packages (systemd.unit(5)).
+const UNITS: [&str; 3] =
+    ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system"];
+
 /// Reads pins and what the controller has told.
 pub(super) fn read(place: &Place, unseen: &mut Unseen) -> State {
     let survey = Survey::of(&place.pin_dir).unwrap_or_else(|error| {
@@ -30,6 +34,7 @@ pub(super) fn read(place: &Place, unseen: &mut Unseen) -> State {
         runtime_dir: place.runtime_dir.clone(),
         survey,
         controller,
+        unit: UNITS.iter().any(|folder| Path::new(folder).join("xlvs.service").exists()),
         counters: Vec::new(),
         now: seconds(SystemTime::now()),
     }

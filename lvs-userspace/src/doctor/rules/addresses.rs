@@ -24,7 +24,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
             &virtual_addresses(config),
             clients,
             "Nobody answers ARP requests or neighbour solicitations for it here, so that clients find nobody; that is \
-             as it should be while VRRP has it on another host, or if it is routed to this one.",
+             as it should be while VRRP has it on another host. `xlvs run --manage-vips` adds and announces it by itself.",
         ),
         missing(
             facts,

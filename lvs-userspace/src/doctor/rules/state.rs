@@ -41,10 +41,16 @@ fn stale_pins(state: &State) -> Option<Finding> {
 fn running(facts: &Facts) -> Option<Finding> {
     let state = &facts.state;
     let Some(controller) = &state.controller else {
+        let usual = facts.directories().is_empty();
+        let start = if state.unit && usual {
+            "systemctl start xlvs".to_owned()
+        } else {
+            facts.run_command(facts.mode, None)
+        };
         return state.survey.data_plane.then(|| {
             Finding::warning("controller", "packets flow, but no controller runs")
                 .why("Dead servers, ended connections and changes of the file are not seen to.")
-                .mend(facts.run_command(facts.mode, None))
+                .mend(start)
         });
     };
     let process = controller.process;
@@ -187,6 +193,12 @@ mod tests {
         });
         let command = "xlvs run --config /etc/xlvs.conf --interface out --interface in".to_owned();
         assert_eq!(found, ("controller", Severity::Warning, command));
+        let (_, _, command) = one(check, |facts| {
+            runs(facts);
+            facts.state.controller = None;
+            facts.state.unit = true;
+        });
+        assert_eq!(command, "systemctl start xlvs");
     }
 
     #[test]
