@@ -46,7 +46,7 @@ pub(super) async fn strange_addresses(config: &Config, local: &Addresses) -> BTr
     let mut strange = vips::of(config);
     strange.retain(|address| !local.contains(*address));
     // Where the kernel cannot be asked, the addresses are what is known.
-    let ways = net::ways_to(strange.iter().copied()).await.unwrap_or_default();
+    let ways = net::ways_to(strange.iter().copied().collect()).await.unwrap_or_default();
     for (address, _) in ways.iter().filter(|(_, way)| matches!(way, Ok(None))) {
         strange.remove(address);
     }

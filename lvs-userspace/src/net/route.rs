@@ -28,7 +28,7 @@ pub(crate) async fn ways_to(destinations: Vec<IpAddr>) -> io::Result<Vec<(IpAddr
 
 /// The way to one address.
 pub(crate) async fn way_to(destination: IpAddr) -> Way {
-    let mut ways = ways_to([destination]).await?;
+    let mut ways = ways_to(vec![destination]).await?;
     ways.pop().map_or(Ok(None), |(_, way)| way)
 }
 

@@ -90,13 +90,12 @@ pub(super) async fn read(
 
 /// Those of the addresses that lead to this host although none of its interfaces has them (`ip route add local`).
 pub(super) async fn routed_here(
-    netlink: &Handle,
     host: &Host,
     wanted: impl Iterator<Item = IpAddr>,
 ) -> HashSet<IpAddr> {
     let mut routed = HashSet::new();
     for address in wanted.filter(|address| !host.has(*address)).take(MOST_ASKED) {
-        if matches!(net::way_to(netlink, address).await, Ok(None)) {
+        if matches!(net::way_to(address).await, Ok(None)) {
             routed.insert(address);
         }
     }

@@ -43,7 +43,7 @@ pub(super) async fn everything(options: Options) -> anyhow::Result<Facts> {
     let mode = options.mode.unwrap_or_else(|| mode_in_place(&state.survey, &seen.there));
     let mut host = host::read(&netlink, &links, &seen.there, &mut unseen).await?;
     let wanted = addresses_of(&config).into_iter();
-    host.routed_here = host::routed_here(&netlink, &host, wanted).await;
+    host.routed_here = host::routed_here(&host, wanted).await;
 
     let before = state::counters(&options.place.pin_dir);
     let tried = servers::look(&netlink, &config, &host).await;
