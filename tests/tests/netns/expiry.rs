@@ -153,7 +153,8 @@ fn array<T: Pod>(path: &Path) -> Result<Array<MapData, T>> {
     Ok(Map::Array(MapData::from_pin(path)?).try_into()?)
 }
 
-fn table<K: Pod, V: Pod>(path: &Path) -> Result<HashMap<MapData, K, V>> {
+/// A pinned hash map.
+pub(crate) fn table<K: Pod, V: Pod>(path: &Path) -> Result<HashMap<MapData, K, V>> {
     Ok(Map::HashMap(MapData::from_pin(path)?).try_into()?)
 }
 

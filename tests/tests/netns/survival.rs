@@ -9,6 +9,8 @@ use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use lvs_common::abi::{Flow, Tuple, V4};
+use lvs_common::tcp::TcpState;
 use lvs_tests::config::{Method, Protocol};
 use lvs_tests::echo;
 use lvs_tests::family::Family;
@@ -21,6 +23,7 @@ use lvs_tests::{bpftool, config, counts, skip_unless_possible};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::expiry::table;
 use super::lab::{Case, Lab, for_each_mode};
 use super::modes;
 use super::support::{Bed, by_server, from_environment, say};
@@ -98,14 +101,22 @@ fn ask_meanwhile(
     Ok((load, report, meanwhile))
 }
 
-/// The loads of servers, and the same counted from the table of connections.
-fn loads_and_truth(last: &Xlvs, servers: u32) -> Result<[(u64, u64); 2]> {
-    let loads = counts::loads(last.setup(), servers)?;
-    let sum = loads.iter().fold((0, 0), |sum, load| (sum.0 + load.active, sum.1 + load.inactive));
-    let text = last.look(&["connections", "--json"])?;
-    let active = text.matches("\"ESTABLISHED\"").count();
-    let all = text.lines().count();
-    Ok([sum, (active as u64, (all - active) as u64)])
+/// Active and inactive connections: those that the servers are said to have, and the same counted from the table.
+fn loads_and_truth(setup: &Setup, servers: u32) -> Result<[(u64, u64); 2]> {
+    let loads = counts::loads(setup, servers)?;
+    let loads = loads.iter().fold((0, 0), |sum, load| (sum.0 + load.active, sum.1 + load.inactive));
+    let (mut active, mut inactive) = (0, 0);
+    let table = table::<Tuple<V4>, Flow<V4>>(&setup.map("CONNECTIONS4"))?;
+    for entry in &table {
+        let (_, flow) = entry?;
+        match flow.to_server() {
+            true if flow.head.state == TcpState::Established as u8 => active += 1,
+            true => inactive += 1,
+            // The other entry of the same.
+            false => {}
+        }
+    }
+    Ok([loads, (active, inactive)])
 }
 
 /// A server that is dead, and known as such from before: whoever counted it as up again would have requests fail.
@@ -151,6 +162,16 @@ fn killed_again_and_again(mode: &'static str) -> Result<()> {
         (seconds, seconds),
     )?;
     session.send("after\n")?;
+    // No controller runs that would collect what has ended; the last packets may still be under way.
+    let start = Instant::now();
+    let [loads, truth] = loop {
+        let both = loads_and_truth(&setup, 4)?;
+        if both[0] == both[1] || start.elapsed() > LIMIT {
+            break both;
+        }
+    };
+    assert_eq!(loads, truth, "active and inactive, and what the table says");
+    assert_eq!(loads.0, CLIENTS.keep_alive as u64 + 1, "connections that are open");
     let last = Xlvs::start(&lab.topology.lb, setup)?;
     // The truth is what the servers have answered, and the connections that the clients have made.
     assert_eq!(report.requests, lab.answered(family));
@@ -161,16 +182,6 @@ fn killed_again_and_again(mode: &'static str) -> Result<()> {
     let shares: Vec<u64> = web.iter().map(|counts| counts.connections).collect();
     assert_eq!(shares.iter().sum::<u64>(), report.connections, "{counts:?}");
     assert_eq!(other.iter().map(|counts| counts.connections).sum::<u64>(), 1, "{counts:?}");
-    // What has ended may be collected between one look and the other.
-    let start = Instant::now();
-    let [loads, truth] = loop {
-        let both = loads_and_truth(&last, 4)?;
-        if both[0] == both[1] || start.elapsed() > Duration::from_secs(10) {
-            break both;
-        }
-    };
-    assert_eq!(loads, truth, "active and inactive, and what the table says");
-    assert_eq!(loads.0, CLIENTS.keep_alive as u64 + 1, "connections that are open");
     let [one, other] = *shares.as_slice() else { bail!("two servers: {shares:?}") };
     ensure!(one.abs_diff(other) <= 1, "turns were lost: {shares:?}");
     let Meanwhile { times, ready, .. } = meanwhile;
