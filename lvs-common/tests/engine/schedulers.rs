@@ -30,16 +30,16 @@ fn world(scheduler: u8, weights: &[u32]) -> (MemoryEnv, Service) {
             granularity: 0,
         });
     }
-    let ids: Vec<u16> =
+    let ids: Vec<u32> =
         (0..).zip(weights).filter(|(_, weight)| **weight > 0).map(|(id, _)| id).collect();
     let members = ids.len() as u32;
     put(&mut env, &ids);
     (env, Service { scheduler, members, ..Service::NONE })
 }
 
-fn put(env: &mut MemoryEnv, ids: &[u16]) {
+fn put(env: &mut MemoryEnv, ids: &[u32]) {
     env.members = ids
-        .chunks(4)
+        .chunks(2)
         .map(|ids| core::array::from_fn(|at| ids.get(at).copied().unwrap_or(0)))
         .collect();
 }
@@ -103,8 +103,8 @@ fn rr_passes_over_the_overloaded() {
 fn wrr_goes_through_its_runs() {
     // A4 B3 C2, walked C, B, A: the limits 4, 3, 2, 1.
     let (mut env, mut service) = world(scheduler::WEIGHTED_ROUND_ROBIN, &[2, 3, 4]);
-    env.members = vec![[2, 0, 0, 0], [1, 2, 0, 0], [0, 1, 2, 0]];
-    env.runs = [(0, 0, 1), (1, 4, 2), (3, 8, 3)]
+    env.members = vec![[2, 0], [1, 2], [0, 1], [2, 0]];
+    env.runs = [(0, 0, 1), (1, 2, 2), (3, 4, 3)]
         .map(|(turn, first_member, members)| Run { turn, first_member, members })
         .into();
     (service.members, service.turns) = (3, 9);
@@ -125,8 +125,8 @@ fn wrr_begins_a_round_anew_after_a_refusal_but_in_its_last_walk() {
     // A3 B2, walked B, A: A BA BA.
     let round = |taken: usize| {
         let (mut env, mut service) = world(scheduler::WEIGHTED_ROUND_ROBIN, &[2, 3]);
-        env.members = vec![[1, 0, 0, 0], [0, 1, 0, 0]];
-        env.runs = [(0, 0, 1), (1, 4, 2)]
+        env.members = vec![[1, 0], [0, 1]];
+        env.runs = [(0, 0, 1), (1, 2, 2)]
             .map(|(turn, first_member, members)| Run { turn, first_member, members })
             .into();
         (service.members, service.turns) = (2, 5);
