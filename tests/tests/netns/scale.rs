@@ -1,7 +1,7 @@
 //! Very many services and servers: all of them are there, and a reload changes what has changed.
 //!
 //! `XLVS_TEST_SERVERS` is how many real servers there are, 100 for each service. From 100,000 on the bounds on time and memory
-//! are asserted, of the best of three: a machine that does other things meanwhile is slower now and then.
+//! are asserted, without health checks, of the best of three: a machine that does other things is slower now and then.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -203,7 +203,8 @@ fn run(servers: u32, checked: bool) -> Result<()> {
     assert_eq!(listed(&bed, &xlvs)?.len(), servers as usize);
     assert_eq!(by_server(&bed.ask_many(10, 1)?), [("web1", 5), ("web2", 5)].into());
     assert!(xlvs.stop()?.success());
-    if servers >= MANY {
+    // With checks the figures are for people: thousands of connections a second go on beside.
+    if servers >= MANY && !checked {
         ensure!(start <= READY && again <= READY, "start {start:?}, again {again:?}");
         ensure!(reload <= RELOADED && edit <= EDITED, "reload {reload:?}, edit {edit:?}");
         ensure!(now <= MEMORY, "memory {now} MiB");
