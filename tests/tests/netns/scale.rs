@@ -82,18 +82,16 @@ fn printed(bed: &Bed, xlvs: &Xlvs, words: &str) -> Result<String> {
 /// Every server in a line, with its service and weight.
 fn listed(bed: &Bed, xlvs: &Xlvs) -> Result<Vec<String>> {
     let list: Value = serde_json::from_str(&printed(bed, xlvs, "list --json")?)?;
-    let services = list["services"].as_array().context("no services")?;
+    let part = |of: &Value, name: &str| of.get(name).cloned().unwrap_or_default();
+    let services = part(&list, "services").as_array().cloned().context("no services")?;
     let of = |service: &Value| {
-        let servers = service["servers"].as_array().cloned().unwrap_or_default();
-        servers
-            .into_iter()
-            .map(|server| {
-                format!(
-                    "{} {} {} {}",
-                    service["service"], server["address"], server["port"], server["weight"]
-                )
-            })
-            .collect::<Vec<_>>()
+        let servers = part(service, "servers").as_array().cloned().unwrap_or_default();
+        let line = |server: &Value| {
+            let [address, port, weight] =
+                ["address", "port", "weight"].map(|name| part(server, name));
+            format!("{} {address} {port} {weight}", part(service, "service"))
+        };
+        servers.iter().map(line).collect::<Vec<_>>()
     };
     let mut all: Vec<String> = services.iter().flat_map(of).collect();
     all.sort_unstable();
@@ -133,7 +131,7 @@ fn very_many_servers_are_balanced_checked_and_changed() -> Result<()> {
 fn run(servers: u32, checked: bool) -> Result<()> {
     let times = if servers >= MANY { TIMES } else { 1 };
     let bed = Bed::new()?;
-    let behind = &bed.topology.servers[1];
+    let behind = bed.topology.servers.get(1).context("no second server")?;
     behind.ip(&[format!("route add local {OTHERS} dev lo")])?;
     bed.topology.lb.ip(&[format!("route add {OTHERS} via {}", SERVERS[1].ip())])?;
     let _well = Acceptor::start(behind, SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), PORT))?;
