@@ -44,7 +44,7 @@ fn both_entries_follow_the_state_and_its_time<A: Sample>(world: World<A>) {
     let timeouts = |expected| {
         for frame in &both {
             let entry = A::tables(&world.env).entry(&frame.tuple()).unwrap();
-            assert_eq!((TcpState::from_number(entry.head.state), entry.timeout), expected);
+            assert_eq!((TcpState::from_number(entry.head.state), entry.limits.timeout()), expected);
         }
     };
     timeouts((Some(TcpState::Established), 900));
@@ -66,7 +66,7 @@ fn time_outs_are_those_of_the_settings<A: Sample>(mut world: World<A>) {
     world.expect_pass(&world.segment(40000, ACK), Verdict::Pass(Counter::NotSyn));
     let question = world.datagram(40000).tuple();
     let old = A::tables(&world.env).entry(&question).unwrap();
-    assert_eq!(old.timeout, 7);
+    assert_eq!(old.limits.timeout(), 7);
     assert!(old.ended(world.env.now.get()), "10 s without a packet");
 }
 

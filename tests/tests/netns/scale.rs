@@ -82,14 +82,14 @@ fn printed(bed: &Bed, xlvs: &Xlvs, words: &str) -> Result<String> {
 /// Every server in a line, with its service and weight.
 fn listed(bed: &Bed, xlvs: &Xlvs) -> Result<Vec<String>> {
     let list: Value = serde_json::from_str(&printed(bed, xlvs, "list --json")?)?;
-    let part = |of: &Value, name: &str| of.get(name).cloned().unwrap_or_default();
-    let services = part(&list, "services").as_array().cloned().context("no services")?;
+    let field = |of: &Value, name: &str| of.get(name).cloned().unwrap_or_default();
+    let services = field(&list, "services").as_array().cloned().context("no services")?;
     let of = |service: &Value| {
-        let servers = part(service, "servers").as_array().cloned().unwrap_or_default();
+        let servers = field(service, "servers").as_array().cloned().unwrap_or_default();
         let line = |server: &Value| {
             let [address, port, weight] =
-                ["address", "port", "weight"].map(|name| part(server, name));
-            format!("{} {address} {port} {weight}", part(service, "service"))
+                ["address", "port", "weight"].map(|name| field(server, name));
+            format!("{} {address} {port} {weight}", field(service, "service"))
         };
         servers.iter().map(line).collect::<Vec<_>>()
     };
