@@ -2,7 +2,7 @@
 
 use lvs_common::{
     abi::{
-        DestinationKey, MEMBERS_EACH, Run, Server, Service, scheduler, server_flags, service_flags,
+        DestinationKey, Run, Server, Service, scheduler, server_flags, service_flags,
         settings_flags,
     },
     connection,
@@ -39,7 +39,7 @@ fn world(scheduler: u8, weights: &[u32]) -> (MemoryEnv, Service) {
 
 fn put(env: &mut MemoryEnv, ids: &[u32]) {
     env.members = ids
-        .chunks(MEMBERS_EACH)
+        .chunks(2)
         .map(|ids| core::array::from_fn(|at| ids.get(at).copied().unwrap_or(0)))
         .collect();
 }
@@ -103,7 +103,7 @@ fn rr_passes_over_the_overloaded() {
 fn wrr_goes_through_its_runs() {
     // A4 B3 C2, walked C, B, A: the limits 4, 3, 2, 1.
     let (mut env, mut service) = world(scheduler::WEIGHTED_ROUND_ROBIN, &[2, 3, 4]);
-    put(&mut env, &[2, 0, 1, 2, 0, 1, 2]);
+    env.members = vec![[2, 0], [1, 2], [0, 1], [2, 0]];
     env.runs = [(0, 0, 1), (1, 2, 2), (3, 4, 3)]
         .map(|(turn, first_member, members)| Run { turn, first_member, members })
         .into();
@@ -125,7 +125,7 @@ fn wrr_begins_a_round_anew_after_a_refusal_but_in_its_last_walk() {
     // A3 B2, walked B, A: A BA BA.
     let round = |taken: usize| {
         let (mut env, mut service) = world(scheduler::WEIGHTED_ROUND_ROBIN, &[2, 3]);
-        put(&mut env, &[1, 0, 0, 1]);
+        env.members = vec![[1, 0], [0, 1]];
         env.runs = [(0, 0, 1), (1, 2, 2)]
             .map(|(turn, first_member, members)| Run { turn, first_member, members })
             .into();

@@ -45,12 +45,15 @@ impl fmt::Display for Fate {
 const SAYS_OTHERWISE: &str = "the file now says something else about it";
 const SERVICE_GONE: &str = "its service has gone from the file";
 
+/// Places of services in the file, and of the servers in each.
+type Index = HashMap<ServiceName, (usize, HashMap<ServerName, usize>)>;
+
 /// The desired state.
 #[derive(Clone, Debug)]
 pub struct Desired {
     file: Config,
     /// Where each service is in the file, and where its servers are in it.
-    index: Arc<HashMap<ServiceName, (usize, HashMap<ServerName, usize>)>>,
+    index: Arc<Index>,
     edits: Edits,
 }
 

@@ -177,6 +177,7 @@ pub fn dump(maps: &Configured<'_>) -> Result<Tables, Error> {
 }
 
 /// How large the maps are.
+#[must_use]
 pub fn sizes(maps: &Configured<'_>) -> Sizes {
     Sizes { members: maps.members.len(), servers: maps.servers.len() }
 }

@@ -87,8 +87,9 @@ fn many_ended_connections_and_templates_are_collected_with_exact_counts() -> Res
     lines.for_each(|line| say(format_args!("{line}")));
     say(format_args!("{count} of each; the slowest request meanwhile took {slowest:?}"));
     ensure!(collected == count, "templates are left that have ended, such as {collected}");
-    let lives = |number: &u32| !ends(*number);
-    let lost = (0..count).filter(lives).find(|one| templates.get(&template_key(*one), 0).is_err());
+    let goes_on = |number: &u32| !ends(*number);
+    let lost =
+        (0..count).filter(goes_on).find(|one| templates.get(&template_key(*one), 0).is_err());
     ensure!(lost.is_none(), "templates have gone that live, such as {lost:?}");
     // What is left in the table is what the counts say, to the last one.
     let entries = connections.iter().filter_map(Result::ok);

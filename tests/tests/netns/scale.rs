@@ -1,7 +1,7 @@
 //! Very many services and servers: all of them are there, and a reload changes what has changed.
 //!
 //! `XLVS_TEST_SERVERS` is how many real servers there are, 100 for each service. From 100,000 on the bounds on time and memory
-//! are asserted, of the best of three: a machine that does other things meanwhile is slower now and then.
+//! are asserted, without health checks, of the best of three: a machine that does other things is slower now and then.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -82,18 +82,16 @@ fn printed(bed: &Bed, xlvs: &Xlvs, words: &str) -> Result<String> {
 /// Every server in a line, with its service and weight.
 fn listed(bed: &Bed, xlvs: &Xlvs) -> Result<Vec<String>> {
     let list: Value = serde_json::from_str(&printed(bed, xlvs, "list --json")?)?;
-    let services = list["services"].as_array().context("no services")?;
+    let field = |of: &Value, name: &str| of.get(name).cloned().unwrap_or_default();
+    let services = field(&list, "services").as_array().cloned().context("no services")?;
     let of = |service: &Value| {
-        let servers = service["servers"].as_array().cloned().unwrap_or_default();
-        servers
-            .into_iter()
-            .map(|server| {
-                format!(
-                    "{} {} {} {}",
-                    service["service"], server["address"], server["port"], server["weight"]
-                )
-            })
-            .collect::<Vec<_>>()
+        let servers = field(service, "servers").as_array().cloned().unwrap_or_default();
+        let line = |server: &Value| {
+            let [address, port, weight] =
+                ["address", "port", "weight"].map(|name| field(server, name));
+            format!("{} {address} {port} {weight}", field(service, "service"))
+        };
+        servers.iter().map(line).collect::<Vec<_>>()
     };
     let mut all: Vec<String> = services.iter().flat_map(of).collect();
     all.sort_unstable();
@@ -133,7 +131,7 @@ fn very_many_servers_are_balanced_checked_and_changed() -> Result<()> {
 fn run(servers: u32, checked: bool) -> Result<()> {
     let times = if servers >= MANY { TIMES } else { 1 };
     let bed = Bed::new()?;
-    let behind = &bed.topology.servers[1];
+    let behind = bed.topology.servers.get(1).context("no second server")?;
     behind.ip(&[format!("route add local {OTHERS} dev lo")])?;
     bed.topology.lb.ip(&[format!("route add {OTHERS} via {}", SERVERS[1].ip())])?;
     let _well = Acceptor::start(behind, SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), PORT))?;
@@ -203,7 +201,8 @@ fn run(servers: u32, checked: bool) -> Result<()> {
     assert_eq!(listed(&bed, &xlvs)?.len(), servers as usize);
     assert_eq!(by_server(&bed.ask_many(10, 1)?), [("web1", 5), ("web2", 5)].into());
     assert!(xlvs.stop()?.success());
-    if servers >= MANY {
+    // With checks the figures are for people: thousands of connections a second go on beside.
+    if servers >= MANY && !checked {
         ensure!(start <= READY && again <= READY, "start {start:?}, again {again:?}");
         ensure!(reload <= RELOADED && edit <= EDITED, "reload {reload:?}, edit {edit:?}");
         ensure!(now <= MEMORY, "memory {now} MiB");
