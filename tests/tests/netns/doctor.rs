@@ -313,7 +313,7 @@ fn what_runs_is_looked_at_without_being_named() -> Result<()> {
     for (_, line) in &stale.commands {
         command::run(Command::new("sh").args(["-c", line]))?;
     }
-    ensure!(!lab.scratch.path("bpf/v4/links/xlvs-c").exists(), "{}", stale.text);
+    ensure!(!lab.scratch.path("bpf/v5/links/xlvs-c").exists(), "{}", stale.text);
     let mut stop = lab.topology.lb.command(xlvs::binary()?);
     stop.arg("stop").arg("--runtime-dir").arg(lab.scratch.path("run"));
     command::run(stop.arg("--pin-dir").arg(lab.scratch.path("bpf"))).map(drop)

@@ -190,13 +190,13 @@ fn connections(check: &Check) -> &[Connection] {
 
 /// Whether what a check asks can be reached at all; a port may come later, so that only a warning is given.
 fn check_connections(check: &Check, directive: &Directive<'_>, sink: &mut Sink) -> Option<()> {
-    let name = quoted(&directive.keyword.text);
+    let name = || quoted(&directive.keyword.text);
     for connection in connections(check) {
         if let Some(from) = connection.bind_address
             && from.is_ipv4() != connection.address.is_ipv4()
         {
             let to = connection.address;
-            let message = format!("{name} cannot reach {to} from {from}, so it is left out");
+            let message = format!("{} cannot reach {to} from {from}, so it is left out", name());
             sink.push(
                 Diagnostic::new(Code::BindFamily, directive.head(), message)
                     .help("give `bindto` an address of the other family, or delete it"),
@@ -205,8 +205,10 @@ fn check_connections(check: &Check, directive: &Directive<'_>, sink: &mut Sink) 
         }
         let local = matches!(connection.address, IpAddr::V6(v6) if v6.is_unicast_link_local());
         if local && connection.bind_interface.is_none() {
-            let message =
-                format!("{name} asks an address that is valid on one link only, so it is left out");
+            let message = format!(
+                "{} asks an address that is valid on one link only, so it is left out",
+                name()
+            );
             sink.push(
                 Diagnostic::new(Code::CheckIncomplete, directive.head(), message)
                     .help("name the interface: `bind_if INTERFACE`"),
@@ -214,7 +216,7 @@ fn check_connections(check: &Check, directive: &Directive<'_>, sink: &mut Sink) 
             return None;
         }
         if connection.port == 0 && !matches!(check, Check::Ping(_)) {
-            let message = format!("{name} has no port to ask, and always fails");
+            let message = format!("{} has no port to ask, and always fails", name());
             sink.push(
                 Diagnostic::new(Code::CheckWithoutPort, directive.head(), message)
                     .help("the real server has none either; write `connect_port PORT`"),

@@ -145,7 +145,7 @@ mod tests {
     };
 
     fn link(name: &str, interface: u32) -> PinnedLink {
-        let path = format!("/sys/fs/bpf/xlvs/v4/links/{name}").into();
+        let path = format!("/sys/fs/bpf/xlvs/v5/links/{name}").into();
         PinnedLink { path, name: name.to_owned(), interface, xdp: true, program: 9 }
     }
 
@@ -181,7 +181,7 @@ mod tests {
             runs(facts);
             facts.state.survey.links.push(link("old", 0));
         });
-        let command = "rm /sys/fs/bpf/xlvs/v4/links/old".to_owned();
+        let command = "rm /sys/fs/bpf/xlvs/v5/links/old".to_owned();
         assert_eq!(found, ("stale-pin", Severity::Notice, command));
     }
 
