@@ -96,7 +96,7 @@ pub(super) fn lower(
     let place = schema::needs_block(&directive.keyword.text)?;
     let line = context.line(directive.keyword.span);
     let sink = &mut *context.sink;
-    super::value::args(directive, 0..=0, &format!("{} {{", directive.keyword.text), sink);
+    super::value::args(directive, 0..=0, format_args!("{} {{", directive.keyword.text), sink);
     let block = read(directive, place, sink);
     let connection = || Connection::of(&block.values, inherited);
     let check = match place {

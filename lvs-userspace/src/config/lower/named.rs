@@ -45,7 +45,7 @@ impl<T> Groups<T> {
     /// Takes a group under the name that its head gives it.
     pub(super) fn add(&mut self, directive: &Directive<'_>, group: T, sink: &mut Sink) {
         let usage = format!("{} NAME {{", self.keyword);
-        let name = value::args(directive, 1..=1, &usage, sink).and_then(|args| args.first());
+        let name = value::args(directive, 1..=1, usage, sink).and_then(|args| args.first());
         let Some(name) = name else {
             self.nameless = true;
             return;

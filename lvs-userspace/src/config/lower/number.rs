@@ -151,7 +151,9 @@ pub(super) fn timer_within(
 
 /// Seconds with up to six decimals.
 fn micros(text: &str) -> Option<u64> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let Some((whole, fraction)) = text.split_once('.') else {
+        return digits(text)?.checked_mul(MICROSECONDS);
+    };
     let fraction = (fraction.len() <= 6).then(|| format!("{fraction:0<6}"))?;
     let seconds = digits(if whole.is_empty() { "0" } else { whole })?;
     seconds.checked_mul(MICROSECONDS)?.checked_add(digits(&fraction)?)

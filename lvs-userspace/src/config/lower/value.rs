@@ -1,6 +1,7 @@
 //! Arguments to values, but for numbers. Each function reports what is wrong and then gives nothing.
 
 use std::{
+    fmt::Display,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     ops::RangeInclusive,
 };
@@ -18,15 +19,15 @@ use super::{
     number,
 };
 
-/// The arguments, if there are as many as there should be.
+/// The arguments, if there are as many as there should be. How it is written is asked for only where that is not so: most of
+/// a large file is right.
 pub(super) fn args<'d, 's>(
     directive: &'d Directive<'s>,
     count: RangeInclusive<usize>,
-    usage: &str,
+    usage: impl Display,
     sink: &mut Sink,
 ) -> Option<&'d [Word<'s>]> {
     let args = directive.args.as_slice();
-    let name = quoted(&directive.keyword.text);
     if args.len() < *count.start() {
         let end = directive.head().end;
         sink.push(missing_argument(&directive.keyword.text, end, usage));
@@ -37,7 +38,7 @@ pub(super) fn args<'d, 's>(
             Diagnostic::new(
                 Code::ExtraArgument,
                 first.span.to(last.span),
-                format!("{name} takes fewer arguments"),
+                format!("{} takes fewer arguments", quoted(&directive.keyword.text)),
             )
             .help(format!("write `{usage}`; each keyword starts on a line of its own")),
         );
@@ -47,7 +48,7 @@ pub(super) fn args<'d, 's>(
 }
 
 /// Says that a word lacks what should follow it.
-pub(super) fn missing_argument(word: &str, end: usize, usage: &str) -> Diagnostic {
+pub(super) fn missing_argument(word: &str, end: usize, usage: impl Display) -> Diagnostic {
     let message = format!("{} lacks an argument", quoted(word));
     Diagnostic::new(Code::MissingArgument, Span::new(end, end), message)
         .help(format!("write `{usage}`"))
@@ -55,8 +56,8 @@ pub(super) fn missing_argument(word: &str, end: usize, usage: &str) -> Diagnosti
 
 /// The address and port of a `virtual_server` or `real_server`. Without a port it is 0, as in keepalived.
 pub(super) fn endpoint(directive: &Directive<'_>, sink: &mut Sink) -> Option<(IpAddr, u16)> {
-    let usage = format!("{} ADDRESS PORT {{", directive.keyword.text);
-    let args = args(directive, 1..=2, &usage, sink)?;
+    let usage = format_args!("{} ADDRESS PORT {{", directive.keyword.text);
+    let args = args(directive, 1..=2, usage, sink)?;
     let address = host(args.first()?, sink);
     let port = args.get(1).map_or(Some(0), |word| number::port(word, sink));
     Some((address?, port?))

@@ -1,6 +1,10 @@
 //! What a block says: each keyword's value, read as the tables tell.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    fmt::{self, Display},
+    net::IpAddr,
+    time::Duration,
+};
 
 use super::{
     super::{
@@ -16,6 +20,15 @@ use super::{
     number::{self, Unit},
     shell, value,
 };
+
+/// How a keyword is written; worked out only where somebody is told.
+struct Usage<'e>(&'e Entry);
+
+impl Display for Usage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.form.usage(self.0.name))
+    }
+}
 
 /// A value.
 #[derive(Debug, Clone)]
@@ -177,7 +190,7 @@ pub(super) fn repeated(name: &str, head: Span, first: Span, sink: &mut Sink) {
 
 /// Reads what stands behind a keyword; if that is wrong, it is reported.
 fn given(entry: &Entry, child: &Directive<'_>, sink: &mut Sink) -> Option<Given> {
-    let usage = entry.form.usage(entry.name);
+    let usage = Usage(entry);
     if !matches!(entry.form, Form::Block(..) | Form::List(_)) {
         keyword::refuse_block(child, sink);
     }
@@ -291,8 +304,8 @@ fn user(words: &[Word<'_>]) -> Option<ScriptUser> {
 }
 
 /// A program with its arguments in quotes, and as whom it runs. keepalived takes both layers of quotes off.
-fn script(child: &Directive<'_>, usage: &str, sink: &mut Sink) -> Option<Script> {
-    value::args(child, 1..=usize::MAX, usage, sink)?;
+fn script(child: &Directive<'_>, usage: impl Display, sink: &mut Sink) -> Option<Script> {
+    value::args(child, 1..=usize::MAX, &usage, sink)?;
     let words = relex(child, sink)?;
     let command = command(child, words.first()?, sink)?;
     let user = match words.get(1..) {
@@ -302,7 +315,7 @@ fn script(child: &Directive<'_>, usage: &str, sink: &mut Sink) -> Option<Script>
             Some(ScriptUser { user: user.clone(), group })
         }
         Some([_, _, _, ..]) => {
-            sink.push(too_many(child, usage));
+            sink.push(too_many(child, &usage));
             return None;
         }
         _ => None,
@@ -310,7 +323,7 @@ fn script(child: &Directive<'_>, usage: &str, sink: &mut Sink) -> Option<Script>
     Some(Script { command, user })
 }
 
-fn too_many(child: &Directive<'_>, usage: &str) -> Diagnostic {
+fn too_many(child: &Directive<'_>, usage: impl Display) -> Diagnostic {
     let message = format!("{} takes fewer arguments", quoted(&child.keyword.text));
     Diagnostic::new(Code::ExtraArgument, child.head(), message)
         .help(format!("write `{usage}`: what belongs together stands in quotes"))
