@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{self, PathBuf},
 };
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -298,7 +298,8 @@ impl From<Run> for Options {
             port: trace_service.and_then(|(_, port)| port),
         });
         Self {
-            config,
+            // For who reads of it elsewhere, in another directory.
+            config: path::absolute(&config).unwrap_or(config),
             interfaces,
             mode,
             pin_dir,

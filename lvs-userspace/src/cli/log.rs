@@ -41,6 +41,8 @@ pub(super) fn start(level: LogLevel, format: Option<LogFormat>) -> Sink {
     };
     let filter = Targets::new()
         .with_default(level.min(LevelFilter::WARN))
+        // At the end it warns of answers that nobody waits for any more.
+        .with_target("netlink_proto", LevelFilter::ERROR)
         .with_target("lvs_userspace", level)
         .with_target("lvs_ebpf", level);
     let wanted = sink(format, || journal_reads(env::var(JOURNAL_STREAM).ok().as_deref()));

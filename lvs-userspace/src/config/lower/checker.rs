@@ -72,7 +72,7 @@ fn read<'d, 's>(directive: &'d Directive<'s>, place: Place, sink: &mut Sink) -> 
             // Whatever is wrong with it is said of itself.
             block.values.guess(Some(entry.keyword));
         }
-        super::value::args(child, 0..=0, &entry.form.usage(entry.name), sink);
+        super::value::args(child, 0..=0, entry.form.usage(entry.name), sink);
         let mut values = Values::default();
         for line in &content.children {
             match keyword::visit_or_guess(line, inner, sink) {
