@@ -5,13 +5,16 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
 use tracing::warn;
 
-use super::{ledger::Ledger, runtime::keep};
+use super::{
+    ledger::Ledger,
+    runtime::{keep, kept},
+};
 use crate::{
     health::{Endpoint, Health, Memory, Past},
     inspect::ServiceName,
@@ -27,11 +30,10 @@ fn file(runtime_dir: &Path) -> PathBuf {
 /// What a controller has left, for a data plane that it has left too. A file that cannot be used is as good as none.
 pub(super) fn recall(runtime_dir: &Path, ledger: &Ledger) -> Past {
     let path = file(runtime_dir);
-    let memory = match fs::read(&path) {
-        Ok(text) => serde_json::from_slice(&text).map_err(io::Error::from),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Memory::default()),
-        Err(error) => Err(error),
-    };
+    let memory = kept(&path).and_then(|text| match text {
+        Some(text) => serde_json::from_slice(&text).map_err(io::Error::from),
+        None => Ok(Memory::default()),
+    });
     let memory = memory.unwrap_or_else(|error| {
         warn!(
             "servers that were down count as up until they are checked: cannot use {}: {error}",

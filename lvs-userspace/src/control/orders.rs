@@ -1,7 +1,7 @@
 //! What the controller does about requests on the control socket.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
     process,
 };
@@ -17,7 +17,7 @@ use super::{
     interfaces,
     protocol::{Answer, Edited, Listed, ListedServer, Problem, Request, Status},
     reload::Running,
-    runtime::keep,
+    runtime::{keep, kept},
     socket::Order,
     write,
 };
@@ -163,13 +163,12 @@ pub(super) fn edits_file(runtime_dir: &Path) -> PathBuf {
 /// The edits of a controller that did not end properly.
 pub(super) fn left_edits(runtime_dir: &Path) -> anyhow::Result<Edits> {
     let path = edits_file(runtime_dir);
-    let text = match fs::read(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Edits::default()),
-        Err(error) => return Err(error).with_context(|| path.display().to_string()),
-    };
-    serde_json::from_slice(&text).with_context(|| {
-        format!("the edits of the last run in {} are not understood; remove it", path.display())
+    let edits = kept(&path).and_then(|text| match text {
+        Some(text) => serde_json::from_slice(&text).map_err(io::Error::from),
+        None => Ok(Edits::default()),
+    });
+    edits.with_context(|| {
+        format!("the edits of the last run in {} cannot be used; remove it", path.display())
     })
 }
 

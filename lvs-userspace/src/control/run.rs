@@ -92,7 +92,10 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     tell(&notes);
     // It has the whole text.
     drop(notes);
-    let desired = orders::with_edits(config, orders::left_edits(&options.runtime_dir)?)?;
+    let desired = orders::with_edits(
+        config,
+        orders::left_edits(&options.runtime_dir).map_err(Failure::configuration)?,
+    )?;
     let config = desired.effective();
     capabilities::check(options.manage_vips).map_err(Failure::kernel)?;
     capabilities::check_scripts(&config).await?;

@@ -70,6 +70,8 @@ const PID_FILE: &str = "xlvs.pid";
 const STATUS_FILE: &str = "status.json";
 
 /// How often the lock is tried, and how long to wait in between.
+/// Bytes of what a restart should have: some 100 for each server that is down, or edit.
+const MOST_KEPT: u64 = 64 << 20;
 const LOCK_ATTEMPTS: u32 = 10;
 const LOCK_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -128,6 +130,17 @@ pub(super) fn keep(path: &Path, value: Option<&impl Serialize>) -> io::Result<()
     fs::rename(&new, path)
 }
 
+/// Reads that again; `None` if there is none. A pipe would keep the start waiting for ever, and what is too long is not ours.
+pub(super) fn kept(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+        Ok(is) if !is.is_file() => Err(io::Error::other("it is not a file")),
+        Ok(is) if is.len() > MOST_KEPT => Err(io::Error::other("it is too long")),
+        Ok(_) => fs::read(path).map(Some),
+    }
+}
+
 /// Removes what a controller that was killed has left in its runtime directory.
 pub(super) fn clean(directory: &Path) {
     for name in [PID_FILE, STATUS_FILE, SOCKET, EDITS, MEMORY] {
@@ -160,5 +173,30 @@ impl Drop for RuntimeDir {
                 ) => {}
             Err(error) => warn!("cannot remove {}: {error}", self.path.display()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::{sys::stat::Mode, unistd::mkfifo};
+
+    use super::*;
+
+    #[test]
+    fn what_was_kept_comes_back_and_nothing_else_is_waited_for() {
+        let directory = std::env::temp_dir().join(format!("xlvs-kept-{}", process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("edits.json");
+        assert!(kept(&path).unwrap().is_none());
+        keep(&path, Some(&[1, 2])).unwrap();
+        assert_eq!(kept(&path).unwrap().as_deref(), Some(b"[1,2]".as_slice()));
+        keep(&path, None::<&()>).unwrap();
+        mkfifo(&path, Mode::S_IRWXU).unwrap();
+        assert_eq!(kept(&path).unwrap_err().to_string(), "it is not a file");
+        fs::remove_file(&path).unwrap();
+        let long = File::create(&path).unwrap();
+        long.set_len(MOST_KEPT + 1).unwrap();
+        assert_eq!(kept(&path).unwrap_err().to_string(), "it is too long");
+        fs::remove_dir_all(&directory).unwrap();
     }
 }

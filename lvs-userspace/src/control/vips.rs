@@ -4,15 +4,17 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    io,
     net::IpAddr,
     path::Path,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use anyhow::Context as _;
 use rtnetlink::Handle;
 use tokio::{
-    task::AbortHandle,
+    task::spawn_blocking,
     time::{MissedTickBehavior, interval},
 };
 use tracing::{debug, info, warn};
@@ -38,6 +40,9 @@ pub(super) fn of(config: &Config) -> BTreeSet<IpAddr> {
         .collect()
 }
 
+/// The announcement that an address belongs to, by its number: the last one, or none.
+type Announcing = Arc<Mutex<HashMap<IpAddr, u64>>>;
+
 /// Who adds and removes virtual addresses.
 pub(super) struct Vips {
     netlink: Handle,
@@ -45,8 +50,10 @@ pub(super) struct Vips {
     wanted: Option<BTreeSet<IpAddr>>,
     /// Interfaces as they were when addresses on them were announced.
     seen: HashMap<u32, ([u8; 6], bool)>,
-    /// Announcements that may still be under way.
-    announcing: HashMap<IpAddr, AbortHandle>,
+    /// Announcements that are under way: which one an address belongs to.
+    announcing: Announcing,
+    /// How many there were.
+    announcements: u64,
     /// Why an address could not be added or removed the last time.
     trouble: HashMap<IpAddr, String>,
 }
@@ -57,7 +64,8 @@ impl Vips {
             netlink: netlink.clone(),
             wanted: None,
             seen: HashMap::new(),
-            announcing: HashMap::new(),
+            announcing: Announcing::default(),
+            announcements: 0,
             trouble: HashMap::new(),
         }
     }
@@ -137,8 +145,9 @@ impl Vips {
             }
         }
         self.seen.retain(|index, _| is_on(attached, *index));
-        for (interface, address) in on {
-            self.announce(interface, address);
+        for interface in attached {
+            let on = on.iter().filter(|(on, _)| on.index == interface.index);
+            self.announce(interface, on.map(|(_, address)| *address).collect());
         }
     }
 
@@ -184,9 +193,7 @@ impl Vips {
 
     async fn remove(&mut self, index: u32, address: IpAddr) {
         // Whoever has it next is not to be talked over.
-        if let Some(announcing) = self.announcing.remove(&address) {
-            announcing.abort();
-        }
+        self.announcing.lock().unwrap_or_else(PoisonError::into_inner).remove(&address);
         match net::remove_managed(&self.netlink, index, address).await {
             Ok(()) => info!("removed the virtual address {address}"),
             Err(error) => self.complain(address, format!("cannot remove {address}: {error}")),
@@ -201,29 +208,16 @@ impl Vips {
         }
     }
 
-    /// Announces an address several times.
-    fn announce(&mut self, interface: &Interface, address: IpAddr) {
-        let interface = interface.clone();
-        let task = tokio::spawn(async move {
-            let mut ticks = interval(ANNOUNCEMENT_INTERVAL);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            for _ in 0..ANNOUNCEMENTS {
-                ticks.tick().await;
-                match net::announce(&interface, address) {
-                    Ok(()) => debug!("announced {address} on `{}`", interface.name),
-                    // It is announced again once the link is there.
-                    Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => return,
-                    Err(error) => {
-                        warn!("cannot announce {address} on `{}`: {error}", interface.name);
-                        return;
-                    }
-                }
-            }
-        });
-        self.announcing.retain(|_, task| !task.is_finished());
-        if let Some(before) = self.announcing.insert(address, task.abort_handle()) {
-            before.abort();
+    /// Announces addresses several times.
+    fn announce(&mut self, interface: &Interface, addresses: Vec<IpAddr>) {
+        if addresses.is_empty() {
+            return;
         }
+        self.announcements += 1;
+        let number = self.announcements;
+        let mut announcing = self.announcing.lock().unwrap_or_else(PoisonError::into_inner);
+        announcing.extend(addresses.into_iter().map(|address| (address, number)));
+        tokio::spawn(announce(Arc::clone(&self.announcing), number, interface.clone()));
     }
 
     /// Removes all that is there.
@@ -231,6 +225,39 @@ impl Vips {
         self.want(BTreeSet::new(), attached).await;
         self.wanted = None;
     }
+}
+
+/// Announces the addresses of an announcement until they belong to another one, or have gone.
+async fn announce(announcing: Announcing, number: u64, interface: Interface) {
+    let mut ticks = interval(ANNOUNCEMENT_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for _ in 0..ANNOUNCEMENTS {
+        ticks.tick().await;
+        let addresses: Vec<IpAddr> = {
+            let announcing = announcing.lock().unwrap_or_else(PoisonError::into_inner);
+            let these = announcing.iter().filter(|(_, of)| **of == number);
+            these.map(|(address, _)| *address).collect()
+        };
+        if addresses.is_empty() {
+            return;
+        }
+        let (link, count) = (interface.clone(), addresses.len());
+        let told = spawn_blocking(move || net::announce(&link, &addresses)).await;
+        match told.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            Ok(()) => debug!("announced {count} addresses on `{}`", interface.name),
+            Err(error) => {
+                // They are announced again once the link is there.
+                if !matches!(
+                    error.raw_os_error(),
+                    Some(libc::ENETDOWN | libc::ENODEV | libc::ENXIO)
+                ) {
+                    warn!("cannot announce virtual addresses on `{}`: {error}", interface.name);
+                }
+                break;
+            }
+        }
+    }
+    announcing.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, of| *of != number);
 }
 
 fn is_on(attached: &[Interface], index: u32) -> bool {

@@ -22,16 +22,19 @@ const HOP_LIMIT: u8 = 255;
 /// The option "target link-layer address" of a MAC address: type, and length in units of eight bytes.
 const TARGET_ADDRESS: [u8; 2] = [2, 1];
 
-/// Announces an address once on the link of an interface. Needs `CAP_NET_RAW`.
-pub(crate) fn announce(interface: &Interface, address: IpAddr) -> io::Result<()> {
-    let frame = match address {
-        IpAddr::V4(address) => gratuitous_arp(interface.mac, address)?,
-        IpAddr::V6(address) => {
-            let router = interface.forwards("ipv6") == Some(true);
-            unsolicited_advertisement(interface.mac, address, router)?
-        }
-    };
-    frame_socket(interface.index)?.send(&frame).map(drop)
+/// Announces addresses once on the link of an interface. Needs `CAP_NET_RAW`. To close the socket takes the kernel some ten
+/// milliseconds (`packet_release` waits for a grace period of RCU), so that all have one.
+pub(crate) fn announce(interface: &Interface, addresses: &[IpAddr]) -> io::Result<()> {
+    let socket = frame_socket(interface.index)?;
+    let router = interface.forwards("ipv6") == Some(true);
+    for address in addresses {
+        let frame = match address {
+            IpAddr::V4(address) => gratuitous_arp(interface.mac, *address)?,
+            IpAddr::V6(address) => unsolicited_advertisement(interface.mac, *address, router)?,
+        };
+        socket.send(&frame)?;
+    }
+    Ok(())
 }
 
 fn gratuitous_arp(mac: [u8; 6], address: Ipv4Addr) -> io::Result<Vec<u8>> {
