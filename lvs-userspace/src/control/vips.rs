@@ -241,10 +241,14 @@ async fn announce(announcing: Announcing, number: u64, interface: Interface) {
         if addresses.is_empty() {
             return;
         }
-        let (link, count) = (interface.clone(), addresses.len());
-        let told = spawn_blocking(move || net::announce(&link, &addresses)).await;
+        let (link, these) = (interface.clone(), addresses.clone());
+        let told = spawn_blocking(move || net::announce(&link, &these)).await;
         match told.unwrap_or_else(|error| Err(io::Error::other(error))) {
-            Ok(()) => debug!("announced {count} addresses on `{}`", interface.name),
+            Ok(()) => {
+                for address in addresses {
+                    debug!("announced {address} on `{}`", interface.name);
+                }
+            }
             Err(error) => {
                 // They are announced again once the link is there.
                 if !matches!(
