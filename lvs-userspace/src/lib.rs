@@ -3,6 +3,7 @@
 
 pub mod bpf;
 pub mod cli;
+mod clock;
 pub mod config;
 pub mod control;
 mod doctor;

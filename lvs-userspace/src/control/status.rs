@@ -5,7 +5,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process,
-    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context as _;
@@ -14,6 +13,7 @@ use tracing::warn;
 
 use super::runtime::RuntimeDir;
 use crate::{
+    clock::now,
     config::{self, Severity},
     exit::Failure,
 };
@@ -68,7 +68,7 @@ impl StatusFile {
         let status = Status {
             pid: process::id(),
             config: config.to_owned(),
-            since: seconds(),
+            since: now(),
             begun: 0,
             ended: 0,
             code: 0,
@@ -80,7 +80,7 @@ impl StatusFile {
 
     /// For how many seconds what is in use has been.
     pub(super) fn age(&self) -> u64 {
-        seconds().saturating_sub(self.status.since)
+        now().saturating_sub(self.status.since)
     }
 
     /// When what is in use was read, in seconds since 1970.
@@ -108,7 +108,7 @@ impl StatusFile {
     /// It has ended well.
     pub(super) fn reloaded(&mut self, line: &str) {
         self.status.ended = self.status.begun;
-        self.status.since = seconds();
+        self.status.since = now();
         self.status.code = 0;
         self.status.outcome = format!("reloaded: {line}");
         self.status.out_of_date = None;
@@ -128,7 +128,7 @@ impl StatusFile {
         status.ended = status.begun;
         status.code = failure.reason as u8;
         status.outcome = format!("{reason}\n{line}");
-        let since = status.out_of_date.as_ref().map_or_else(seconds, |before| before.since);
+        let since = status.out_of_date.as_ref().map_or_else(now, |before| before.since);
         status.out_of_date = Some(OutOfDate { since, reason });
         self.write();
     }
@@ -144,8 +144,4 @@ impl StatusFile {
             warn!("cannot write {}: {error}", self.path.display());
         }
     }
-}
-
-fn seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
 }

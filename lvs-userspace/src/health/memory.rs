@@ -36,6 +36,14 @@ pub(crate) struct Remembered {
     pub(crate) sorry: Option<RememberedSorry>,
     /// Those of which there is something to say.
     pub(crate) servers: Vec<RememberedServer>,
+    /// For who looks at it: the weight that is up, and the weight at which the quorum is gained.
+    #[serde(default)]
+    pub(crate) weight: i64,
+    #[serde(default)]
+    pub(crate) needed: i64,
+    /// The services of a group, for the maps do not know which they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) names: Vec<ServiceName>,
 }
 
 /// What a service is called there.
@@ -63,6 +71,9 @@ pub(crate) struct RememberedServer {
     pub(crate) up: bool,
     pub(crate) set: bool,
     pub(crate) weight: i64,
+    /// Since when it has been down, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) since: Option<u64>,
     pub(crate) checkers: Vec<RememberedChecker>,
 }
 
@@ -73,6 +84,9 @@ pub(crate) struct RememberedChecker {
     pub(crate) made: bool,
     pub(crate) up: bool,
     pub(crate) added: i64,
+    /// Why it is not up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
 }
 
 /// What a check is known by after a restart: another one has another mark.

@@ -17,9 +17,12 @@ use std::{
 };
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tracing::{info, warn};
 
-use crate::config::{Check, Checker, Config, Global, Target, TrackFile, VirtualServer};
+use crate::{
+    clock,
+    config::{Check, Checker, Config, Global, Target, TrackFile, VirtualServer},
+    inspect::ServiceName,
+};
 
 mod checks;
 mod effective;
@@ -42,7 +45,7 @@ use self::{
     memory::{Known, Remembered},
     notify::Notifier,
     runner::{Report, Status},
-    service::{Notice, Server, Service},
+    service::{Line, Notice, Server, Service, Standing},
 };
 pub use self::{
     effective::{Member, Pool, State, all_serve, apply},
@@ -63,6 +66,8 @@ pub struct Health {
     told: UnboundedReceiver<Told>,
     global: Arc<Global>,
     notifier: Notifier,
+    /// The services of each group, which are one here.
+    groups: HashMap<ServiceId, Vec<ServiceName>>,
     /// What a restart should know.
     memory: HashMap<ServiceId, Remembered>,
     /// Whether nobody has asked for that since it has changed.
@@ -108,6 +113,7 @@ impl Health {
             told,
             notifier: Notifier::new(Arc::clone(&global)),
             global,
+            groups: HashMap::new(),
             memory: HashMap::new(),
             memory_is_new: true,
         };
@@ -157,8 +163,12 @@ impl Health {
 
     /// What a restart should know, if that is not what it was when this was asked last.
     pub fn new_memory(&mut self) -> Option<Memory> {
+        let named = |(id, memory): (&ServiceId, &Remembered)| Remembered {
+            names: self.groups.get(id).cloned().unwrap_or_default(),
+            ..memory.clone()
+        };
         std::mem::take(&mut self.memory_is_new)
-            .then(|| Memory { services: self.memory.values().cloned().collect() })
+            .then(|| Memory { services: self.memory.iter().map(named).collect() })
     }
 
     /// This host has other addresses: checks of services with `ha_suspend` rest without theirs.
@@ -187,14 +197,16 @@ impl Health {
 
     /// Makes all that a configuration asks for, of what is there and what is not.
     fn take(&mut self, config: &Config, local: &BTreeSet<IpAddr>, known: &Known<'_>) {
-        let mut seen = BTreeSet::new();
+        self.groups.clear();
         let mut all = Vec::new();
         for (id, service) in ServiceId::of_all(config).into_iter().zip(&config.services) {
             // The services of a group are one.
-            if let ServiceId::Group { name, nth } = &id
-                && !seen.insert((name.clone(), *nth))
-            {
-                continue;
+            if let ServiceId::Group { .. } = &id {
+                let names = self.groups.entry(id.clone()).or_default();
+                names.push(ServiceName::new(service.target, service.protocol, service.family));
+                if names.len() > 1 {
+                    continue;
+                }
             }
             all.push((id, service));
         }
@@ -222,10 +234,15 @@ impl Health {
             changed.push(true);
             let mut service = Service::new(id, service, |checker| self.first_weight(checker));
             let init = self.global.rs_init_notifies;
+            let (down, before) = match &was {
+                Some(was) => (was.down(), was.standing()),
+                None => (Vec::new(), Standing::WELL),
+            };
             match was {
                 Some(was) => service.resume(was, init, &mut notices),
                 None => service.start(init, &mut notices),
             }
+            service.lines_of_reload(&down, before).into_iter().for_each(Line::log);
             self.services.push(service);
         }
         for (id, (service, _)) in old {
@@ -319,25 +336,11 @@ impl Health {
         let Subscriber { service, server, checker } = subscriber;
         let Some(service) = self.services.get_mut(service) else { return };
         let Some(was) = service.servers.get(server) else { return };
-        let (was_alive, old_weight, had_quorum) = (was.alive, was.weight(), service.has_quorum);
+        let (before, was) = (service.standing(), was.standing(checker));
         service.judge(server, checker, weight.is_some(), weight.unwrap_or(0), notices);
-        let Some(is) = service.servers.get(server) else { return };
-        let (who, name, weight) = (is.endpoint, &service.id, is.weight());
-        match (was_alive, is.alive) {
-            (true, false) => {
-                warn!("check of {who} for {name}: {}", reason.unwrap_or("it is down"));
-            }
-            (false, true) => info!("check of {who} for {name}: back with weight {weight}"),
-            (true, true) if weight != old_weight => {
-                info!("check of {who} for {name}: weight {weight} instead of {old_weight}");
-            }
-            _ => {}
-        }
-        match (had_quorum, service.has_quorum) {
-            (true, false) => warn!("{name} has lost its quorum"),
-            (false, true) => info!("{name} has its quorum"),
-            _ => {}
-        }
+        service.note(server, checker, reason, was, clock::now());
+        let lines = [service.server_line(server, checker, was, before), service.line(before)];
+        lines.into_iter().flatten().for_each(Line::log);
     }
 
     /// Makes known what has become of a service.

@@ -94,6 +94,7 @@ impl Server {
         self.set = was.set;
         self.effective = was.effective;
         self.reloaded = true;
+        self.since = was.since;
         for checker in &mut self.checkers {
             // A track file is as it says now.
             if matches!(checker.check, crate::config::Check::File(_)) {
@@ -103,6 +104,7 @@ impl Server {
                 checker.up = if same.has_run { same.up } else { checker.up };
                 checker.has_run = same.has_run;
                 checker.weight = same.weight;
+                checker.reason.clone_from(&same.reason);
             }
         }
         let seen = self.checkers.iter().any(|checker| checker.has_run);

@@ -4,7 +4,10 @@
 
 use std::sync::OnceLock;
 
-pub(crate) use self::notice::Notice;
+pub(crate) use self::{
+    notice::Notice,
+    standing::{Line, Standing},
+};
 use super::{
     effective::Pool,
     identity::{Endpoint, ServiceId},
@@ -21,6 +24,7 @@ mod random;
 mod recall;
 #[cfg(test)]
 mod replay;
+mod standing;
 #[cfg(test)]
 pub(in crate::health) mod tests;
 
@@ -61,6 +65,8 @@ pub(crate) struct Server {
     notify_down: Option<Script>,
     /// Comes from before the reload.
     reloaded: bool,
+    /// Since when it has been down, if that was seen, in seconds since 1970.
+    since: Option<u64>,
 }
 
 /// A checker as its server sees it.
@@ -74,6 +80,8 @@ pub(crate) struct CheckerState {
     pub(crate) has_run: bool,
     /// What it adds to the server's weight.
     weight: i64,
+    /// Why it is down, if it has said so.
+    reason: Option<Box<str>>,
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of keepalived's by itself")]
@@ -273,6 +281,7 @@ impl Server {
                     up: !alpha && weight.is_some(),
                     has_run: told,
                     weight: weight.unwrap_or(0),
+                    reason: None,
                 }
             })
             .collect();
@@ -289,6 +298,7 @@ impl Server {
             notify_up: config.notify_up.clone(),
             notify_down: config.notify_down.clone(),
             reloaded: false,
+            since: None,
         }
     }
 

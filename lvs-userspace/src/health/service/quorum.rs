@@ -6,12 +6,7 @@ use crate::config::RealServer;
 impl Service {
     /// `update_quorum_state()`.
     pub(super) fn update_quorum(&mut self, init: bool, notices: &mut Vec<Notice>) {
-        let weight: i64 = self
-            .servers
-            .iter()
-            .filter(|server| server.alive)
-            .map(|server| i64::from(server.weight()))
-            .sum();
+        let weight = self.weight_up();
         let (quorum, hysteresis) =
             (i64::from(self.quorum.weight), i64::from(self.quorum.hysteresis));
         let sorry_serves = self.sorry.as_ref().map(|sorry| sorry.alive);

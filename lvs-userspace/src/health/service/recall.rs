@@ -36,6 +36,9 @@ impl Service {
                 set: sorry.set,
             }),
             servers,
+            weight: self.weight_up(),
+            needed: self.needed(),
+            names: Vec::new(),
         })
     }
 
@@ -112,6 +115,7 @@ impl Server {
             up: self.alive,
             set: self.set,
             weight: self.configured,
+            since: self.since.filter(|_| !self.alive),
             checkers: self
                 .checkers
                 .iter()
@@ -120,6 +124,7 @@ impl Server {
                     made: checker.has_run,
                     up: checker.up,
                     added: checker.weight,
+                    reason: checker.reason.as_deref().filter(|_| !checker.up).map(str::to_owned),
                 })
                 .collect(),
         }
@@ -129,12 +134,14 @@ impl Server {
         self.alive = memory.up;
         self.set = memory.set;
         self.configured = memory.weight;
+        self.since = memory.since;
         for checker in self.checkers.iter_mut().filter(|checker| !is_watched(&checker.check)) {
             let check = checker.mark();
             if let Some(was) = memory.checkers.iter().find(|was| was.check == check) {
                 checker.has_run = was.made;
                 checker.up = was.up;
                 checker.weight = was.added;
+                checker.reason = was.reason.as_deref().map(Box::from);
             }
         }
         self.add_up();
