@@ -80,8 +80,8 @@ pub(super) enum Command {
     ///
     /// Exit codes: 0 there is no problem (warnings or none), 1 there is one, 2 wrong usage.
     Doctor(super::doctor::Doctor),
-    /// Show virtual services and real servers, with their weights and connections.
-    List(super::inspect::List),
+    /// Show virtual services and real servers: who is down and why, weights, connections, and what was edited.
+    List(super::list::List),
     /// Show connections and persistent clients.
     Connections(super::inspect::Connections),
     /// Show what was counted: for services and servers, and packets that were not sent on.

@@ -1,4 +1,4 @@
-//! `xlvs list`, `xlvs connections` and `xlvs stats`: what the data plane holds, for people and with `--json` for programs
+//! `xlvs connections` and `xlvs stats`: what the data plane holds, for people and with `--json` for programs
 //! (docs/control.md says what is in it). They read the pinned maps, also while no controller runs.
 
 use std::{
@@ -12,22 +12,12 @@ use serde_json::{Value, json};
 use super::{places::PinDir, table::Table};
 use crate::{
     bpf::{Error, PinnedMaps},
-    config::Granularity,
     exit::Failure,
     inspect::{
         self, Connection, Counts, Entry, Filter, Persistent, ServerView, ServiceFilter,
-        ServiceName, ServiceView, Services, persistence_mask,
+        ServiceName, Services,
     },
 };
-
-/// What `xlvs list` takes.
-#[derive(Debug, clap::Args)]
-pub(super) struct List {
-    #[command(flatten)]
-    pins: PinDir,
-    #[command(flatten)]
-    shown: Shown,
-}
 
 /// What `xlvs stats` takes.
 #[derive(Debug, clap::Args)]
@@ -57,17 +47,17 @@ pub(super) struct Connections {
 }
 
 #[derive(Debug, clap::Args)]
-struct Shown {
+pub(super) struct Shown {
     /// Of this service only: ADDRESS, ADDRESS:PORT, [ADDRESS]:PORT or fwmark:MARK.
     #[arg(long, value_name = "SERVICE")]
-    service: Option<ServiceFilter>,
+    pub(super) service: Option<ServiceFilter>,
     /// For programs.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Why a listing ends early.
-enum Early {
+pub(super) enum Early {
     Maps(Error),
     Output(io::Error),
 }
@@ -85,7 +75,7 @@ impl From<io::Error> for Early {
 }
 
 /// Prints something. That nobody reads on is no failure.
-fn print(show: impl FnOnce(&mut dyn Write) -> Result<(), Early>) -> Result<(), Failure> {
+pub(super) fn print(show: impl FnOnce(&mut dyn Write) -> Result<(), Early>) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     match show(&mut out).and_then(|()| Ok(out.flush()?)) {
         Ok(()) => Ok(()),
@@ -97,69 +87,8 @@ fn print(show: impl FnOnce(&mut dyn Write) -> Result<(), Early>) -> Result<(), F
     }
 }
 
-fn wanted(services: &mut Services, filter: Option<ServiceFilter>) {
+pub(super) fn wanted(services: &mut Services, filter: Option<ServiceFilter>) {
     services.services.retain(|view| filter.is_none_or(|filter| filter.matches(view.name)));
-}
-
-pub(super) fn list(options: &List) -> Result<(), Failure> {
-    let maps = PinnedMaps::open(&options.pins.pin_dir)?;
-    let mut services = Services::read(&maps, true)?;
-    wanted(&mut services, options.shown.service);
-    print(|out| {
-        if options.shown.json {
-            let views: Vec<Value> = services.services.iter().map(service_json).collect();
-            let timeouts = services.timeouts;
-            let all = json!({
-                "services": views,
-                "timeouts": {"tcp": timeouts.tcp, "tcp_fin": timeouts.tcp_fin, "udp": timeouts.udp},
-            });
-            return Ok(writeln!(out, "{all:#}")?);
-        }
-        let mut table = Table::new(&[
-            "SERVICE / SERVER",
-            "SCHEDULER",
-            "METHOD",
-            ">WEIGHT",
-            ">ACTIVE",
-            ">INACTIVE",
-            ">CLIENTS",
-            ">UPPER",
-            ">LOWER",
-            "NOTES",
-        ]);
-        for view in &services.services {
-            let sum = |of: fn(&ServerView) -> u32| {
-                view.servers.iter().map(|server| u64::from(of(server))).sum::<u64>().to_string()
-            };
-            table.row([
-                view.name.to_string(),
-                view.scheduler.to_string(),
-                view.forwarding.to_string(),
-                String::new(),
-                sum(|server| server.active),
-                sum(|server| server.inactive),
-                sum(|server| server.persistent.unwrap_or_default()),
-                String::new(),
-                String::new(),
-                notes(view),
-            ]);
-            for server in &view.servers {
-                table.row([
-                    format!("  {}", place(server)),
-                    String::new(),
-                    String::new(),
-                    server.weight.to_string(),
-                    server.active.to_string(),
-                    server.inactive.to_string(),
-                    server.persistent.unwrap_or_default().to_string(),
-                    limit(server.upper_threshold),
-                    limit(server.lower_threshold),
-                    if server.overloaded { "overloaded".to_owned() } else { String::new() },
-                ]);
-            }
-        }
-        Ok(table.print(out)?)
-    })
 }
 
 pub(super) fn stats(options: &Stats) -> Result<(), Failure> {
@@ -328,81 +257,13 @@ fn entry_json(entry: &Entry) -> Value {
     }
 }
 
-fn service_json(view: &ServiceView) -> Value {
-    let persistence = view.persistence.map(|persistence| {
-        let granularity = match persistence.granularity {
-            Granularity::Mask(mask) => json!(mask),
-            Granularity::Prefix(length) => json!(length),
-        };
-        json!({"timeout": persistence.timeout.as_secs(), "granularity": granularity})
-    });
-    let servers: Vec<Value> = view
-        .servers
-        .iter()
-        .map(|server| {
-            json!({
-                "id": server.id,
-                "address": server.address,
-                "port": server.port,
-                "weight": server.weight,
-                "upper_threshold": server.upper_threshold,
-                "lower_threshold": server.lower_threshold,
-                "overloaded": server.overloaded,
-                "active": server.active,
-                "inactive": server.inactive,
-                "persistent": server.persistent,
-                "counts": server.counts,
-            })
-        })
-        .collect();
-    json!({
-        "service": view.name,
-        "id": view.id,
-        "scheduler": view.scheduler.to_string(),
-        "fallback": view.flags.fallback,
-        "source_port": view.flags.port,
-        "flag_3": view.flags.flag_3,
-        "forwarding": view.forwarding.to_string(),
-        "one_packet": view.one_packet,
-        "persistence": persistence,
-        "counts": view.counts,
-        "servers": servers,
-    })
-}
-
-fn place(server: &ServerView) -> String {
-    std::net::SocketAddr::new(server.address, server.port).to_string()
-}
-
-fn limit(threshold: u32) -> String {
-    if threshold == 0 { "-".to_owned() } else { threshold.to_string() }
-}
-
-fn notes(view: &ServiceView) -> String {
-    let mut notes = Vec::new();
-    if let Some(persistence) = view.persistence {
-        let mut note = format!("persistent {} s", persistence.timeout.as_secs());
-        if let Some(mask) = persistence_mask(persistence.granularity) {
-            note += " by ";
-            note += &mask;
-        }
-        notes.push(note);
-    }
-    for (set, note) in [
-        (view.one_packet, "one packet"),
-        (view.flags.fallback, "fallback"),
-        (view.flags.port, "source port"),
-    ] {
-        if set {
-            notes.push(note.to_owned());
-        }
-    }
-    notes.join(", ")
-}
-
 fn count_row(name: String, counts: &Counts) -> [String; 6] {
     let Counts { connections, in_packets, out_packets, in_bytes, out_bytes } = counts;
     let [connections, in_packets, out_packets, in_bytes, out_bytes] =
         [connections, in_packets, out_packets, in_bytes, out_bytes].map(u64::to_string);
     [name, connections, in_packets, out_packets, in_bytes, out_bytes]
+}
+
+fn place(server: &ServerView) -> String {
+    std::net::SocketAddr::new(server.address, server.port).to_string()
 }

@@ -5,6 +5,7 @@ mod configuration;
 mod doctor;
 mod inspect;
 mod ipvsadm;
+mod list;
 mod log;
 mod places;
 mod table;
@@ -54,7 +55,7 @@ pub fn main() -> ExitCode {
             control::stop(&directories.into(), keep_dataplane).map(say)
         }
         args::Command::Doctor(options) => on_a_runtime(doctor::run(options)),
-        args::Command::List(options) => inspect::list(&options).map(|()| ExitCode::SUCCESS),
+        args::Command::List(options) => list::list(&options).map(|()| ExitCode::SUCCESS),
         args::Command::Connections(options) => {
             inspect::connections(&options).map(|()| ExitCode::SUCCESS)
         }

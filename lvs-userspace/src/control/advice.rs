@@ -11,33 +11,38 @@ use super::vips;
 
 use crate::{
     bpf::Trace,
-    config::{Config, Family, Target, VirtualServer},
+    config::{Config, Family, Severity, Target, VirtualServer},
     net::{self, Addresses, Interface, Way},
 };
 
 /// Lines about single addresses in the log at most.
 const MOST_LINES: usize = 20;
 
-/// Says what will keep packets from flowing.
-pub(super) fn on_interfaces(config: &Config, interfaces: &[Interface]) {
-    for interface in interfaces {
+/// What will keep packets from flowing.
+pub(super) fn on_interfaces(config: &Config, interfaces: &[Interface]) -> Vec<(Severity, String)> {
+    let down = interfaces.iter().filter(|interface| !interface.up).map(|interface| {
         let name = &interface.name;
-        if !interface.up {
-            warn!("interface `{name}` is down; `ip link set dev {name} up`");
+        format!("interface `{name}` is down; `ip link set dev {name} up`")
+    });
+    let mut lines: Vec<String> = down.collect();
+    for (family, name, knob, of) in [
+        ("ipv4", "IPv4", "net.ipv4.ip_forward", Family::Ipv4),
+        ("ipv6", "IPv6", "net.ipv6.conf.all.forwarding", Family::Ipv6),
+    ] {
+        if config.services.iter().all(|service| service.family != of) {
+            continue;
         }
-        for (family, knob, of) in [
-            ("ipv4", "net.ipv4.ip_forward", Family::Ipv4),
-            ("ipv6", "net.ipv6.conf.all.forwarding", Family::Ipv6),
-        ] {
-            let used = config.services.iter().any(|service| service.family == of);
-            if used && interface.forwards(family) == Some(false) {
-                warn!(
-                    "forwarding is off on `{name}` ({family}), so that packets of services that come in there are \
-                     dropped; `sysctl -w {knob}=1`"
-                );
-            }
+        let off = interfaces.iter().filter(|interface| interface.forwards(family) == Some(false));
+        let off: Vec<String> = off.map(|interface| format!("`{}`", interface.name)).collect();
+        if !off.is_empty() {
+            lines.push(format!(
+                "{name} forwarding is off on {}, so that packets of services that come in there are dropped; \
+                 `sysctl -w {knob}=1`",
+                off.join(", ")
+            ));
         }
     }
+    lines.into_iter().map(|line| (Severity::Warning, line)).collect()
 }
 
 /// The virtual addresses that nobody on this host answers ARP requests or neighbour solicitations for: they are neither its
@@ -53,8 +58,12 @@ pub(super) async fn strange_addresses(config: &Config, local: &Addresses) -> BTr
     strange
 }
 
-/// Says which virtual addresses nobody answers for now, and which are here again.
-pub(super) fn on_strange_addresses(before: &BTreeSet<IpAddr>, now: &BTreeSet<IpAddr>) {
+/// Says which virtual addresses nobody answers for now, and which of those that are `wanted` are here again.
+pub(super) fn on_strange_addresses(
+    before: &BTreeSet<IpAddr>,
+    now: &BTreeSet<IpAddr>,
+    wanted: &BTreeSet<IpAddr>,
+) {
     let gone: Vec<&IpAddr> = now.difference(before).collect();
     for address in gone.iter().take(MOST_LINES) {
         let length = if address.is_ipv4() { 32 } else { 128 };
@@ -66,52 +75,49 @@ pub(super) fn on_strange_addresses(before: &BTreeSet<IpAddr>, now: &BTreeSet<IpA
     if let Some(more) = gone.len().checked_sub(MOST_LINES).filter(|more| *more > 0) {
         warn!("… and so on: {more} more virtual addresses are not on this host");
     }
-    let here: Vec<&IpAddr> = before.difference(now).collect();
+    // What no service has any more is nobody's loss.
+    let here: Vec<&IpAddr> = before.difference(now).filter(|one| wanted.contains(one)).collect();
     for address in here.iter().take(MOST_LINES) {
-        info!("the virtual address {address} is on this host now, or is not needed any more");
+        info!("the virtual address {address} is on this host now");
     }
     if let Some(more) = here.len().checked_sub(MOST_LINES).filter(|more| *more > 0) {
-        info!("… and so on: {more} more virtual addresses");
+        info!("… and so on: {more} more virtual addresses are on this host now");
     }
 }
 
-/// Says which other addresses nobody will answer ARP requests or neighbour solicitations for.
-pub(super) fn on_addresses(config: &Config, local: &Addresses) {
+/// Which other addresses nobody will answer ARP requests or neighbour solicitations for.
+pub(super) fn on_addresses(config: &Config, local: &Addresses) -> Vec<(Severity, String)> {
+    let mut lines = Vec::new();
     let marked = marked_addresses(config);
     let mut strange = marked.iter().filter(|address| !local.contains(**address));
     if let Some(first) = strange.next() {
-        warn!(
-            "{} of the {} addresses in `fwmark_match` are not on this host, {first} the first of them; unless they are \
-             routed here, clients find nobody under them: `ip addr add {first} dev IF`",
+        lines.push(format!(
+            "{} of the {} addresses in ranges of `fwmark_match` are not on this host, {first} the first of them; \
+             unless they are routed here, clients find nobody under them: `ip addr add {first} dev IF`",
             strange.count() + 1,
             marked.len()
-        );
+        ));
     }
     let locals: BTreeSet<IpAddr> =
         config.services.iter().flat_map(|service| &service.local_addresses).copied().collect();
     let mut strange = locals.iter().filter(|address| !local.contains(**address));
     if let Some(first) = strange.next() {
-        warn!(
+        lines.push(format!(
             "{} of the {} local addresses of full NAT are not on this host, {first} the first of them; unless they are \
              routed here, the servers' answers find nobody under them: `ip addr add {first} dev IF`",
             strange.count() + 1,
             locals.len()
-        );
+        ));
     }
+    lines.into_iter().map(|line| (Severity::Warning, line)).collect()
 }
 
-/// The addresses that clients use of services of a mark.
+/// The addresses that clients use of services of a mark, as far as they are many: single ones are virtual addresses like
+/// others ([`vips::of`]).
 fn marked_addresses(config: &Config) -> BTreeSet<IpAddr> {
-    let used: BTreeSet<u32> = config
-        .services
-        .iter()
-        .filter_map(|service| match service.target {
-            Target::Address { .. } => None,
-            Target::Mark(mark) => Some(mark),
-        })
-        .collect();
-    let lines = config.marks.iter().filter(|line| used.contains(&line.mark));
-    lines.flat_map(|line| line.addresses.iter()).collect()
+    let single = vips::of(config);
+    let all = vips::marked(config).flat_map(|line| line.addresses.iter());
+    all.filter(|address| !single.contains(address)).collect()
 }
 
 /// Says which real servers cannot be reached, or only by an interface that was forgotten: replies that come in there

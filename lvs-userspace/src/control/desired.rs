@@ -9,7 +9,7 @@ mod edits;
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-pub use self::edits::Edits;
+pub use self::edits::{Edits, Kind, Kinds};
 use self::edits::{Edited, ServerEdit, ServiceEdit};
 use super::edit::{Edit, Refusal, ServerName, ServerSpec, ServiceSpec, check_timeouts};
 use crate::{
@@ -29,15 +29,29 @@ const MOST_SERVERS: usize = lvs_common::abi::MAX_SERVERS as usize / 2;
 pub struct Fate {
     /// What was edited.
     pub what: String,
-    /// Why the edit counts no more; `None` if it still does.
-    pub dropped: Option<&'static str>,
+    /// Whether the edit still counts.
+    pub outcome: Outcome,
+}
+
+/// What becomes of an edit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It counts.
+    Kept,
+    /// The file says the same now.
+    InFile,
+    /// It counts no more, for this reason.
+    Dropped(&'static str),
 }
 
 impl fmt::Display for Fate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.dropped {
-            None => write!(f, "the edit of {} is kept", self.what),
-            Some(reason) => write!(f, "the edit of {} is dropped: {reason}", self.what),
+        match self.outcome {
+            Outcome::Kept => write!(f, "the edit of {} is kept", self.what),
+            Outcome::InFile => write!(f, "the edit of {} has become part of the file", self.what),
+            Outcome::Dropped(reason) => {
+                write!(f, "the edit of {} is dropped: {reason}", self.what)
+            }
         }
     }
 }
@@ -117,7 +131,7 @@ impl Desired {
         for ServerEdit { name: server, spec } in servers {
             let what = format!("{name}, real server {server}");
             if !exists {
-                fates.push(Fate { what, dropped: Some(SERVICE_GONE) });
+                fates.push(Fate { what, outcome: Outcome::Dropped(SERVICE_GONE) });
                 continue;
             }
             let file = self.file_server(name, server).map(ServerSpec::of);

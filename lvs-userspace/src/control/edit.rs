@@ -8,6 +8,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+mod words;
+
 use crate::{
     config::{
         Family, Granularity, Persistence, RealServer, Scheduler, SchedulerFlags, VirtualServer,
@@ -20,24 +22,6 @@ const LONGEST_TIMEOUT: u32 = 86_400 * 31;
 
 /// The greatest weight, and the highest threshold (`int` in IPVS).
 const GREATEST: u32 = i32::MAX as u32;
-
-/// The names of the schedulers, as their `Display` has them.
-const SCHEDULERS: [Scheduler; 14] = [
-    Scheduler::RoundRobin,
-    Scheduler::WeightedRoundRobin,
-    Scheduler::LeastConnections,
-    Scheduler::WeightedLeastConnections,
-    Scheduler::SourceHash,
-    Scheduler::DestinationHash,
-    Scheduler::LocalityLeastConnections,
-    Scheduler::LocalityLeastConnectionsReplicated,
-    Scheduler::ShortestExpectedDelay,
-    Scheduler::NeverQueue,
-    Scheduler::MaglevHash,
-    Scheduler::Failover,
-    Scheduler::Overflow,
-    Scheduler::TwoChoices,
-];
 
 /// A change of the running state. Commands of ipvsadm, one for one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -358,7 +342,7 @@ fn is_usable(address: IpAddr) -> bool {
 
 /// The scheduler with this name.
 pub(super) fn scheduler(name: &str) -> Option<Scheduler> {
-    SCHEDULERS.into_iter().find(|scheduler| scheduler.to_string() == name)
+    Scheduler::ALL.into_iter().find(|scheduler| scheduler.to_string() == name)
 }
 
 /// Whether time-outs can be like this.

@@ -49,23 +49,7 @@ pub(super) const fn number(scheduler: Scheduler) -> u8 {
 
 /// The scheduler that has a number.
 pub(super) fn scheduler(wanted: u8) -> Option<Scheduler> {
-    let all = [
-        Scheduler::RoundRobin,
-        Scheduler::WeightedRoundRobin,
-        Scheduler::LeastConnections,
-        Scheduler::WeightedLeastConnections,
-        Scheduler::SourceHash,
-        Scheduler::DestinationHash,
-        Scheduler::LocalityLeastConnections,
-        Scheduler::LocalityLeastConnectionsReplicated,
-        Scheduler::ShortestExpectedDelay,
-        Scheduler::NeverQueue,
-        Scheduler::MaglevHash,
-        Scheduler::Failover,
-        Scheduler::Overflow,
-        Scheduler::TwoChoices,
-    ];
-    all.into_iter().find(|one| number(*one) == wanted)
+    Scheduler::ALL.into_iter().find(|one| number(*one) == wanted)
 }
 
 /// What a scheduler chooses from.

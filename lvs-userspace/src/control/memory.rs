@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use anyhow::Context as _;
 use tracing::warn;
 
 use super::{
@@ -23,22 +24,25 @@ use crate::{
 /// Its name.
 pub(super) const MEMORY: &str = "health.json";
 
-fn file(runtime_dir: &Path) -> PathBuf {
+/// Where it is in a runtime directory.
+pub(super) fn file(runtime_dir: &Path) -> PathBuf {
     runtime_dir.join(MEMORY)
 }
 
-/// What a controller has left, for a data plane that it has left too. A file that cannot be used is as good as none.
-pub(super) fn recall(runtime_dir: &Path, ledger: &Ledger) -> Past {
+/// What a controller has written down last.
+pub(super) fn read(runtime_dir: &Path) -> anyhow::Result<Memory> {
     let path = file(runtime_dir);
     let memory = kept(&path).and_then(|text| match text {
         Some(text) => serde_json::from_slice(&text).map_err(io::Error::from),
         None => Ok(Memory::default()),
     });
-    let memory = memory.unwrap_or_else(|error| {
-        warn!(
-            "servers that were down count as up until they are checked: cannot use {}: {error}",
-            path.display()
-        );
+    memory.with_context(|| format!("cannot use {}", path.display()))
+}
+
+/// What a controller has left, for a data plane that it has left too. A file that cannot be used is as good as none.
+pub(super) fn recall(runtime_dir: &Path, ledger: &Ledger) -> Past {
+    let memory = read(runtime_dir).unwrap_or_else(|error| {
+        warn!("servers that were down count as up until they are checked: {error:#}");
         Memory::default()
     });
     Past { memory, serving: serving(ledger) }

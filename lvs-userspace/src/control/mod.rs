@@ -20,14 +20,17 @@ mod reload;
 mod room;
 mod run;
 mod runtime;
+mod said;
 mod socket;
 mod status;
 pub mod steps;
 mod stop;
 pub mod tables;
+mod told;
 mod vips;
 mod watchdog;
 pub mod write;
 
 pub(crate) use run::{Options, run};
 pub(crate) use stop::{Place, reload, stop};
+pub(crate) use told::Told;

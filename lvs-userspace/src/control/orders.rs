@@ -9,19 +9,21 @@ use std::{
 use anyhow::Context as _;
 use lvs_common::abi::ABI_VERSION;
 use nix::sys::signal::{Signal, raise};
+use tokio::net::unix::UCred;
 use tracing::{info, warn};
 
 use super::{
-    desired::{self, Desired, Edits, Fate},
-    edit::{Edit, ServerSpec, ServiceSpec},
+    desired::{self, Desired, Edits, Fate, Outcome},
+    edit::{Edit, Refusal, ServerSpec, ServiceSpec},
     interfaces,
     protocol::{Answer, Edited, Listed, ListedServer, Problem, Request, Status},
     reload::Running,
     runtime::{keep, kept},
+    said::{Said, Topic},
     socket::Order,
     write,
 };
-use crate::{bpf::Configured, inspect::ServiceName};
+use crate::{bpf::Configured, config::Severity, inspect::ServiceName};
 
 /// The file of edits in the runtime directory.
 pub(super) const EDITS: &str = "edits.json";
@@ -32,11 +34,11 @@ const MOST_LINES: usize = 20;
 impl Running<'_> {
     /// Does what is asked for, and says so.
     pub(super) async fn obey(&mut self, order: Order, maps: &mut Configured<'_>) {
-        let Order { request, reply } = order;
+        let Order { request, peer, reply } = order;
         let answer = match request {
             Request::Status => Answer::Status(self.status()),
             Request::List => Answer::List(self.list()),
-            Request::Edit { edits } => self.edit(&edits, maps).await,
+            Request::Edit { edits } => self.edit(&edits, &who(peer), maps).await,
             Request::Reload => match self.reread("control socket", maps).await {
                 Ok(line) => Answer::Done(line),
                 Err(failure) => Answer::Error(Problem::failed(&failure)),
@@ -93,29 +95,17 @@ impl Running<'_> {
     }
 
     /// Makes edits one after the other, and applies together what has come of them.
-    async fn edit(&mut self, edits: &[Edit], maps: &mut Configured<'_>) -> Answer {
+    async fn edit(&mut self, edits: &[Edit], who: &str, maps: &mut Configured<'_>) -> Answer {
         let mut desired = self.desired.clone();
         let results: Vec<_> = edits.iter().map(|edit| desired.edit(edit)).collect();
-        if desired.edits() != self.desired.edits() {
-            if let Err(reason) = desired::check_room(&desired.effective()) {
-                return Answer::Error(Problem::new("no-room", &reason));
-            }
-            let line = match self.put(desired, maps).await {
-                Ok(line) => line,
-                Err(failure) => return Answer::Error(Problem::failed(&failure)),
-            };
-            let changes = edits.iter().zip(&results);
-            let done = changes
-                .filter(|(edit, result)| result.is_ok() && !matches!(edit, Edit::Zero { .. }))
-                .count();
-            info!("edited ({done} of {}): {line}", edits.len());
+        let made = self.make_edits(edits, &results, desired, maps).await;
+        if let Err(problem) = &made {
+            warn!("{} edits by {who} were not made: {}", edits.len(), problem.message);
+        } else {
+            tell_edits(edits, &results, who);
         }
-        for (edit, result) in edits.iter().zip(&results) {
-            if let (Edit::Zero { service }, Ok(())) = (edit, result)
-                && let Err(error) = self.zero(*service, maps)
-            {
-                return Answer::Error(Problem::new("failed", &error));
-            }
+        if let Err(problem) = made {
+            return Answer::Error(problem);
         }
         Answer::Edited(
             results
@@ -126,6 +116,28 @@ impl Running<'_> {
                 })
                 .collect(),
         )
+    }
+
+    /// Has what has come of edits be in use.
+    async fn make_edits(
+        &mut self,
+        edits: &[Edit],
+        results: &[Result<(), Refusal>],
+        desired: Desired,
+        maps: &mut Configured<'_>,
+    ) -> Result<(), Problem> {
+        if desired.edits() != self.desired.edits() {
+            desired::check_room(&desired.effective())
+                .map_err(|reason| Problem::new("no-room", &reason))?;
+            self.put(desired, maps).await.map_err(|failure| Problem::failed(&failure))?;
+            self.said.forget(Topic::Edits);
+        }
+        for (edit, result) in edits.iter().zip(results) {
+            if let (Edit::Zero { service }, Ok(())) = (edit, result) {
+                self.zero(*service, maps).map_err(|error| Problem::new("failed", &error))?;
+            }
+        }
+        Ok(())
     }
 
     /// Has counts begin at zero.
@@ -184,25 +196,54 @@ fn save(path: &Path, edits: &Edits) -> io::Result<()> {
     keep(path, (!edits.is_empty()).then_some(edits))
 }
 
-/// Says what became of edits.
-pub(super) fn tell(fates: &[Fate]) {
-    let (dropped, kept): (Vec<_>, Vec<_>) = fates.iter().partition(|fate| fate.dropped.is_some());
-    for fate in kept.iter().take(MOST_LINES) {
-        info!("{fate}");
+/// Who has made a request.
+fn who(peer: Option<UCred>) -> String {
+    let Some(peer) = peer else { return "somebody".to_owned() };
+    let process = peer.pid().map(|pid| format!(" (process {pid})"));
+    format!("user {}{}", peer.uid(), process.unwrap_or_default())
+}
+
+/// Says which edits were made, and which were refused, in the words of ipvsadm.
+fn tell_edits(edits: &[Edit], results: &[Result<(), Refusal>], who: &str) {
+    for (edit, result) in edits.iter().zip(results).take(MOST_LINES) {
+        match result {
+            Ok(()) => info!("edit by {who}: {edit}"),
+            Err(refusal) => info!("edit by {who} refused: {edit}: {refusal}"),
+        }
     }
-    for fate in dropped.iter().take(MOST_LINES) {
-        warn!("{fate}");
-    }
-    let more = kept.len().saturating_sub(MOST_LINES) + dropped.len().saturating_sub(MOST_LINES);
-    if more > 0 {
-        info!("… and so on: {} edits are kept, {} dropped", kept.len(), dropped.len());
+    if edits.len() > MOST_LINES {
+        let made = results.iter().filter(|result| result.is_ok()).count();
+        info!("… and so on: {made} edits by {who}, {} refused", results.len() - made);
     }
 }
 
-/// Those that are left of a file and edits of before.
-pub(super) fn with_edits(file: crate::config::Config, edits: Edits) -> anyhow::Result<Desired> {
+/// Says what became of edits when a file was read; of those that are kept once.
+pub(super) fn tell(fates: &[Fate], said: &mut Said) {
+    let (kept, others): (Vec<_>, Vec<_>) =
+        fates.iter().partition(|fate| fate.outcome == Outcome::Kept);
+    let mut lines: Vec<_> =
+        kept.iter().take(MOST_LINES).map(|fate| (Severity::Notice, fate.to_string())).collect();
+    if kept.len() > MOST_LINES {
+        lines.push((Severity::Notice, format!("… and so on: {} edits are kept", kept.len())));
+    }
+    said.tell(Topic::Edits, lines);
+    for fate in others.iter().take(MOST_LINES) {
+        match fate.outcome {
+            Outcome::Dropped(_) => warn!("{fate}"),
+            _ => info!("{fate}"),
+        }
+    }
+    if others.len() > MOST_LINES {
+        info!("… and so on: {} edits are none any more", others.len());
+    }
+}
+
+/// Those that are left of a file and edits of before, and what has become of those.
+pub(super) fn with_edits(
+    file: crate::config::Config,
+    edits: Edits,
+) -> anyhow::Result<(Desired, Vec<Fate>)> {
     let (desired, fates) = Desired::with(file, edits);
-    tell(&fates);
     desired::check_room(&desired.effective()).map_err(anyhow::Error::msg)?;
-    Ok(desired)
+    Ok((desired, fates))
 }

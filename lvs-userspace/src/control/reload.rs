@@ -20,6 +20,7 @@ use super::{
     ledger::{Change, Ledger},
     memory, neighbours, orders,
     run::{self, Options},
+    said::{Said, Topic},
     socket::Order,
     status::StatusFile,
     tables::Choices,
@@ -61,6 +62,8 @@ pub(super) struct Running<'r> {
     pub(super) certain: bool,
     /// What others are told.
     pub(super) status: StatusFile,
+    /// What was said of the configuration.
+    pub(super) said: Said,
 }
 
 impl Running<'_> {
@@ -151,13 +154,13 @@ impl Running<'_> {
         })?;
         let Loaded { config, notes } = loaded.balanced();
         capabilities::check_scripts(&config).await?;
-        run::tell(&notes);
+        self.said.tell_of_file(&notes);
         // It has the whole text.
         drop(notes);
         let (desired, fates) = self.desired.reloaded(config);
         desired::check_room(&desired.effective()).map_err(anyhow::Error::msg)?;
         let line = self.take(desired, maps).await?;
-        orders::tell(&fates);
+        orders::tell(&fates, &mut self.said);
         Ok(line)
     }
 
@@ -168,8 +171,6 @@ impl Running<'_> {
         maps: &mut Configured<'_>,
     ) -> Result<String, Failure> {
         self.advise(&desired.effective()).await;
-        // They are worth a line each time.
-        self.strange.clear();
         let result = self.put(desired, maps).await;
         // What reading a large file took, and the configuration before.
         bpf::give_back_memory();
@@ -199,7 +200,7 @@ impl Running<'_> {
 
     /// Has the maps hold what a configuration says, as far as the servers are up.
     async fn apply(&mut self, config: Config, maps: &mut Configured<'_>) -> Result<(), Failure> {
-        let choices = run::choices(&config, self.options)?;
+        let choices = run::choices(&config, self.options, &mut self.said)?;
         // Before the first packet to a new server comes.
         let servers = run::real_servers(&config);
         let new: Vec<IpAddr> = {
@@ -295,17 +296,20 @@ impl Running<'_> {
             Ok(local) => {
                 let config = self.desired.effective();
                 let now = advice::strange_addresses(&config, &local).await;
-                advice::on_strange_addresses(&self.strange, &now);
+                advice::on_strange_addresses(&self.strange, &now, &vips::of(&config));
                 self.strange = now;
             }
             Err(error) => warn!("cannot list this host's addresses: {error}"),
         }
     }
 
-    async fn advise(&self, config: &Config) {
-        advice::on_interfaces(config, &interfaces::there(&self.interfaces.borrow()));
+    async fn advise(&mut self, config: &Config) {
+        let interfaces = interfaces::there(&self.interfaces.borrow());
+        self.said.tell(Topic::Interfaces, advice::on_interfaces(config, &interfaces));
         match Addresses::read(self.netlink).await {
-            Ok(addresses) => advice::on_addresses(config, &addresses),
+            Ok(addresses) => {
+                self.said.tell(Topic::Addresses, advice::on_addresses(config, &addresses));
+            }
             Err(error) => warn!("cannot list this host's addresses: {error}"),
         }
     }

@@ -27,6 +27,7 @@ use super::{
     memory, neighbours, orders,
     reload::Running,
     runtime::RuntimeDir,
+    said::{Said, Topic},
     socket::{Order, Socket},
     status::StatusFile,
     tables::Choices,
@@ -89,10 +90,11 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         .map_err(Failure::configuration)?
         .balanced();
     let Loaded { config, notes } = loaded;
-    tell(&notes);
+    let mut said = Said::default();
+    said.tell_of_file(&notes);
     // It has the whole text.
     drop(notes);
-    let desired = orders::with_edits(
+    let (desired, fates) = orders::with_edits(
         config,
         orders::left_edits(&options.runtime_dir).map_err(Failure::configuration)?,
     )?;
@@ -110,6 +112,8 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     let mut pins = Pins::prepare(&options.pin_dir)?;
     let runtime = RuntimeDir::prepare(&options.runtime_dir)?;
     let socket = Socket::listen(&options.runtime_dir)?;
+    // Not before it is certain that they are this one's.
+    orders::tell(&fates, &mut said);
     if pins.found() {
         Dataplane::check(&pins, options.max_connections)?;
     }
@@ -160,6 +164,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         ledger,
         certain: true,
         status: StatusFile::new(&runtime, &options.config),
+        said,
     };
     let mut attachment;
     if pins.found() {
@@ -298,22 +303,27 @@ pub(super) fn tell(notes: &Report) {
 }
 
 /// The choices that are not in the configuration.
-pub(super) fn choices(config: &Config, options: &Options) -> anyhow::Result<Choices> {
+pub(super) fn choices(
+    config: &Config,
+    options: &Options,
+    said: &mut Said,
+) -> anyhow::Result<Choices> {
     let mut ports = Vec::new();
     if config.services.iter().any(|service| service.forwarding == Forwarding::FullNat) {
         ports = net::ports_for_full_nat()?;
-        if ports.is_empty() {
-            warn!(
-                "full NAT has no ports: net.ipv4.ip_local_port_range and ip_local_reserved_ports leave none to it, so \
-                 that its services will refuse every connection; narrow them"
-            );
+        let line = if ports.is_empty() {
+            let line = "full NAT has no ports: net.ipv4.ip_local_port_range and ip_local_reserved_ports leave none to it, so \
+                        that its services will refuse every connection; narrow them";
+            (Severity::Warning, line.to_owned())
         } else {
-            info!(
+            let line = format!(
                 "full NAT has {} ports for each local address, real server and protocol: all but those of this host \
                  (net.ipv4.ip_local_port_range, ip_local_reserved_ports)",
                 ports.len()
             );
-        }
+            (Severity::Notice, line)
+        };
+        said.tell(Topic::Ports, [line]);
     }
     Ok(Choices {
         connections: options.max_connections,

@@ -14,7 +14,7 @@ use anyhow::Context as _;
 use nix::sys::stat::{Mode, umask};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    net::{UnixListener, UnixStream},
+    net::{UnixListener, UnixStream, unix::UCred},
     sync::{Semaphore, mpsc, oneshot},
     task::JoinSet,
     time::{sleep, timeout},
@@ -36,6 +36,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct Order {
     pub(super) request: Request,
+    /// Whose it is, if the kernel knows.
+    pub(super) peer: Option<UCred>,
     pub(super) reply: oneshot::Sender<Answer>,
 }
 
@@ -115,6 +117,7 @@ fn refuse(stream: &UnixStream) {
 
 /// One request after the other, until the client has gone or was too slow.
 async fn talk(stream: UnixStream, orders: &mpsc::Sender<Order>) -> io::Result<()> {
+    let peer = stream.peer_cred().ok();
     let (reading, mut writing) = stream.into_split();
     let mut reading = BufReader::new(reading);
     loop {
@@ -133,7 +136,7 @@ async fn talk(stream: UnixStream, orders: &mpsc::Sender<Order>) -> io::Result<()
             ))
         } else {
             match serde_json::from_slice(&request) {
-                Ok(request) => ask(request, orders).await?,
+                Ok(request) => ask(request, peer, orders).await?,
                 Err(error) => Answer::Error(Problem::new(
                     "not-understood",
                     &format!("this is no request: {error}; see docs/control.md"),
@@ -147,10 +150,14 @@ async fn talk(stream: UnixStream, orders: &mpsc::Sender<Order>) -> io::Result<()
     }
 }
 
-async fn ask(request: Request, orders: &mpsc::Sender<Order>) -> io::Result<Answer> {
+async fn ask(
+    request: Request,
+    peer: Option<UCred>,
+    orders: &mpsc::Sender<Order>,
+) -> io::Result<Answer> {
     let gone = || io::Error::other("the controller is ending");
     let (reply, answer) = oneshot::channel();
-    orders.send(Order { request, reply }).await.map_err(|_| gone())?;
+    orders.send(Order { request, peer, reply }).await.map_err(|_| gone())?;
     answer.await.map_err(|_| gone())
 }
 

@@ -21,7 +21,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     bpf::attached_indexes,
-    config::{Config, Target},
+    config::{Config, MarkMatch, Target},
     net::{self, Addresses, Interface},
 };
 
@@ -29,15 +29,29 @@ use crate::{
 const ANNOUNCEMENTS: usize = 3;
 const ANNOUNCEMENT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The virtual addresses of the services; not those that carry marks, which may be whole networks.
+/// The virtual addresses of the services, and of those with a mark the single ones that carry it; not whole ranges, which are
+/// rather routed here.
 pub(super) fn of(config: &Config) -> BTreeSet<IpAddr> {
     let targets = config.services.iter().map(|service| service.target);
-    targets
-        .filter_map(|target| match target {
-            Target::Address { address, .. } => Some(address),
-            Target::Mark(_) => None,
+    let own = targets.filter_map(|target| match target {
+        Target::Address { address, .. } => Some(address),
+        Target::Mark(_) => None,
+    });
+    let single = marked(config).map(|line| line.addresses).filter(|range| range.count() == 1);
+    own.chain(single.map(|range| range.first())).collect()
+}
+
+/// The lines of `fwmark_match` whose mark a service has.
+pub(super) fn marked(config: &Config) -> impl Iterator<Item = &MarkMatch> {
+    let used: BTreeSet<u32> = config
+        .services
+        .iter()
+        .filter_map(|service| match service.target {
+            Target::Address { .. } => None,
+            Target::Mark(mark) => Some(mark),
         })
-        .collect()
+        .collect();
+    config.marks.iter().filter(move |line| used.contains(&line.mark))
 }
 
 /// The announcement that an address belongs to, by its number: the last one, or none.
@@ -124,11 +138,8 @@ impl Vips {
         }
         self.trouble.retain(|address, _| wanted.contains(address));
         let mut on: Vec<(&Interface, IpAddr)> = Vec::new();
-        for address in wanted {
-            if addresses.contains(address) {
-                continue;
-            }
-            let Some(interface) = self.place(address, addresses, attached).await else { continue };
+        let missing = wanted.into_iter().filter(|address| !addresses.contains(*address));
+        for (address, interface) in places(missing.collect(), addresses, attached).await {
             if self.add(interface, address).await {
                 on.push((interface, address));
             }
@@ -149,27 +160,6 @@ impl Vips {
             let on = on.iter().filter(|(on, _)| on.index == interface.index);
             self.announce(interface, on.map(|(_, address)| *address).collect());
         }
-    }
-
-    /// Where an address belongs: on the attached interface whose network it is in, else on the one that the route to it
-    /// leads to, else on the first.
-    async fn place<'i>(
-        &self,
-        address: IpAddr,
-        addresses: &Addresses,
-        attached: &'i [Interface],
-    ) -> Option<&'i Interface> {
-        let networks = attached.iter().filter_map(|interface| {
-            addresses.network_of(interface.index, address).map(|length| (length, interface))
-        });
-        // Of equal ones the first: `max_by_key` takes the last.
-        if let Some((_, nearest)) = networks.rev().max_by_key(|(length, _)| *length) {
-            return Some(nearest);
-        }
-        let way = net::way_to(address).await.ok().flatten();
-        let routed =
-            way.and_then(|(index, _)| attached.iter().find(|interface| interface.index == index));
-        routed.or(attached.first())
     }
 
     async fn add(&mut self, interface: &Interface, address: IpAddr) -> bool {
@@ -262,6 +252,40 @@ async fn announce(announcing: Announcing, number: u64, interface: Interface) {
         }
     }
     announcing.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, of| *of != number);
+}
+
+/// Where addresses belong, if anything is attached: on the interface whose network they are in, else on the one that the route
+/// to them leads to, else on the first.
+async fn places<'i>(
+    missing: Vec<IpAddr>,
+    addresses: &Addresses,
+    attached: &'i [Interface],
+) -> Vec<(IpAddr, &'i Interface)> {
+    let Some(first) = attached.first() else { return Vec::new() };
+    let near = |address: IpAddr| {
+        let networks = attached.iter().filter_map(|interface| {
+            addresses.network_of(interface.index, address).map(|length| (length, interface))
+        });
+        // Of equal ones the first: `max_by_key` takes the last.
+        networks.rev().max_by_key(|(length, _)| *length).map(|(_, nearest)| nearest)
+    };
+    let (mut places, mut far) = (Vec::new(), Vec::new());
+    for address in missing {
+        match near(address) {
+            Some(interface) => places.push((address, interface)),
+            None => far.push(address),
+        }
+    }
+    // Where the kernel does not tell, it is the first.
+    let ways = net::ways_to(far.clone()).await.unwrap_or_else(|_| {
+        far.into_iter().map(|address| (address, Ok(None))).collect()
+    });
+    places.extend(ways.into_iter().map(|(address, way)| {
+        let index = way.ok().flatten().map(|(index, _)| index);
+        let routed = attached.iter().find(|interface| Some(interface.index) == index);
+        (address, routed.unwrap_or(first))
+    }));
+    places
 }
 
 fn is_on(attached: &[Interface], index: u32) -> bool {

@@ -38,11 +38,14 @@ mod service;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::script::{may_become_others, scripts_of_others};
+pub(crate) use self::{
+    memory::{Name, Remembered, RememberedServer},
+    script::{may_become_others, scripts_of_others},
+};
 use self::{
     checks::{Checks, Subscriber, Wanted},
     files::{Told, added},
-    memory::{Known, Remembered},
+    memory::Known,
     notify::Notifier,
     runner::{Report, Status},
     service::{Line, Notice, Server, Service, Standing},

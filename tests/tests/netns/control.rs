@@ -20,7 +20,7 @@ const SERVICE: &str = "-t 10.64.1.2:10000";
 fn xlvs(bed: &Bed, setup: &Setup, name: &str, words: &str) -> Result<Output> {
     let mut command = bed.topology.lb.command(binary()?);
     command.arg(name).arg("--pin-dir").arg(&setup.pin_dir);
-    if ["ipvsadm", "stop"].contains(&name) {
+    if ["ipvsadm", "list", "stop"].contains(&name) {
         command.arg("--runtime-dir").arg(&setup.runtime_dir);
     }
     command.args(words.split_whitespace());
@@ -60,24 +60,43 @@ fn edits_count_at_once_and_beside_the_file() -> Result<()> {
     let ipvsadm = |words: &str| printed(&bed, &setup, "ipvsadm", words);
     ipvsadm(&format!("-e {SERVICE} -r 192.168.1.100:8089 -m -w 0"))?;
     assert_eq!(by_server(&bed.ask_many(6, 1)?), [("web2", 6)].into());
-    // The same file again.
+    said(&controller, &format!(": -e {SERVICE} -r 192.168.1.100:8089 -m -w 0"))?;
+    ensure!(controller.log().contains("edit by user 0 (process "), "{}", controller.log());
+    // Another one is refused, and has nothing to say about that.
+    let (code, refused) = super::operation::start_refused(&bed, &setup)?;
+    ensure!(code == Some(1) && !refused.contains("the edit of"), "{code:?}: {refused}");
+    // The same file again, and again.
     controller.reload(&file)?;
     said(&controller, "real server 192.168.1.100:8089 is kept")?;
+    controller.reload(&file)?;
+    assert_eq!(controller.log().matches("is kept").count(), 1, "{}", controller.log());
     assert_eq!(by_server(&bed.ask_many(6, 1)?), [("web2", 6)].into());
     // The file has something new about that server.
     controller.reload(&file.replacen("weight 1", "weight 2", 1))?;
     said(&controller, "is dropped: the file now says something else about it")?;
     assert_eq!(by_server(&bed.ask_many(6, 1)?), [("web1", 3), ("web2", 3)].into());
+    ipvsadm(&format!("-e {SERVICE} -r 192.168.1.100:8089 -m -w 5"))?;
+    controller.reload(&file.replacen("weight 1", "weight 5", 1))?;
+    said(&controller, "real server 192.168.1.100:8089 has become part of the file")?;
+    controller.reload(&file.replacen("weight 1", "weight 2", 1))?;
     // A service that no file has.
     ipvsadm("-A -t 10.64.1.2:10005 -s rr")?;
     ipvsadm("-a -t 10.64.1.2:10005 -r 192.168.1.101:18089 -m")?;
     let address = "10.64.1.2:10005".parse::<std::net::SocketAddrV4>()?;
     let ask = || bed.topology.client.block_on(|| lvs_tests::http::client::ask_many(address, 2, 1));
     assert_eq!(by_server(&ask()?), [("web2", 2)].into());
+    let added = json(&bed, &setup, "list", "--service 10.64.1.2:10005")?;
+    assert_eq!(added["services"][0]["edit"], "added");
+    assert_eq!(added["services"][0]["servers"][0]["edit"], "added");
+    let refused = xlvs(&bed, &setup, "ipvsadm", "-A -t 10.64.1.2:10005 -s rr")?;
+    ensure!(!refused.status.success(), "added twice");
+    said(&controller, "refused: -A -t 10.64.1.2:10005 -s rr: there is such a service already")?;
     controller.reload(&file)?;
     assert_eq!(by_server(&ask()?), [("web2", 2)].into());
     ipvsadm("-C")?;
     ensure!(bed.ask_many(1, 1).is_err() && ask().is_err(), "a service is still there");
+    let cleared = json(&bed, &setup, "list", "")?;
+    assert_eq!(cleared["deleted"][0]["port"], 10_000, "{cleared:#}");
     assert!(controller.stop()?.success());
     let left = setup.runtime_dir.join("edits.json");
     ensure!(!left.exists(), "{} is left", left.display());
@@ -121,7 +140,8 @@ fn listings_need_no_controller_and_edits_do() -> Result<()> {
     let running = json(&bed, &setup, "list", "")?;
     controller.stop_by(Signal::SIGKILL)?;
     let listed = json(&bed, &setup, "list", "")?;
-    assert_eq!(listed, running);
+    assert_eq!(listed["services"], running["services"]);
+    assert_eq!((&running["controller"]["running"], &listed["controller"]["running"]), (&true.into(), &false.into()));
     let service = &listed["services"][0];
     assert_eq!(service["service"]["port"], 10_000);
     assert_eq!(service["persistence"]["timeout"], 300);

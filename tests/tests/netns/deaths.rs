@@ -290,8 +290,12 @@ fn wait_for_maps(xlvs: &Xlvs, there: bool) -> Result<()> {
     }
 }
 
-fn check_of(death: Death) -> String {
-    format!("check of {} for {}/TCP: ", death.victim(), death.service())
+fn down(death: Death) -> String {
+    format!("real server {} of {}/TCP is down, taken out: ", death.victim(), death.service())
+}
+
+fn up(death: Death) -> String {
+    format!("real server {} of {}/TCP is up", death.victim(), death.service())
 }
 
 /// The reason, as the log has it, is the one that the death is.
@@ -343,16 +347,16 @@ fn whoever_dies_is_out_in_time_and_comes_back() -> Result<()> {
     sleep(MEANWHILE);
     for death in Death::ALL {
         let log = xlvs.log();
-        ensure!(!log.contains(&check_of(death)), "not well at the start:\n{log}");
+        ensure!(!log.contains(&down(death)), "not well at the start:\n{log}");
     }
 
     for death in Death::ALL {
         world.kill(death)?;
     }
-    let gone = wait_for_each(&xlvs, check_of, longest_to_go() + MARGIN)?;
+    let gone = wait_for_each(&xlvs, down, longest_to_go() + MARGIN)?;
     let log = xlvs.log();
     for death in Death::ALL {
-        let line = log.lines().find(|line| line.contains(&check_of(death))).unwrap_or_default();
+        let line = log.lines().find(|line| line.contains(&down(death))).unwrap_or_default();
         ensure!(line.contains(why(death)), "{death:?}: {line}");
     }
     wait_for_maps(&xlvs, false)?;
@@ -368,8 +372,7 @@ fn whoever_dies_is_out_in_time_and_comes_back() -> Result<()> {
     for death in Death::ALL {
         world.heal(death)?;
     }
-    let back = |death| check_of(death) + "back";
-    let come = wait_for_each(&xlvs, back, longest_to_come() + MARGIN)?;
+    let come = wait_for_each(&xlvs, up, longest_to_come() + MARGIN)?;
     wait_for_maps(&xlvs, true)?;
     let returned = Instant::now();
     let late = world.meanwhile(&loads)?;

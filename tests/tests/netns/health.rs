@@ -11,8 +11,9 @@ use anyhow::{Result, ensure};
 use lvs_tests::http::server::Server;
 use lvs_tests::skip_unless_possible;
 use lvs_tests::topology::SERVERS;
-use lvs_tests::xlvs::Xlvs;
+use lvs_tests::xlvs::{Setup, Xlvs};
 
+use super::operation::order_in;
 use super::support::{Bed, by_server};
 
 /// Checks three times a second, and a failure is certain after a second try.
@@ -62,11 +63,11 @@ fn a_server_that_ends_is_out_until_it_is_back() -> Result<()> {
     for round in 1..=2 {
         settle(&bed, &[("web1", 10), ("web2", 10)])?;
         drop(bed.servers.remove(0));
-        wait_for(&xlvs, &format!("check of {web1} for 10.64.1.2:10000/TCP: TCP_CHECK"), round)?;
+        wait_for(&xlvs, &format!("real server {web1} of 10.64.1.2:10000/TCP is down, taken out: TCP_CHECK"), round)?;
         settle(&bed, &[("web2", 20)])?;
         let again = Server::start(&bed.topology.servers[0], "web1", SocketAddr::from(web1))?;
         bed.servers.insert(0, again);
-        wait_for(&xlvs, &format!("check of {web1} for 10.64.1.2:10000/TCP: back"), round)?;
+        wait_for(&xlvs, &format!("real server {web1} of 10.64.1.2:10000/TCP is up after"), round)?;
     }
     settle(&bed, &[("web1", 10), ("web2", 10)])?;
     Ok(())
@@ -84,6 +85,15 @@ fn wait_for_told(path: &Path, expected: &str) -> Result<()> {
         ensure!(start.elapsed() < NOTICED, "told was {:?}, not {expected:?}", told(path));
         sleep(Duration::from_millis(20));
     }
+    Ok(())
+}
+
+/// The line of `xlvs list` about a server or service, which must say all of this; the rest of the listing, too, if it does not.
+fn listed(bed: &Bed, setup: &Setup, who: &str, wanted: &[&str]) -> Result<()> {
+    let (code, list) = order_in(&bed.topology.lb, setup, &["list"])?;
+    let line = list.lines().find(|line| line.contains(who)).unwrap_or_default();
+    let all = code == Some(0) && wanted.iter().all(|wanted| line.contains(wanted));
+    ensure!(all, "{code:?}, not {wanted:?} of {who}:\n{list}");
     Ok(())
 }
 
@@ -120,11 +130,18 @@ fn a_restart_goes_on_with_what_was_known() -> Result<()> {
     drop(bed.servers.remove(0));
     settle(&bed, &[("web2", 20)])?;
     wait_for_told(&told, "quorum up\ndown\n")?;
+    let setup = xlvs.setup().clone();
+    let (dead, service) = (web1.to_string(), "TCP 10.64.1.2:10000");
+    listed(&bed, &setup, &dead, &["DOWN", " for ", "TCP_CHECK", "refused"])?;
+    listed(&bed, &setup, service, &["1 of 2 DOWN"])?;
     // Killed, and while nobody is there.
     drop(xlvs);
+    listed(&bed, &setup, &dead, &["DOWN", " for ", "TCP_CHECK", "refused"])?;
+    listed(&bed, &setup, "No controller runs", &["servers are not checked", ", since "])?;
     assert_eq!(by_server(&bed.ask_many(20, 2)?), [("web2", 20)].into());
     let xlvs = bed.start(&unchecked, None)?;
     assert_eq!(by_server(&bed.ask_many(20, 2)?), [("web2", 20)].into());
+    listed(&bed, &setup, &dead, &["DOWN", " for ", "TCP_CHECK", "refused"])?;
     drop(xlvs);
 
     // The last one dies too; ended by `xlvs stop --keep-dataplane`.
@@ -132,6 +149,12 @@ fn a_restart_goes_on_with_what_was_known() -> Result<()> {
     bed.servers.clear();
     settle(&bed, &[("sorry", 20)])?;
     wait_for_told(&told, "quorum up\ndown\ndown\nquorum down\n")?;
+    wait_for(&xlvs, "is down, its weight is set to 0: TCP_CHECK", 1)?;
+    let takes_over = format!("the sorry server {sorry} takes over from 10.64.1.2:10000/TCP: no real server is up");
+    wait_for(&xlvs, &takes_over, 1)?;
+    listed(&bed, &setup, service, &["SORRY", "no quorum: weight 0 is up, 1 is needed"])?;
+    listed(&bed, &setup, &sorry.to_string(), &["SORRY"])?;
+    listed(&bed, &setup, &web2.to_string(), &["DOWN"])?;
     xlvs.order(&["stop", "--keep-dataplane"])?;
     drop(xlvs);
     assert_eq!(by_server(&bed.ask_many(20, 2)?), [("sorry", 20)].into());
@@ -146,6 +169,9 @@ fn a_restart_goes_on_with_what_was_known() -> Result<()> {
     bed.servers.push(Server::start(&bed.topology.servers[1], "web2", SocketAddr::from(web2))?);
     settle(&bed, &[("web1", 10), ("web2", 10)])?;
     wait_for_told(&told, "quorum up\ndown\ndown\nquorum down\nup\nquorum up\nup\n")?;
+    wait_for(&xlvs, &format!("the sorry server {sorry} yields, 10.64.1.2:10000/TCP has its quorum"), 1)?;
+    wait_for(&xlvs, "back in with weight 1", 2)?;
+    listed(&bed, &setup, &web1.to_string(), &["up"])?;
     // What was known ends with the data plane.
     let memory = xlvs.setup().runtime_dir.join("health.json");
     bed.servers.clear();
@@ -163,11 +189,11 @@ fn a_service_without_a_server_refuses_and_recovers() -> Result<()> {
     let xlvs = bed.start(&checked(""), None)?;
     let [web1, _] = SERVERS;
     bed.servers.clear();
-    wait_for(&xlvs, "has lost its quorum", 1)?;
-    wait_for(&xlvs, "for 10.64.1.2:10000/TCP: TCP_CHECK", 2)?;
+    wait_for(&xlvs, "10.64.1.2:10000/TCP has no real server that is up", 1)?;
+    wait_for(&xlvs, "of 10.64.1.2:10000/TCP is down, taken out: TCP_CHECK", 2)?;
     ensure!(bed.ask_many(1, 1).is_err(), "somebody has answered");
     bed.servers.push(Server::start(&bed.topology.servers[0], "web1", SocketAddr::from(web1))?);
-    wait_for(&xlvs, "has its quorum", 1)?;
+    wait_for(&xlvs, "has its quorum: weight 1 is up, 1 is needed", 1)?;
     settle(&bed, &[("web1", 20)])?;
     Ok(())
 }

@@ -34,7 +34,7 @@ pub(crate) fn order_in(lb: &Netns, setup: &Setup, order: &[&str]) -> Result<(Opt
 }
 
 /// A start that is refused: its exit code, and what it said.
-fn start_refused(bed: &Bed, setup: &Setup) -> Result<(Option<i32>, String)> {
+pub(crate) fn start_refused(bed: &Bed, setup: &Setup) -> Result<(Option<i32>, String)> {
     let mut command = bed.topology.lb.command("timeout");
     command.args(["--signal=KILL", "20"]).arg(xlvs::binary()?).args(setup.arguments());
     let Output { status, stderr, .. } = command.output()?;

@@ -145,7 +145,7 @@ fn killed_again_and_again(mode: &'static str) -> Result<()> {
     let setup = {
         let xlvs = lab.start_with(mode, &format!("{service}{echo}"), &[])?;
         let start = Instant::now();
-        while !xlvs.log().contains(&format!("check of {dead}")) {
+        while !xlvs.log().contains(&format!("real server {dead} of ")) {
             ensure!(start.elapsed() < Duration::from_secs(10), "no check in:\n{}", xlvs.log());
             sleep(Duration::from_millis(20));
         }

@@ -215,6 +215,7 @@ impl Draft {
         }
         let local_addresses = self.local_addresses(locals, subject.zip(decided), sink);
         let forwarding = self.forwarding.or(Forwarding::Nat);
+        let left_out = self.left_out(marks_only, head, sink);
         let meant = |keyword| self.values.is_meant(keyword);
         let schedule = self.schedule.finish((!meant(Keyword::Scheduler)).then_some(head), sink);
         let persistent = self.persistence.is_set();
@@ -266,9 +267,25 @@ impl Draft {
             real_servers: Arc::new(real_servers),
             line,
         };
-        let places = [self.forwarding.head(), self.protocol.head(), Some(head)];
-        check_balanced(&service, places, sink);
+        if !left_out {
+            check_balanced(&service, head, sink);
+        }
         Some(service)
+    }
+
+    /// Whether the data path cannot balance its method or its protocol yet. It says so, whatever else is wrong with it.
+    fn left_out(&self, marks_only: bool, head: Span, sink: &mut Sink) -> bool {
+        let (place, why) = match (self.forwarding.or(Forwarding::Nat), self.protocol.get()) {
+            (Some(method @ (Forwarding::DirectRouting | Forwarding::Tunnel(_))), _) => {
+                (self.forwarding.head(), format!("{method} is not balanced by this version of xlvs"))
+            }
+            (_, Some(Protocol::Sctp)) if !marks_only => {
+                (self.protocol.head(), "SCTP is not balanced by this version of xlvs".to_owned())
+            }
+            _ => return false,
+        };
+        not_balanced(place.unwrap_or(head), &why, sink);
+        true
     }
 
     /// Whether each packet is scheduled by itself. A mark may be on packets of UDP.
@@ -482,32 +499,21 @@ fn sorry_server(
     Some(SorryServer { address, port, forwarding, inhibit, line: context.line(head) })
 }
 
-/// Says that the data path cannot balance a service yet, at its method, its protocol, or its head.
-fn check_balanced(
-    service: &VirtualServer,
-    [method, protocol, head]: [Option<Span>; 3],
-    sink: &mut Sink,
-) {
-    if service.is_balanced() {
-        if let (Some(sorry), Some(head)) = (&service.sorry_server, head)
-            && sorry.forwarding != service.forwarding
-        {
-            let why = "its sorry server is left out: that has another forwarding method";
-            sink.push(Diagnostic::new(Code::NotBalanced, head, why).help(
-                "delete `sorry_server_lvs_method`, for xlvs knows one method for each service",
-            ));
-        }
-        return;
+/// Says what of a service the data path cannot balance yet, if that is not its method or its protocol.
+fn check_balanced(service: &VirtualServer, head: Span, sink: &mut Sink) {
+    if !service.is_balanced() {
+        not_balanced(head, "its real servers have different forwarding methods", sink);
+    } else if let Some(sorry) = &service.sorry_server
+        && sorry.forwarding != service.forwarding
+    {
+        let why = "its sorry server is left out: that has another forwarding method";
+        sink.push(Diagnostic::new(Code::NotBalanced, head, why).help(
+            "delete `sorry_server_lvs_method`, for xlvs knows one method for each service",
+        ));
     }
-    let mixed = service.real_servers.iter().any(|server| server.forwarding != service.forwarding);
-    let (place, why) = match service.forwarding {
-        Forwarding::DirectRouting | Forwarding::Tunnel(_) => {
-            (method, format!("{} is not balanced by this version of xlvs", service.forwarding))
-        }
-        _ if mixed => (head, "its real servers have different forwarding methods".to_owned()),
-        _ => (protocol, "SCTP is not balanced by this version of xlvs".to_owned()),
-    };
-    let Some(place) = place.or(head) else { return };
+}
+
+fn not_balanced(place: Span, why: &str, sink: &mut Sink) {
     sink.push(
         Diagnostic::new(Code::NotBalanced, place, format!("this service is left out: {why}"))
             .help("its packets go to the host itself, as if the service were not there"),

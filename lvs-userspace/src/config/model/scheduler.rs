@@ -48,6 +48,26 @@ pub struct SchedulerFlags {
     pub flag_3: bool,
 }
 
+impl Scheduler {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::RoundRobin,
+        Self::WeightedRoundRobin,
+        Self::LeastConnections,
+        Self::WeightedLeastConnections,
+        Self::SourceHash,
+        Self::DestinationHash,
+        Self::LocalityLeastConnections,
+        Self::LocalityLeastConnectionsReplicated,
+        Self::ShortestExpectedDelay,
+        Self::NeverQueue,
+        Self::MaglevHash,
+        Self::Failover,
+        Self::Overflow,
+        Self::TwoChoices,
+    ];
+}
+
 /// IPVS's name.
 impl fmt::Display for Scheduler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

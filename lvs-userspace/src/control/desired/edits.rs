@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::edit::{ServerName, ServerSpec, ServiceSpec},
-    Fate, SAYS_OTHERWISE, new_server, server_name,
+    Fate, Outcome, SAYS_OTHERWISE, new_server, server_name,
 };
 use crate::{config::VirtualServer, inspect::ServiceName};
 
@@ -49,7 +49,33 @@ pub(super) struct Edited<T> {
     pub(super) now: Option<T>,
 }
 
+/// What an edit does to what the file says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The file does not have it.
+    Added,
+    /// It is otherwise than the file says.
+    Changed,
+    /// The file has it, and it is not there.
+    Deleted,
+}
+
+/// The edits of a service: what it is like, and its servers.
+pub type Kinds = (Option<Kind>, HashMap<ServerName, Kind>);
+
 impl Edits {
+    /// What they do, service by service.
+    #[must_use]
+    pub fn kinds(&self) -> HashMap<ServiceName, Kinds> {
+        let servers = |edit: &ServiceEdit| {
+            edit.servers.iter().map(|server| (server.name, server.spec.kind())).collect()
+        };
+        let kinds = self.services.iter();
+        kinds
+            .map(|edit| (edit.name, (edit.spec.as_ref().map(Edited::kind), servers(edit))))
+            .collect()
+    }
+
     /// How many things are edited.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -100,6 +126,16 @@ impl ServiceEdit {
     }
 }
 
+impl<T> Edited<T> {
+    const fn kind(&self) -> Kind {
+        match (&self.file, &self.now) {
+            (None, _) => Kind::Added,
+            (Some(_), Some(_)) => Kind::Changed,
+            (Some(_), None) => Kind::Deleted,
+        }
+    }
+}
+
 impl<T: PartialEq> Edited<T> {
     /// None if it changes nothing.
     pub(super) fn new(file: Option<T>, now: Option<T>) -> Option<Self> {
@@ -113,8 +149,14 @@ impl<T: PartialEq> Edited<T> {
         what: String,
         fates: &mut Vec<Fate>,
     ) -> Option<Self> {
-        let kept = self.file.as_ref() == file;
-        fates.push(Fate { what, dropped: (!kept).then_some(SAYS_OTHERWISE) });
-        kept.then_some(self)
+        let outcome = if self.file.as_ref() == file {
+            Outcome::Kept
+        } else if self.now.as_ref() == file {
+            Outcome::InFile
+        } else {
+            Outcome::Dropped(SAYS_OTHERWISE)
+        };
+        fates.push(Fate { what, outcome });
+        (outcome == Outcome::Kept).then_some(self)
     }
 }

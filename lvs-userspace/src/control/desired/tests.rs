@@ -166,7 +166,7 @@ proptest! {
             let _may_be_refused = desired.edit(edit);
         }
         let (again, fates) = desired.reloaded(file);
-        prop_assert!(fates.iter().all(|fate| fate.dropped.is_none()), "{:?}", fates);
+        prop_assert!(fates.iter().all(|fate| fate.outcome == Outcome::Kept), "{:?}", fates);
         prop_assert_eq!(again.edits(), desired.edits());
         prop_assert_eq!(again.effective(), desired.effective());
     }
@@ -183,7 +183,7 @@ proptest! {
             let _may_be_refused = desired.edit(edit);
         }
         let (reloaded, fates) = desired.reloaded(next.clone());
-        let dropped = fates.iter().filter(|fate| fate.dropped.is_some()).count();
+        let dropped = fates.iter().filter(|fate| fate.outcome != Outcome::Kept).count();
         prop_assert_eq!(fates.len(), desired.edits().len());
         prop_assert_eq!(fates.len() - dropped, reloaded.edits().len());
         let (was, is, now) = (Model::of(&file), Model::of(&next), Model::of(&reloaded.effective()));
@@ -263,7 +263,7 @@ fn a_reload_drops_the_edits_of_what_it_changes_and_says_so() {
     // The file without the service: its servers' edits go with it.
     let (gone, fates) = reloaded.reloaded(Config::default());
     assert_eq!(gone.edits().services(), [service(3)].into());
-    assert_eq!(fates[0].dropped, Some(SERVICE_GONE));
+    assert_eq!(fates[0].outcome, Outcome::Dropped(SERVICE_GONE));
 }
 
 #[test]

@@ -72,6 +72,23 @@ async fn http_looks_at_the_digest_of_what_was_sent() {
     );
 }
 
+/// As in keepalived (`extract_content_length` in html.c takes such a length for none, or for a great one).
+#[tokio::test]
+async fn http_takes_a_page_to_its_end_where_its_length_is_garbage() {
+    // md5 of "hello"
+    let hello = 0x5d41_402a_bc4b_2a76_b971_9d91_1017_c592_u128.to_be_bytes();
+    let wanted = |check: &mut HttpCheck| check.urls[0].digest = Some(hello);
+    for length in ["-5", "five", "99", "99999999999999999999"] {
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\nhello");
+        let outcome = run(page(server(answer.into_bytes()).await, wanted)).await;
+        assert_eq!(outcome, Outcome::Well(0), "{length}");
+    }
+    // A chunk that is none: nobody looks, but for a digest.
+    let chunk = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nhello";
+    assert_eq!(run(page(server(chunk.to_vec()).await, |_| ())).await, Outcome::Well(0));
+    assert_eq!(run(page(server(chunk.to_vec()).await, wanted)).await, Outcome::Well(0));
+}
+
 #[tokio::test]
 async fn http_looks_for_a_regex() {
     let server = server(answer("200 OK", "all Well\nand good")).await;

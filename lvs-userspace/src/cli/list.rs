@@ -1,0 +1,496 @@
+//! `xlvs list`: the virtual services and their servers as the maps have them, and what the controller knows beside them: who is
+//! down, why and since when, who stands in, and what was edited. The latter comes from its runtime directory (`Told`), so that
+//! all of it is there while no controller runs, too. docs/control.md says what is in the JSON.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+
+use super::{
+    inspect::{Early, Shown, print, wanted},
+    places::{PinDir, RuntimeDir},
+    table::Table,
+};
+use crate::{
+    bpf::PinnedMaps,
+    clock::age,
+    config::Granularity,
+    control::{
+        Told,
+        desired::{Kind, Kinds},
+        edit::ServerName,
+    },
+    exit::Failure,
+    health::{Name, Remembered, RememberedServer},
+    inspect::{ServerView, ServiceName, ServiceView, Services, persistence_mask},
+};
+
+/// What `xlvs list` takes.
+#[derive(Debug, clap::Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    pins: PinDir,
+    /// Where the controller says who is down and what was edited: what `xlvs run` has as --runtime-dir. Without it, and with
+    /// another --pin-dir than the default, that is not shown.
+    #[arg(long, value_name = "DIR")]
+    runtime_dir: Option<PathBuf>,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+impl List {
+    /// The runtime directory that belongs to these pins, if it is known.
+    fn runtime_dir(&self) -> Option<PathBuf> {
+        let default = self.pins.pin_dir == Path::new(PinDir::DEFAULT);
+        self.runtime_dir.clone().or_else(|| default.then(|| RuntimeDir::DEFAULT.into()))
+    }
+}
+
+/// How a server stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Up,
+    /// A check has failed.
+    Down,
+    /// Up, but the sorry server serves in its place.
+    Held,
+    /// It is the sorry server, and serves.
+    Sorry,
+    /// The file has it, and an edit has taken it away.
+    Deleted,
+}
+
+impl State {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Held => "held",
+            Self::Sorry => "sorry",
+            Self::Deleted => "deleted",
+        }
+    }
+
+    /// For people, who are to see at a glance what is wrong.
+    const fn shown(self) -> &'static str {
+        match self {
+            Self::Down => "DOWN",
+            Self::Sorry => "SORRY",
+            other => other.name(),
+        }
+    }
+}
+
+/// A server of a service.
+#[derive(Debug)]
+struct Server<'a> {
+    name: ServerName,
+    /// As the maps have it, if they do.
+    view: Option<&'a ServerView>,
+    /// `None` if the controller's directory is not known.
+    state: Option<State>,
+    since: Option<u64>,
+    reason: Option<String>,
+    edit: Option<Kind>,
+}
+
+/// A service with all that is known of it.
+#[derive(Debug)]
+struct Service<'a> {
+    view: &'a ServiceView,
+    /// What is out of the ordinary.
+    health: Option<&'a Remembered>,
+    edit: Option<Kind>,
+    servers: Vec<Server<'a>>,
+}
+
+/// What is listed.
+#[derive(Debug)]
+struct Listing<'a> {
+    told: Option<&'a Told>,
+    services: Vec<Service<'a>>,
+    /// Services of the file that an edit has deleted.
+    deleted: Vec<ServiceName>,
+}
+
+pub(super) fn list(options: &List) -> Result<(), Failure> {
+    let maps = PinnedMaps::open(&options.pins.pin_dir)?;
+    let mut services = Services::read(&maps, true)?;
+    wanted(&mut services, options.shown.service);
+    // What it says of them is no reason not to show them.
+    let (told, trouble) = match options.runtime_dir().map(|directory| Told::read(&directory)) {
+        None => (None, None),
+        Some(Ok(told)) => (Some(told), None),
+        Some(Err(error)) => (None, Some(format!("{error:#}"))),
+    };
+    let mut listing = Listing::new(&services.services, told.as_ref());
+    if let Some(filter) = options.shown.service {
+        listing.deleted.retain(|name| filter.matches(*name));
+    }
+    print(|out| {
+        if options.shown.json {
+            let timeouts = services.timeouts;
+            let all = json!({
+                "controller": told.as_ref().map(controller_json),
+                "services": listing.services.iter().map(Service::json).collect::<Vec<_>>(),
+                "deleted": listing.deleted,
+                "timeouts": {"tcp": timeouts.tcp, "tcp_fin": timeouts.tcp_fin, "udp": timeouts.udp},
+            });
+            return Ok(writeln!(out, "{all:#}")?);
+        }
+        listing.print(trouble.as_deref(), out)
+    })
+}
+
+fn controller_json(told: &Told) -> Value {
+    let outdated = told.out_of_date.as_ref();
+    json!({
+        "running": told.running,
+        "changed": told.changed,
+        "outdated": outdated.map(|(since, reason)| json!({"since": since, "reason": reason})),
+    })
+}
+
+impl<'a> Listing<'a> {
+    fn new(views: &'a [ServiceView], told: Option<&'a Told>) -> Self {
+        let mut health: HashMap<ServiceName, &Remembered> = HashMap::new();
+        for one in told.iter().flat_map(|told| &told.memory.services) {
+            let single = match one.service {
+                Name::Single(name) => Some(name),
+                Name::Group { .. } => None,
+            };
+            health.extend(one.names.iter().copied().chain(single).map(|name| (name, one)));
+        }
+        let mut edits = told.map(|told| told.edits.kinds()).unwrap_or_default();
+        let services: Vec<Service<'_>> = views
+            .iter()
+            .map(|view| {
+                let edits = edits.remove(&view.name).unwrap_or_default();
+                Service::new(view, health.get(&view.name).copied(), &edits, told.is_some())
+            })
+            .collect();
+        let deleted = edits.iter().filter(|(_, (kind, _))| *kind == Some(Kind::Deleted));
+        let mut deleted: Vec<ServiceName> = deleted.map(|(name, _)| *name).collect();
+        deleted.sort_by_cached_key(ToString::to_string);
+        Self { told, services, deleted }
+    }
+
+    fn print(&self, trouble: Option<&str>, out: &mut dyn Write) -> Result<(), Early> {
+        let before = self.remarks(trouble);
+        for line in &before {
+            writeln!(out, "{line}")?;
+        }
+        if !before.is_empty() {
+            writeln!(out)?;
+        }
+        let mut table = Table::new(&[
+            "SERVICE / SERVER",
+            "STATE",
+            "SCHEDULER",
+            "METHOD",
+            ">WEIGHT",
+            ">ACTIVE",
+            ">INACTIVE",
+            ">CLIENTS",
+            ">UPPER",
+            ">LOWER",
+            "NOTES",
+        ]);
+        for service in &self.services {
+            table.row(service.row());
+            for server in &service.servers {
+                table.row(server.row());
+            }
+        }
+        let deleted = |name: &ServiceName| {
+            let [a, b, c, d, e, f, g, h] = <[String; 8]>::default();
+            let state = State::Deleted.shown().to_owned();
+            [name.to_string(), state, a, b, c, d, e, f, g, h, "by an edit".to_owned()]
+        };
+        for name in &self.deleted {
+            table.row(deleted(name));
+        }
+        Ok(table.print(out)?)
+    }
+
+    /// What is to be known about all of it.
+    fn remarks(&self, trouble: Option<&str>) -> Vec<String> {
+        let Some(told) = self.told else {
+            return vec![match trouble {
+                None => "Who is down and what was edited is not shown: give the --runtime-dir of `xlvs run`.".to_owned(),
+                Some(trouble) => format!("Who is down and what was edited is not shown: {trouble}."),
+            }];
+        };
+        let mut remarks = Vec::new();
+        if !told.running {
+            let changed = told.changed.map(|changed| format!(", since {}", age(changed)));
+            remarks.push(format!(
+                "No controller runs: servers are not checked, and stay as they were when it ended{}.",
+                changed.unwrap_or_default()
+            ));
+        }
+        if let Some((since, reason)) = &told.out_of_date {
+            remarks.push(format!(
+                "The configuration file is not what is in use, for {}: {reason}",
+                age(*since)
+            ));
+        }
+        remarks
+    }
+}
+
+impl<'a> Service<'a> {
+    fn new(
+        view: &'a ServiceView,
+        health: Option<&'a Remembered>,
+        (edit, edits): &Kinds,
+        known: bool,
+    ) -> Self {
+        let remembered: HashMap<ServerName, &RememberedServer> = health
+            .iter()
+            .flat_map(|health| &health.servers)
+            .map(|server| (ServerName { address: server.address, port: server.port }, server))
+            .collect();
+        let sorry = health.and_then(|health| health.sorry).filter(|sorry| sorry.serves);
+        let sorry = sorry.map(|sorry| ServerName { address: sorry.address, port: sorry.port });
+        let of = |name: ServerName, view: Option<&'a ServerView>| {
+            let known_of = remembered.get(&name);
+            let down = known_of.filter(|server| !server.up);
+            let state = match down {
+                _ if sorry == Some(name) && view.is_some() => State::Sorry,
+                Some(_) => State::Down,
+                None if view.is_none() && known_of.is_none() => State::Deleted,
+                None if sorry.is_some() => State::Held,
+                None => State::Up,
+            };
+            let down = down.filter(|_| state == State::Down);
+            Server {
+                name,
+                view,
+                state: known.then_some(state),
+                since: down.and_then(|down| down.since),
+                reason: down.map(|down| reasons(down)),
+                edit: edits.get(&name).copied(),
+            }
+        };
+        let there = view.servers.iter().map(|server| {
+            of(ServerName { address: server.address, port: server.port }, Some(server))
+        });
+        let mut servers: Vec<Server<'a>> = there.collect();
+        if !remembered.is_empty() || !edits.is_empty() {
+            let there: HashSet<ServerName> = servers.iter().map(|server| server.name).collect();
+            let out = health.iter().flat_map(|health| &health.servers);
+            let out = out.map(|server| ServerName { address: server.address, port: server.port });
+            let out: Vec<ServerName> = out.filter(|name| !there.contains(name)).collect();
+            let deleted = edits.iter().filter(|(name, kind)| {
+                **kind == Kind::Deleted
+                    && !there.contains(*name)
+                    && !remembered.contains_key(*name)
+            });
+            let mut deleted: Vec<ServerName> = deleted.map(|(name, _)| *name).collect();
+            deleted.sort_by_key(|name| (name.address, name.port));
+            servers.extend(out.into_iter().chain(deleted).map(|name| of(name, None)));
+        }
+        Self { view, health, edit: *edit, servers }
+    }
+
+    fn count(&self, state: State) -> usize {
+        self.servers.iter().filter(|server| server.state == Some(state)).count()
+    }
+
+    /// The sorry server, while it serves.
+    fn sorry(&self) -> Option<ServerName> {
+        let sorry = self.servers.iter().find(|server| server.state == Some(State::Sorry));
+        sorry.map(|sorry| sorry.name)
+    }
+
+    fn json(&self) -> Value {
+        let view = self.view;
+        let persistence = view.persistence.map(|persistence| {
+            let granularity = match persistence.granularity {
+                Granularity::Mask(mask) => json!(mask),
+                Granularity::Prefix(length) => json!(length),
+            };
+            json!({"timeout": persistence.timeout.as_secs(), "granularity": granularity})
+        });
+        let known = self.servers.iter().all(|server| server.state.is_some());
+        json!({
+            "service": view.name,
+            "id": view.id,
+            "scheduler": view.scheduler.to_string(),
+            "fallback": view.flags.fallback,
+            "source_port": view.flags.port,
+            "flag_3": view.flags.flag_3,
+            "forwarding": view.forwarding.to_string(),
+            "one_packet": view.one_packet,
+            "persistence": persistence,
+            "quorum": known.then(|| self.health.is_none_or(|health| health.quorum)),
+            "sorry": self.sorry(),
+            "edit": self.edit.map(kind),
+            "counts": view.counts,
+            "servers": self.servers.iter().map(Server::json).collect::<Vec<_>>(),
+        })
+    }
+
+    fn row(&self) -> [String; 11] {
+        let view = self.view;
+        let sum = |of: fn(&ServerView) -> u32| {
+            view.servers.iter().map(|server| u64::from(of(server))).sum::<u64>().to_string()
+        };
+        let mut notes = Vec::new();
+        if let Some(health) = self.health.filter(|health| !health.quorum) {
+            notes.push(format!(
+                "no quorum: weight {} is up, {} is needed",
+                health.weight, health.needed
+            ));
+        }
+        notes.extend(edit_note(self.edit));
+        notes.extend(what_it_is_like(view));
+        [
+            view.name.to_string(),
+            self.state(),
+            view.scheduler.to_string(),
+            view.forwarding.to_string(),
+            String::new(),
+            sum(|server| server.active),
+            sum(|server| server.inactive),
+            sum(|server| server.persistent.unwrap_or_default()),
+            String::new(),
+            String::new(),
+            notes.join(", "),
+        ]
+    }
+
+    /// The worst that there is to say of it.
+    fn state(&self) -> String {
+        let (up, down) = (self.count(State::Up), self.count(State::Down));
+        if self.sorry().is_some() {
+            "SORRY".to_owned()
+        } else if down > 0 && up == 0 {
+            "ALL DOWN".to_owned()
+        } else if down > 0 {
+            format!("{down} of {} DOWN", up + down)
+        } else {
+            String::new()
+        }
+    }
+}
+
+impl Server<'_> {
+    fn json(&self) -> Value {
+        let Self { name, view, .. } = self;
+        json!({
+            "id": view.map(|view| view.id),
+            "address": name.address,
+            "port": name.port,
+            "state": self.state.map(State::name),
+            "since": self.since,
+            "reason": self.reason,
+            "edit": self.edit.map(kind),
+            "weight": view.map(|view| view.weight),
+            "upper_threshold": view.map(|view| view.upper_threshold),
+            "lower_threshold": view.map(|view| view.lower_threshold),
+            "overloaded": view.map(|view| view.overloaded),
+            "active": view.map(|view| view.active),
+            "inactive": view.map(|view| view.inactive),
+            "persistent": view.and_then(|view| view.persistent),
+            "counts": view.map(|view| view.counts),
+        })
+    }
+
+    fn row(&self) -> [String; 11] {
+        let number = |of: fn(&ServerView) -> u32| {
+            self.view.map_or_else(|| "-".to_owned(), |view| of(view).to_string())
+        };
+        let limit = |of: fn(&ServerView) -> u32| self.view.map_or_else(|| "-".to_owned(), |view| limit(of(view)));
+        [
+            format!("  {}", self.name),
+            self.state.map_or("", State::shown).to_owned(),
+            String::new(),
+            String::new(),
+            number(|view| view.weight),
+            number(|view| view.active),
+            number(|view| view.inactive),
+            number(|view| view.persistent.unwrap_or_default()),
+            limit(|view| view.upper_threshold),
+            limit(|view| view.lower_threshold),
+            self.notes(),
+        ]
+    }
+
+    fn notes(&self) -> String {
+        let mut notes = Vec::new();
+        match (&self.since, &self.reason) {
+            (Some(since), Some(reason)) => notes.push(format!("for {}: {reason}", age(*since))),
+            (None, Some(reason)) => notes.push(reason.clone()),
+            _ => {}
+        }
+        if self.state == Some(State::Held) {
+            notes.push("until there is a quorum".to_owned());
+        }
+        if self.view.is_some_and(|view| view.overloaded) {
+            notes.push("overloaded".to_owned());
+        }
+        if self.state == Some(State::Deleted) {
+            notes.push("by an edit".to_owned());
+        } else {
+            notes.extend(edit_note(self.edit));
+        }
+        notes.join(", ")
+    }
+}
+
+/// Why a server is down: what each check that has failed says.
+fn reasons(server: &RememberedServer) -> String {
+    let failed = || server.checkers.iter().filter(|checker| !checker.up);
+    let reasons: Vec<&str> = failed().filter_map(|checker| checker.reason.as_deref()).collect();
+    if !reasons.is_empty() {
+        reasons.join("; ")
+    } else if failed().any(|checker| checker.made) {
+        "a check has failed".to_owned()
+    } else {
+        "it was not checked yet (alpha)".to_owned()
+    }
+}
+
+const fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Added => "added",
+        Kind::Changed => "changed",
+        Kind::Deleted => "deleted",
+    }
+}
+
+fn edit_note(edit: Option<Kind>) -> Option<String> {
+    edit.map(|edit| format!("{} by an edit", kind(edit)))
+}
+
+fn limit(threshold: u32) -> String {
+    if threshold == 0 { "-".to_owned() } else { threshold.to_string() }
+}
+
+fn what_it_is_like(view: &ServiceView) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(persistence) = view.persistence {
+        let mut note = format!("persistent {} s", persistence.timeout.as_secs());
+        if let Some(mask) = persistence_mask(persistence.granularity) {
+            note += " by ";
+            note += &mask;
+        }
+        notes.push(note);
+    }
+    for (set, note) in [
+        (view.one_packet, "one packet"),
+        (view.flags.fallback, "fallback"),
+        (view.flags.port, "source port"),
+    ] {
+        if set {
+            notes.push(note.to_owned());
+        }
+    }
+    notes
+}
