@@ -135,9 +135,12 @@ pub(super) fn on_ways(ways: &[(IpAddr, Way)], interfaces: &[Interface]) {
                 }
             }
             Ok(None) => lines.push(format!(
-                "the real server {server} is this host itself, to which nothing is forwarded"
+                "the real server {server} is this host itself, to which nothing is forwarded; let it have another address, \
+                 in a network namespace or on another host"
             )),
-            Err(error) => lines.push(format!("no route to the real server {server}: {error}")),
+            Err(error) => lines.push(format!(
+                "no route to the real server {server}: {error}; `ip route add {server} via ROUTER`, or delete it"
+            )),
         }
     }
     warn_some(&lines, "real servers cannot be reached");

@@ -422,7 +422,9 @@ impl Stop {
                 _ = user1.recv() => "SIGUSR1",
                 _ = user2.recv() => "SIGUSR2",
             };
-            warn!("ignored {ignored}");
+            warn!(
+                "{ignored} is ignored: what keepalived would write then is shown by `xlvs list` and `xlvs stats`"
+            );
         }
     }
 }

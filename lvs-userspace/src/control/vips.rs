@@ -169,8 +169,10 @@ impl Vips {
                 self.trouble.remove(&address);
                 true
             }
-            // Somebody has been faster, and it is theirs.
-            Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -libc::EEXIST => {
+            // Somebody has been faster, and it is theirs; or the interface has just gone, which is told by who follows it.
+            Err(rtnetlink::Error::NetlinkError(error))
+                if [-libc::EEXIST, -libc::ENODEV].contains(&error.raw_code()) =>
+            {
                 false
             }
             Err(error) => {
@@ -321,4 +323,21 @@ pub(super) fn remove_left(pin_dir: &Path) -> anyhow::Result<()> {
         remove_all(&netlink, &interfaces, &addresses).await;
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn single_addresses_that_carry_a_mark_are_virtual_ones() {
+        let text =
+            "fwmark_match 7 {\n  192.0.2.7 80 TCP\n  192.0.2.16-23 80\n}\n\
+             fwmark_match 8 {\n  192.0.2.8 80\n}\n\
+             virtual_server fwmark 7 {\n  lb_algo rr\n  real_server 10.0.0.1 80 {\n  }\n}\n\
+             virtual_server 192.0.2.1 80 {\n  lb_algo rr\n  protocol TCP\n  real_server 10.0.0.1 80 {\n  }\n}\n";
+        let config = crate::config::parse("test", text, &crate::config::Policy::default()).unwrap().config;
+        let expected = ["192.0.2.1", "192.0.2.7"].map(|address| address.parse().unwrap());
+        assert_eq!(of(&config), expected.into());
+    }
 }

@@ -338,12 +338,8 @@ impl Health {
     ) {
         let Subscriber { service, server, checker } = subscriber;
         let Some(service) = self.services.get_mut(service) else { return };
-        let Some(was) = service.servers.get(server) else { return };
-        let (before, was) = (service.standing(), was.standing(checker));
-        service.judge(server, checker, weight.is_some(), weight.unwrap_or(0), notices);
-        service.note(server, checker, reason, was, clock::now());
-        let lines = [service.server_line(server, checker, was, before), service.line(before)];
-        lines.into_iter().flatten().for_each(Line::log);
+        let lines = service.hear(server, checker, weight, reason, clock::now(), notices);
+        lines.into_iter().for_each(Line::log);
     }
 
     /// Makes known what has become of a service.

@@ -137,7 +137,7 @@ fn a_restart_goes_on_with_what_was_known() -> Result<()> {
     // Killed, and while nobody is there.
     drop(xlvs);
     listed(&bed, &setup, &dead, &["DOWN", " for ", "TCP_CHECK", "refused"])?;
-    listed(&bed, &setup, "No controller runs", &["servers are not checked", ", since "])?;
+    listed(&bed, &setup, "No controller runs", &["servers are not checked", " ago."])?;
     assert_eq!(by_server(&bed.ask_many(20, 2)?), [("web2", 20)].into());
     let xlvs = bed.start(&unchecked, None)?;
     assert_eq!(by_server(&bed.ask_many(20, 2)?), [("web2", 20)].into());

@@ -3,7 +3,7 @@
 
 use tracing::{info, warn};
 
-use super::{Server, Service};
+use super::{Notice, Server, Service};
 use crate::{clock::age, health::identity::Endpoint};
 
 /// How a service stands.
@@ -18,7 +18,7 @@ pub(crate) struct Standing {
 
 /// How a server stands, as one of its checkers sees it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct ServerStanding {
+struct ServerStanding {
     alive: bool,
     weight: u32,
     /// Since when it has been down.
@@ -95,8 +95,31 @@ impl Service {
         (i64::from(self.quorum.weight) - i64::from(self.quorum.hysteresis)).max(1)
     }
 
-    /// Keeps why and since when a server is down, after a checker has been heard. `now` is in seconds since 1970.
-    pub(crate) fn note(
+    /// Takes what a checker says: what it adds to the weight, or why it is down. The lines are what has come of it. `now` is in
+    /// seconds since 1970.
+    pub(crate) fn hear(
+        &mut self,
+        server: usize,
+        checker: usize,
+        weight: Option<i64>,
+        reason: Option<&str>,
+        now: u64,
+        notices: &mut Vec<Notice>,
+    ) -> Vec<Line> {
+        let Some(was) = self.servers.get(server).map(|server| server.standing(checker)) else {
+            return Vec::new();
+        };
+        let before = self.standing();
+        self.judge(server, checker, weight.is_some(), weight.unwrap_or(0), notices);
+        self.note(server, checker, reason, was, now);
+        [self.server_line(server, checker, was, before), self.line(before)]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
+    /// Keeps why and since when a server is down, after a checker has been heard.
+    fn note(
         &mut self,
         server: usize,
         checker: usize,
@@ -119,7 +142,7 @@ impl Service {
     }
 
     /// What has become of a server, after a checker has been heard that saw it and its service stand like this.
-    pub(crate) fn server_line(
+    fn server_line(
         &self,
         server: usize,
         checker: usize,
@@ -166,7 +189,7 @@ impl Service {
     }
 
     /// What has become of a service that stood like this before: of its quorum and its sorry server.
-    pub(crate) fn line(&self, before: Standing) -> Option<Line> {
+    fn line(&self, before: Standing) -> Option<Line> {
         let (id, up, now) = (&self.id, self.weight_up(), self.standing());
         let (least, needed) = (self.least(), self.needed());
         let nobody = self.servers.iter().all(|server| !server.alive);
@@ -202,12 +225,110 @@ impl Service {
 }
 
 impl Server {
-    pub(crate) fn standing(&self, checker: usize) -> ServerStanding {
+    fn standing(&self, checker: usize) -> ServerStanding {
         ServerStanding {
             alive: self.alive,
             weight: self.weight(),
             since: self.since,
             has_run: self.checkers.get(checker).is_some_and(|checker| checker.has_run),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::tests::{service, sorry, started},
+        *,
+    };
+    use crate::config::{Quorum, VirtualServer};
+
+    /// What is said when servers, by their place, fail or recover one after the other.
+    fn said(
+        weights: &[u32],
+        change: impl Fn(&mut VirtualServer),
+        events: &[(usize, bool)],
+    ) -> Vec<String> {
+        let (mut service, _) = started(&service(weights, change));
+        let mut said = Vec::new();
+        for (server, up) in events {
+            let (weight, reason) = (up.then_some(0), (!up).then_some("refused"));
+            let lines = service.hear(*server, 0, weight, reason, crate::clock::now(), &mut Vec::new());
+            said.extend(lines.into_iter().map(|line| match line {
+                Line::Warning(text) => format!("WARN {text}"),
+                Line::Info(text) => text,
+            }));
+        }
+        said
+    }
+
+    #[test]
+    fn a_line_says_what_comes_of_a_check() {
+        assert_eq!(
+            said(&[1, 3], |_| (), &[(1, false), (0, false), (1, true)]),
+            [
+                "WARN real server 10.0.0.2:80 of 192.0.2.1:80/TCP is down, taken out: refused",
+                "WARN real server 10.0.0.1:80 of 192.0.2.1:80/TCP is down, taken out: refused",
+                "WARN 192.0.2.1:80/TCP has no real server that is up: new connections are refused",
+                "real server 10.0.0.2:80 of 192.0.2.1:80/TCP is up after 0s, back in with weight 3",
+                "192.0.2.1:80/TCP has its quorum: weight 3 is up, 1 is needed",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_sorry_server_takes_over_and_yields() {
+        let change = |service: &mut VirtualServer| {
+            service.sorry_server = Some(sorry());
+            service.quorum = Quorum { weight: 3, hysteresis: 1, ..Quorum::default() };
+        };
+        let events = [(1, false), (2, false), (0, false), (0, true), (1, true), (2, true)];
+        assert_eq!(
+            said(&[2, 1, 1], change, &events),
+            [
+                "WARN real server 10.0.0.2:80 of 192.0.2.1:80/TCP is down, taken out: refused",
+                "WARN real server 10.0.0.3:80 of 192.0.2.1:80/TCP is down, taken out: refused",
+                "WARN real server 10.0.0.1:80 of 192.0.2.1:80/TCP is down, taken out: refused",
+                "WARN the sorry server 10.0.0.100:80 takes over from 192.0.2.1:80/TCP: no real server is up",
+                "real server 10.0.0.1:80 of 192.0.2.1:80/TCP is up after 0s, held back until there is a quorum: weight 2 \
+                 is up, 4 is needed",
+                "real server 10.0.0.2:80 of 192.0.2.1:80/TCP is up after 0s, held back until there is a quorum: weight 3 \
+                 is up, 4 is needed",
+                "real server 10.0.0.3:80 of 192.0.2.1:80/TCP is up after 0s, back in with weight 1",
+                "the sorry server 10.0.0.100:80 yields, 192.0.2.1:80/TCP has its quorum again: weight 4 is up, 4 is needed",
+            ]
+        );
+    }
+
+    #[test]
+    fn who_is_held_back_was_not_taken_out() {
+        let change = |service: &mut VirtualServer| {
+            service.sorry_server = Some(sorry());
+            service.quorum.weight = 3;
+        };
+        assert_eq!(
+            said(&[1, 1, 1], change, &[(0, false), (1, false)]),
+            [
+                "WARN real server 10.0.0.1:80 of 192.0.2.1:80/TCP is down, taken out: refused",
+                "WARN the sorry server 10.0.0.100:80 takes over from 192.0.2.1:80/TCP: weight 2 is up, its quorum takes 3",
+                "WARN real server 10.0.0.2:80 of 192.0.2.1:80/TCP is down, it did not serve, as the sorry server does: refused",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_restart_knows_why_and_since_when() {
+        let config = service(&[1, 1], |_| ());
+        let (mut service, _) = started(&config);
+        service.hear(0, 0, None, Some("refused"), 1000, &mut Vec::new());
+        let memory = service.remember().unwrap();
+        let text = serde_json::to_string(&memory).unwrap();
+        assert!(text.contains(r#""since":1000"#) && text.contains(r#""reason":"refused""#), "{text}");
+        let memory = serde_json::from_str(&text).unwrap();
+        let again = Service::recall(service.id.clone(), &config, |_| Some(0), Some(&memory), |_| true);
+        assert_eq!(again.remember(), service.remember());
+        // One of an earlier version has neither.
+        let old = text.replace(r#""since":1000,"#, "").replace(r#","reason":"refused""#, "");
+        assert!(serde_json::from_str::<crate::health::Remembered>(&old).is_ok());
     }
 }

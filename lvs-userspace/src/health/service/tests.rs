@@ -84,7 +84,7 @@ pub(in crate::health) fn config(services: Vec<VirtualServer>) -> Config {
 }
 
 /// A service with servers 10.0.0.1 and so on, each with a TCP check.
-fn service(weights: &[u32], change: impl Fn(&mut VirtualServer)) -> VirtualServer {
+pub(super) fn service(weights: &[u32], change: impl Fn(&mut VirtualServer)) -> VirtualServer {
     let mut service = virtual_server(Ipv4Addr::new(192, 0, 2, 1));
     let servers: Vec<_> = weights
         .iter()
@@ -100,7 +100,7 @@ fn service(weights: &[u32], change: impl Fn(&mut VirtualServer)) -> VirtualServe
     service
 }
 
-fn sorry() -> SorryServer {
+pub(super) fn sorry() -> SorryServer {
     SorryServer {
         address: Ipv4Addr::new(10, 0, 0, 100).into(),
         port: 80,
@@ -115,7 +115,7 @@ fn new(config: &VirtualServer) -> Service {
     Service::new(id, config, |_| Some(0))
 }
 
-fn started(config: &VirtualServer) -> (Service, String) {
+pub(super) fn started(config: &VirtualServer) -> (Service, String) {
     let mut service = new(config);
     let mut notices = Vec::new();
     service.start(false, &mut notices);
