@@ -228,7 +228,10 @@ impl<'a> Listing<'a> {
         let mut remarks = Vec::new();
         if !told.running {
             let what = match told.changed {
-                Some(changed) => format!("who was down when it ended is shown, which had changed {} ago", age(changed)),
+                Some(changed) => format!(
+                    "who was down when it ended is shown, which had changed {} ago",
+                    age(changed)
+                ),
                 None => "all of them were up when it ended".to_owned(),
             };
             remarks.push(format!("No controller runs: servers are not checked; {what}."));
@@ -287,9 +290,7 @@ impl<'a> Service<'a> {
             let out = out.map(|server| ServerName { address: server.address, port: server.port });
             let out: Vec<ServerName> = out.filter(|name| !there.contains(name)).collect();
             let deleted = edits.iter().filter(|(name, kind)| {
-                **kind == Kind::Deleted
-                    && !there.contains(*name)
-                    && !remembered.contains_key(*name)
+                **kind == Kind::Deleted && !there.contains(*name) && !remembered.contains_key(*name)
             });
             let mut deleted: Vec<ServerName> = deleted.map(|(name, _)| *name).collect();
             deleted.sort_by_key(|name| (name.address, name.port));
@@ -406,7 +407,9 @@ impl Server<'_> {
         let number = |of: fn(&ServerView) -> u32| {
             self.view.map_or_else(|| "-".to_owned(), |view| of(view).to_string())
         };
-        let limit = |of: fn(&ServerView) -> u32| self.view.map_or_else(|| "-".to_owned(), |view| limit(of(view)));
+        let limit = |of: fn(&ServerView) -> u32| {
+            self.view.map_or_else(|| "-".to_owned(), |view| limit(of(view)))
+        };
         [
             format!("  {}", self.name),
             self.state.map_or("", State::shown).to_owned(),
@@ -534,14 +537,20 @@ mod tests {
     }
 
     fn web(last: u8) -> ServiceName {
-        ServiceName::Address { protocol: Protocol::Tcp, address: [192, 0, 2, last].into(), port: 80 }
+        ServiceName::Address {
+            protocol: Protocol::Tcp,
+            address: [192, 0, 2, last].into(),
+            port: 80,
+        }
     }
 
     fn told(memory: &str, edits: &str) -> Told {
         Told {
             memory: serde_json::from_str(&format!("{{\"services\":[{memory}]}}")).unwrap(),
-            edits: serde_json::from_str(&format!("{{\"services\":[{edits}],\"tcp\":null,\"tcp_fin\":null,\"udp\":null}}"))
-                .unwrap(),
+            edits: serde_json::from_str(&format!(
+                "{{\"services\":[{edits}],\"tcp\":null,\"tcp_fin\":null,\"udp\":null}}"
+            ))
+            .unwrap(),
             running: true,
             changed: None,
             out_of_date: None,
@@ -605,15 +614,22 @@ TCP 192.0.2.1:80  SORRY  rr         NAT                  4         0        0   
         );
         let told = told("", &edits);
         let mark = ServiceName::Mark { mark: 7, family: Family::Ipv4 };
-        let views = [service(web(1), vec![server(5, 1)]), service(mark, vec![server(1, 1), server(3, 0)])];
+        let views =
+            [service(web(1), vec![server(5, 1)]), service(mark, vec![server(1, 1), server(3, 0)])];
         let text = printed(&views, Some(&told));
         let lines: Vec<Vec<&str>> =
             text.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
         let ends = |line: usize, wanted: &str| lines[line].join(" ").ends_with(wanted);
         assert_eq!(lines[0].join(" "), "TCP 192.0.2.1:80 rr NAT 2 0 0");
-        assert!(ends(1, "- -") && ends(2, "added by an edit") && ends(3, "added by an edit"), "{text}");
+        assert!(
+            ends(1, "- -") && ends(2, "added by an edit") && ends(3, "added by an edit"),
+            "{text}"
+        );
         assert!(ends(4, "- - changed by an edit"), "{text}");
-        assert!(lines[5].join(" ").starts_with("10.0.0.2:80 deleted") && ends(5, "by an edit"), "{text}");
+        assert!(
+            lines[5].join(" ").starts_with("10.0.0.2:80 deleted") && ends(5, "by an edit"),
+            "{text}"
+        );
         assert_eq!(lines[6].join(" "), "TCP 192.0.2.3:80 deleted by an edit");
         let listing = Listing::new(&views, Some(&told));
         let kinds: Vec<Value> = listing.services[1]
@@ -628,7 +644,12 @@ TCP 192.0.2.1:80  SORRY  rr         NAT                  4         0        0   
     fn what_is_not_known_is_not_said() {
         let views = [service(web(1), vec![server(1, 1)])];
         let text = printed(&views, None);
-        assert!(text.starts_with("Who is down and what was edited is not shown: give the --runtime-dir"), "{text}");
+        assert!(
+            text.starts_with(
+                "Who is down and what was edited is not shown: give the --runtime-dir"
+            ),
+            "{text}"
+        );
         let json = Listing::new(&views, None).services[0].json();
         assert_eq!((&json["quorum"], &json["servers"][0]["state"]), (&Value::Null, &Value::Null));
         let ended = Told { running: false, changed: Some(crate::clock::now()), ..told("", "") };

@@ -9,8 +9,8 @@ mod edits;
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-pub use self::edits::{Edits, Kind, Kinds};
 use self::edits::{Edited, ServerEdit, ServiceEdit};
+pub use self::edits::{Edits, Kind, Kinds};
 use super::edit::{Edit, Refusal, ServerName, ServerSpec, ServiceSpec, check_timeouts};
 use crate::{
     config::{

@@ -100,7 +100,11 @@ impl Running<'_> {
         let results: Vec<_> = edits.iter().map(|edit| desired.edit(edit)).collect();
         let made = self.make_edits(edits, &results, desired, maps).await;
         if let Err(problem) = &made {
-            warn!("nothing that {who} has edited is in use ({} edits): {}", edits.len(), problem.message);
+            warn!(
+                "nothing that {who} has edited is in use ({} edits): {}",
+                edits.len(),
+                problem.message
+            );
         } else {
             tell_edits(edits, &results, who);
         }

@@ -30,7 +30,11 @@ pub(super) struct Said {
 
 impl Said {
     /// Takes the lines of a topic that are true now, and logs those that were not before.
-    pub(super) fn tell(&mut self, topic: Topic, lines: impl IntoIterator<Item = (Severity, String)>) {
+    pub(super) fn tell(
+        &mut self,
+        topic: Topic,
+        lines: impl IntoIterator<Item = (Severity, String)>,
+    ) {
         for (severity, line) in self.news(topic, lines) {
             match severity {
                 Severity::Notice => info!("{line}"),

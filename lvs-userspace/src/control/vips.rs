@@ -279,9 +279,9 @@ async fn places<'i>(
         }
     }
     // Where the kernel does not tell, it is the first.
-    let ways = net::ways_to(far.clone()).await.unwrap_or_else(|_| {
-        far.into_iter().map(|address| (address, Ok(None))).collect()
-    });
+    let ways = net::ways_to(far.clone())
+        .await
+        .unwrap_or_else(|_| far.into_iter().map(|address| (address, Ok(None))).collect());
     places.extend(ways.into_iter().map(|(address, way)| {
         let index = way.ok().flatten().map(|(index, _)| index);
         let routed = attached.iter().find(|interface| Some(interface.index) == index);
@@ -331,12 +331,12 @@ mod tests {
 
     #[test]
     fn single_addresses_that_carry_a_mark_are_virtual_ones() {
-        let text =
-            "fwmark_match 7 {\n  192.0.2.7 80 TCP\n  192.0.2.16-23 80\n}\n\
+        let text = "fwmark_match 7 {\n  192.0.2.7 80 TCP\n  192.0.2.16-23 80\n}\n\
              fwmark_match 8 {\n  192.0.2.8 80\n}\n\
              virtual_server fwmark 7 {\n  lb_algo rr\n  real_server 10.0.0.1 80 {\n  }\n}\n\
              virtual_server 192.0.2.1 80 {\n  lb_algo rr\n  protocol TCP\n  real_server 10.0.0.1 80 {\n  }\n}\n";
-        let config = crate::config::parse("test", text, &crate::config::Policy::default()).unwrap().config;
+        let config =
+            crate::config::parse("test", text, &crate::config::Policy::default()).unwrap().config;
         let expected = ["192.0.2.1", "192.0.2.7"].map(|address| address.parse().unwrap());
         assert_eq!(of(&config), expected.into());
     }

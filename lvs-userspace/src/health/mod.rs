@@ -38,10 +38,6 @@ mod service;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::{
-    memory::{Name, Remembered, RememberedServer},
-    script::{may_become_others, scripts_of_others},
-};
 use self::{
     checks::{Checks, Subscriber, Wanted},
     files::{Told, added},
@@ -54,6 +50,10 @@ pub use self::{
     effective::{Member, Pool, State, all_serve, apply},
     identity::{Endpoint, ServiceId},
     memory::{Memory, Past},
+};
+pub(crate) use self::{
+    memory::{Name, Remembered, RememberedServer},
+    script::{may_become_others, scripts_of_others},
 };
 
 /// All health checks of a configuration. Dropped, they end.

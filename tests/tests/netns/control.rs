@@ -141,7 +141,10 @@ fn listings_need_no_controller_and_edits_do() -> Result<()> {
     controller.stop_by(Signal::SIGKILL)?;
     let listed = json(&bed, &setup, "list", "")?;
     assert_eq!(listed["services"], running["services"]);
-    assert_eq!((&running["controller"]["running"], &listed["controller"]["running"]), (&true.into(), &false.into()));
+    assert_eq!(
+        (&running["controller"]["running"], &listed["controller"]["running"]),
+        (&true.into(), &false.into())
+    );
     let service = &listed["services"][0];
     assert_eq!(service["service"]["port"], 10_000);
     assert_eq!(service["persistence"]["timeout"], 300);

@@ -63,7 +63,11 @@ fn a_server_that_ends_is_out_until_it_is_back() -> Result<()> {
     for round in 1..=2 {
         settle(&bed, &[("web1", 10), ("web2", 10)])?;
         drop(bed.servers.remove(0));
-        wait_for(&xlvs, &format!("real server {web1} of 10.64.1.2:10000/TCP is down, taken out: TCP_CHECK"), round)?;
+        wait_for(
+            &xlvs,
+            &format!("real server {web1} of 10.64.1.2:10000/TCP is down, taken out: TCP_CHECK"),
+            round,
+        )?;
         settle(&bed, &[("web2", 20)])?;
         let again = Server::start(&bed.topology.servers[0], "web1", SocketAddr::from(web1))?;
         bed.servers.insert(0, again);
@@ -150,7 +154,9 @@ fn a_restart_goes_on_with_what_was_known() -> Result<()> {
     settle(&bed, &[("sorry", 20)])?;
     wait_for_told(&told, "quorum up\ndown\ndown\nquorum down\n")?;
     wait_for(&xlvs, "is down, its weight is set to 0: TCP_CHECK", 1)?;
-    let takes_over = format!("the sorry server {sorry} takes over from 10.64.1.2:10000/TCP: no real server is up");
+    let takes_over = format!(
+        "the sorry server {sorry} takes over from 10.64.1.2:10000/TCP: no real server is up"
+    );
     wait_for(&xlvs, &takes_over, 1)?;
     listed(&bed, &setup, service, &["SORRY", "no quorum: weight 0 is up, 1 is needed"])?;
     listed(&bed, &setup, &sorry.to_string(), &["SORRY"])?;
@@ -169,7 +175,11 @@ fn a_restart_goes_on_with_what_was_known() -> Result<()> {
     bed.servers.push(Server::start(&bed.topology.servers[1], "web2", SocketAddr::from(web2))?);
     settle(&bed, &[("web1", 10), ("web2", 10)])?;
     wait_for_told(&told, "quorum up\ndown\ndown\nquorum down\nup\nquorum up\nup\n")?;
-    wait_for(&xlvs, &format!("the sorry server {sorry} yields, 10.64.1.2:10000/TCP has its quorum"), 1)?;
+    wait_for(
+        &xlvs,
+        &format!("the sorry server {sorry} yields, 10.64.1.2:10000/TCP has its quorum"),
+        1,
+    )?;
     wait_for(&xlvs, "back in with weight 1", 2)?;
     listed(&bed, &setup, &web1.to_string(), &["up"])?;
     // What was known ends with the data plane.

@@ -207,11 +207,17 @@ fn an_unprivileged_user_needs_the_named_capabilities_and_no_more() -> Result<()>
     // One does not answer pings any more, the other one's port is closed.
     let web1 = &bed.topology.servers[0];
     web1.set("ipv4/icmp_echo_ignore_all", "1")?;
-    wait_for(&xlvs, "real server 192.168.1.100:8089 of 10.64.1.2:10000/TCP is down, taken out: PING_CHECK")?;
+    wait_for(
+        &xlvs,
+        "real server 192.168.1.100:8089 of 10.64.1.2:10000/TCP is down, taken out: PING_CHECK",
+    )?;
     web1.set("ipv4/icmp_echo_ignore_all", "0")?;
     wait_for(&xlvs, "real server 192.168.1.100:8089 of 10.64.1.2:10000/TCP is up")?;
     drop(bed.servers.pop());
-    wait_for(&xlvs, "real server 192.168.1.101:18089 of 10.64.1.2:10000/TCP is down, taken out: TCP_CHECK")?;
+    wait_for(
+        &xlvs,
+        "real server 192.168.1.101:18089 of 10.64.1.2:10000/TCP is down, taken out: TCP_CHECK",
+    )?;
     xlvs.reload(&CHECKED.replace("delay_loop 0.3", "delay_loop 0.5"))?;
 
     // Killed, and gone on with.
@@ -223,7 +229,10 @@ fn an_unprivileged_user_needs_the_named_capabilities_and_no_more() -> Result<()>
     // It knows who is down, and checks go on.
     bed.ask_many(2, 1)?;
     bed.topology.servers[0].set("ipv4/icmp_echo_ignore_all", "1")?;
-    wait_for(&next, "real server 192.168.1.100:8089 of 10.64.1.2:10000/TCP is down, taken out: PING_CHECK")?;
+    wait_for(
+        &next,
+        "real server 192.168.1.100:8089 of 10.64.1.2:10000/TCP is down, taken out: PING_CHECK",
+    )?;
     let log = next.log();
     assert!(next.stop()?.success());
     nothing_of_nobody_is_left(&bed, &setup)?;

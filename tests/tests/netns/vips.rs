@@ -156,10 +156,17 @@ fn a_virtual_address_that_nobody_has_is_noticed() -> Result<()> {
     wait_for(&here, || Ok(xlvs.log().contains(&here)))?;
     network.ip(Family::V4, "del")?;
     wait_for(&missing, || Ok(xlvs.log().matches(&missing).count() == 2))?;
+    // It is said once while it stays so; without its service it is nobody's loss.
+    xlvs.reload(&network.config(&[Family::V4]))?;
+    ensure!(xlvs.log().matches(&missing).count() == 2, "{}", xlvs.log());
+    xlvs.reload(&network.config(&[]))?;
+    ensure!(xlvs.log().matches(&here).count() == 1, "{}", xlvs.log());
+    xlvs.reload(&network.config(&[Family::V4]))?;
+    ensure!(xlvs.log().matches(&missing).count() == 3, "{}", xlvs.log());
     // Everything is this host's by a local route: the kernel answers for it.
     network.lab.topology.lb.ip(&[format!("route add local {vip}/32 dev lo")])?;
     xlvs.reload(&network.config(&[Family::V4]))?;
-    ensure!(xlvs.log().matches(&missing).count() == 2, "{}", xlvs.log());
+    ensure!(xlvs.log().matches(&missing).count() == 3, "{}", xlvs.log());
     assert!(xlvs.stop()?.success());
     Ok(())
 }

@@ -119,9 +119,16 @@ fn unknown(word: &Word<'_>, place: Place, near: Option<&str>) -> Diagnostic {
 pub(super) fn refuse_block(directive: &Directive<'_>, sink: &mut Sink) {
     if let Some(block) = &directive.block {
         let word = quoted(&directive.keyword.text);
+        let named = |word: &&Word<'_>| word.text.starts_with(char::is_alphabetic);
+        let help = match directive.args.get(1..).and_then(|more| more.last()).filter(named) {
+            Some(last) => {
+                format!("begin a line of its own with {}, if that is its block", quoted(&last.text))
+            }
+            None => "delete the `{` and its `}`".to_owned(),
+        };
         sink.push(
             Diagnostic::new(Code::UnexpectedOpen, block.open, format!("{word} takes no block"))
-                .help("delete the `{` and its `}`"),
+                .help(help),
         );
     }
 }

@@ -276,9 +276,10 @@ impl Draft {
     /// Whether the data path cannot balance its method or its protocol yet. It says so, whatever else is wrong with it.
     fn left_out(&self, marks_only: bool, head: Span, sink: &mut Sink) -> bool {
         let (place, why) = match (self.forwarding.or(Forwarding::Nat), self.protocol.get()) {
-            (Some(method @ (Forwarding::DirectRouting | Forwarding::Tunnel(_))), _) => {
-                (self.forwarding.head(), format!("{method} is not balanced by this version of xlvs"))
-            }
+            (Some(method @ (Forwarding::DirectRouting | Forwarding::Tunnel(_))), _) => (
+                self.forwarding.head(),
+                format!("{method} is not balanced by this version of xlvs"),
+            ),
             (_, Some(Protocol::Sctp)) if !marks_only => {
                 (self.protocol.head(), "SCTP is not balanced by this version of xlvs".to_owned())
             }
@@ -507,9 +508,11 @@ fn check_balanced(service: &VirtualServer, head: Span, sink: &mut Sink) {
         && sorry.forwarding != service.forwarding
     {
         let why = "its sorry server is left out: that has another forwarding method";
-        sink.push(Diagnostic::new(Code::NotBalanced, head, why).help(
-            "delete `sorry_server_lvs_method`, for xlvs knows one method for each service",
-        ));
+        sink.push(
+            Diagnostic::new(Code::NotBalanced, head, why).help(
+                "delete `sorry_server_lvs_method`, for xlvs knows one method for each service",
+            ),
+        );
     }
 }
 

@@ -34,13 +34,18 @@ pub(super) fn args<'d, 's>(
         return None;
     }
     if let Some([first, .., last] | [first @ last]) = args.get(*count.end()..) {
+        let why = if args.first().is_some_and(|word| word.text == "=") {
+            "there is no `=` in this language"
+        } else {
+            "each keyword starts on a line of its own"
+        };
         sink.push(
             Diagnostic::new(
                 Code::ExtraArgument,
                 first.span.to(last.span),
                 format!("{} takes fewer arguments", quoted(&directive.keyword.text)),
             )
-            .help(format!("write `{usage}`; each keyword starts on a line of its own")),
+            .help(format!("write `{usage}`; {why}")),
         );
         return None;
     }
@@ -51,7 +56,7 @@ pub(super) fn args<'d, 's>(
 pub(super) fn missing_argument(word: &str, end: usize, usage: impl Display) -> Diagnostic {
     let message = format!("{} lacks an argument", quoted(word));
     Diagnostic::new(Code::MissingArgument, Span::new(end, end), message)
-        .help(format!("write `{usage}`"))
+        .help(format!("write `{usage}`; what follows `#` or `!` is a comment"))
 }
 
 /// The address and port of a `virtual_server` or `real_server`. Without a port it is 0, as in keepalived.

@@ -60,7 +60,8 @@ impl Service {
     /// What has become of a service that a new configuration was taken over for: of its servers, of which these were down, its
     /// quorum and its sorry server. A new one was well.
     pub(crate) fn lines_of_reload(&self, down: &[Endpoint], before: Standing) -> Vec<Line> {
-        let up = self.servers.iter().filter(|server| server.alive && down.contains(&server.endpoint));
+        let up =
+            self.servers.iter().filter(|server| server.alive && down.contains(&server.endpoint));
         let up = up.map(|server| {
             Line::Info(format!(
                 "real server {} of {} is up: the check that has failed is not in the file any more",
@@ -205,9 +206,9 @@ impl Service {
             (Some(sorry), None) if now.quorum => Some(Line::Info(format!(
                 "the sorry server {sorry} yields, {id} has its quorum again: weight {up} is up, {needed} is needed"
             ))),
-            (Some(sorry), None) => {
-                Some(Line::Info(format!("the sorry server {sorry} of {id} does not serve any more")))
-            }
+            (Some(sorry), None) => Some(Line::Info(format!(
+                "the sorry server {sorry} of {id} does not serve any more"
+            ))),
             _ => match (before.quorum, now.quorum) {
                 (true, false) if nobody => Some(Line::Warning(format!(
                     "{id} has no real server that is up: new connections are refused"
@@ -253,7 +254,8 @@ mod tests {
         let mut said = Vec::new();
         for (server, up) in events {
             let (weight, reason) = (up.then_some(0), (!up).then_some("refused"));
-            let lines = service.hear(*server, 0, weight, reason, crate::clock::now(), &mut Vec::new());
+            let lines =
+                service.hear(*server, 0, weight, reason, crate::clock::now(), &mut Vec::new());
             said.extend(lines.into_iter().map(|line| match line {
                 Line::Warning(text) => format!("WARN {text}"),
                 Line::Info(text) => text,
@@ -323,9 +325,13 @@ mod tests {
         service.hear(0, 0, None, Some("refused"), 1000, &mut Vec::new());
         let memory = service.remember().unwrap();
         let text = serde_json::to_string(&memory).unwrap();
-        assert!(text.contains(r#""since":1000"#) && text.contains(r#""reason":"refused""#), "{text}");
+        assert!(
+            text.contains(r#""since":1000"#) && text.contains(r#""reason":"refused""#),
+            "{text}"
+        );
         let memory = serde_json::from_str(&text).unwrap();
-        let again = Service::recall(service.id.clone(), &config, |_| Some(0), Some(&memory), |_| true);
+        let again =
+            Service::recall(service.id.clone(), &config, |_| Some(0), Some(&memory), |_| true);
         assert_eq!(again.remember(), service.remember());
         // One of an earlier version has neither.
         let old = text.replace(r#""since":1000,"#, "").replace(r#","reason":"refused""#, "");
