@@ -4,10 +4,11 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    io::Write,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
@@ -18,7 +19,7 @@ use super::{
 use crate::{
     bpf::PinnedMaps,
     clock::age,
-    config::Granularity,
+    config::{Granularity, Timeouts},
     control::{
         Told,
         desired::{Kind, Kinds},
@@ -26,7 +27,7 @@ use crate::{
     },
     exit::Failure,
     health::{Name, Remembered, RememberedServer},
-    inspect::{ServerView, ServiceName, ServiceView, Services, persistence_mask},
+    inspect::{Counts, ServerView, ServiceName, ServiceView, Services, persistence_mask},
 };
 
 /// What `xlvs list` takes.
@@ -117,6 +118,53 @@ struct Listing<'a> {
     deleted: Vec<ServiceName>,
 }
 
+/// The listing for programs, as docs/control.md has it.
+#[derive(Debug, Serialize)]
+struct ListingJson<'a> {
+    controller: Option<Value>,
+    services: Vec<ServiceJson<'a>>,
+    deleted: &'a [ServiceName],
+    timeouts: Value,
+}
+
+#[expect(clippy::struct_excessive_bools, reason = "the flags of a service")]
+#[derive(Debug, Serialize)]
+struct ServiceJson<'a> {
+    service: ServiceName,
+    id: u32,
+    scheduler: String,
+    fallback: bool,
+    source_port: bool,
+    flag_3: bool,
+    forwarding: String,
+    one_packet: bool,
+    persistence: Option<Value>,
+    quorum: Option<bool>,
+    sorry: Option<ServerName>,
+    edit: Option<&'static str>,
+    counts: Counts,
+    servers: Vec<ServerJson<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct ServerJson<'a> {
+    id: Option<u32>,
+    #[serde(flatten)]
+    name: ServerName,
+    state: Option<&'static str>,
+    since: Option<u64>,
+    reason: Option<&'a str>,
+    edit: Option<&'static str>,
+    weight: Option<u32>,
+    upper_threshold: Option<u32>,
+    lower_threshold: Option<u32>,
+    overloaded: Option<bool>,
+    active: Option<u32>,
+    inactive: Option<u32>,
+    persistent: Option<u32>,
+    counts: Option<Counts>,
+}
+
 pub(super) fn list(options: &List) -> Result<(), Failure> {
     let maps = PinnedMaps::open(&options.pins.pin_dir)?;
     let mut services = Services::read(&maps, true)?;
@@ -133,14 +181,10 @@ pub(super) fn list(options: &List) -> Result<(), Failure> {
     }
     print(|out| {
         if options.shown.json {
-            let timeouts = services.timeouts;
-            let all = json!({
-                "controller": told.as_ref().map(controller_json),
-                "services": listing.services.iter().map(Service::json).collect::<Vec<_>>(),
-                "deleted": listing.deleted,
-                "timeouts": {"tcp": timeouts.tcp, "tcp_fin": timeouts.tcp_fin, "udp": timeouts.udp},
-            });
-            return Ok(writeln!(out, "{all:#}")?);
+            // There may be 100,000 servers: no tree is made of them first.
+            serde_json::to_writer_pretty(&mut *out, &listing.json(&services.timeouts))
+                .map_err(io::Error::from)?;
+            return Ok(writeln!(out)?);
         }
         listing.print(trouble.as_deref(), out)
     })
@@ -177,6 +221,15 @@ impl<'a> Listing<'a> {
         let mut deleted: Vec<ServiceName> = deleted.map(|(name, _)| *name).collect();
         deleted.sort_by_cached_key(ToString::to_string);
         Self { told, services, deleted }
+    }
+
+    fn json(&self, timeouts: &Timeouts) -> ListingJson<'_> {
+        ListingJson {
+            controller: self.told.map(controller_json),
+            services: self.services.iter().map(Service::json).collect(),
+            deleted: &self.deleted,
+            timeouts: json!({"tcp": timeouts.tcp, "tcp_fin": timeouts.tcp_fin, "udp": timeouts.udp}),
+        }
     }
 
     fn print(&self, trouble: Option<&str>, out: &mut dyn Write) -> Result<(), Early> {
@@ -309,7 +362,7 @@ impl<'a> Service<'a> {
         sorry.map(|sorry| sorry.name)
     }
 
-    fn json(&self) -> Value {
+    fn json(&self) -> ServiceJson<'_> {
         let view = self.view;
         let persistence = view.persistence.map(|persistence| {
             let granularity = match persistence.granularity {
@@ -319,22 +372,22 @@ impl<'a> Service<'a> {
             json!({"timeout": persistence.timeout.as_secs(), "granularity": granularity})
         });
         let known = self.servers.iter().all(|server| server.state.is_some());
-        json!({
-            "service": view.name,
-            "id": view.id,
-            "scheduler": view.scheduler.to_string(),
-            "fallback": view.flags.fallback,
-            "source_port": view.flags.port,
-            "flag_3": view.flags.flag_3,
-            "forwarding": view.forwarding.to_string(),
-            "one_packet": view.one_packet,
-            "persistence": persistence,
-            "quorum": known.then(|| self.health.is_none_or(|health| health.quorum)),
-            "sorry": self.sorry(),
-            "edit": self.edit.map(kind),
-            "counts": view.counts,
-            "servers": self.servers.iter().map(Server::json).collect::<Vec<_>>(),
-        })
+        ServiceJson {
+            service: view.name,
+            id: view.id,
+            scheduler: view.scheduler.to_string(),
+            fallback: view.flags.fallback,
+            source_port: view.flags.port,
+            flag_3: view.flags.flag_3,
+            forwarding: view.forwarding.to_string(),
+            one_packet: view.one_packet,
+            persistence,
+            quorum: known.then(|| self.health.is_none_or(|health| health.quorum)),
+            sorry: self.sorry(),
+            edit: self.edit.map(kind),
+            counts: view.counts,
+            servers: self.servers.iter().map(Server::json).collect(),
+        }
     }
 
     fn row(&self) -> [String; 11] {
@@ -382,25 +435,24 @@ impl<'a> Service<'a> {
 }
 
 impl Server<'_> {
-    fn json(&self) -> Value {
+    fn json(&self) -> ServerJson<'_> {
         let Self { name, view, .. } = self;
-        json!({
-            "id": view.map(|view| view.id),
-            "address": name.address,
-            "port": name.port,
-            "state": self.state.map(State::name),
-            "since": self.since,
-            "reason": self.reason,
-            "edit": self.edit.map(kind),
-            "weight": view.map(|view| view.weight),
-            "upper_threshold": view.map(|view| view.upper_threshold),
-            "lower_threshold": view.map(|view| view.lower_threshold),
-            "overloaded": view.map(|view| view.overloaded),
-            "active": view.map(|view| view.active),
-            "inactive": view.map(|view| view.inactive),
-            "persistent": view.and_then(|view| view.persistent),
-            "counts": view.map(|view| view.counts),
-        })
+        ServerJson {
+            id: view.map(|view| view.id),
+            name: *name,
+            state: self.state.map(State::name),
+            since: self.since,
+            reason: self.reason.as_deref(),
+            edit: self.edit.map(kind),
+            weight: view.map(|view| view.weight),
+            upper_threshold: view.map(|view| view.upper_threshold),
+            lower_threshold: view.map(|view| view.lower_threshold),
+            overloaded: view.map(|view| view.overloaded),
+            active: view.map(|view| view.active),
+            inactive: view.map(|view| view.inactive),
+            persistent: view.and_then(|view| view.persistent),
+            counts: view.map(|view| view.counts),
+        }
     }
 
     fn row(&self) -> [String; 11] {
@@ -501,10 +553,7 @@ fn what_it_is_like(view: &ServiceView) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        config::{Family, Forwarding, Protocol, Scheduler, SchedulerFlags},
-        inspect::Counts,
-    };
+    use crate::config::{Family, Forwarding, Protocol, Scheduler, SchedulerFlags};
 
     fn server(last: u8, weight: u32) -> ServerView {
         ServerView {
@@ -591,7 +640,7 @@ TCP 192.0.2.1:80  SORRY  rr         NAT                  4         0        0   
         );
         assert!(text.starts_with(&expected), "{text}");
         assert!(text[expected.len()..].starts_with("TCP 192.0.2.2:80  SORRY"), "{text}");
-        let json = Listing::new(&views, Some(&told)).services[0].json();
+        let json = json!(Listing::new(&views, Some(&told)).services[0].json());
         assert_eq!(json["sorry"], json!({"address": "10.0.0.9", "port": 80}));
         assert_eq!((&json["quorum"], &json["edit"]), (&json!(false), &Value::Null));
         let down = &json["servers"][2];
@@ -635,7 +684,7 @@ TCP 192.0.2.1:80  SORRY  rr         NAT                  4         0        0   
         let kinds: Vec<Value> = listing.services[1]
             .servers
             .iter()
-            .map(|server| server.json()["edit"].clone())
+            .map(|server| json!(server.json())["edit"].clone())
             .collect();
         assert_eq!(kinds, [json!("added"), json!("changed"), json!("deleted")]);
     }
@@ -650,7 +699,7 @@ TCP 192.0.2.1:80  SORRY  rr         NAT                  4         0        0   
             ),
             "{text}"
         );
-        let json = Listing::new(&views, None).services[0].json();
+        let json = json!(Listing::new(&views, None).services[0].json());
         assert_eq!((&json["quorum"], &json["servers"][0]["state"]), (&Value::Null, &Value::Null));
         let ended = Told { running: false, changed: Some(crate::clock::now()), ..told("", "") };
         let text = printed(&views, Some(&ended));
