@@ -259,13 +259,13 @@ impl<'a> Listing<'a> {
                 table.row(server.row());
             }
         }
-        let deleted = |name: &ServiceName| {
-            let [a, b, c, d, e, f, g, h] = <[String; 8]>::default();
-            let state = State::Deleted.shown().to_owned();
-            [name.to_string(), state, a, b, c, d, e, f, g, h, "by an edit".to_owned()]
-        };
         for name in &self.deleted {
-            table.row(deleted(name));
+            let mut row = <[String; 11]>::default();
+            let [service, state, .., notes] = &mut row;
+            *service = name.to_string();
+            State::Deleted.shown().clone_into(state);
+            "by an edit".clone_into(notes);
+            table.row(row);
         }
         Ok(table.print(out)?)
     }

@@ -232,9 +232,10 @@ pub(super) fn tell(fates: &[Fate], said: &mut Said) {
     }
     said.tell(Topic::Edits, lines);
     for fate in others.iter().take(MOST_LINES) {
-        match fate.outcome {
-            Outcome::Dropped(_) => warn!("{fate}"),
-            _ => info!("{fate}"),
+        if matches!(fate.outcome, Outcome::Dropped(_)) {
+            warn!("{fate}");
+        } else {
+            info!("{fate}");
         }
     }
     if others.len() > MOST_LINES {
