@@ -7,7 +7,7 @@ use std::{
 
 use tracing::{Level, info, warn};
 
-use super::vips;
+use super::answers;
 
 use crate::{
     bpf::Trace,
@@ -40,19 +40,6 @@ pub(super) fn on_interfaces(config: &Config, interfaces: &[Interface]) {
     }
 }
 
-/// The virtual addresses that nobody on this host answers ARP requests or neighbour solicitations for: they are neither its
-/// own, nor is there a local route to them.
-pub(super) async fn strange_addresses(config: &Config, local: &Addresses) -> BTreeSet<IpAddr> {
-    let mut strange = vips::of(config);
-    strange.retain(|address| !local.contains(*address));
-    // Where the kernel cannot be asked, the addresses are what is known.
-    let ways = net::ways_to(strange.iter().copied().collect()).await.unwrap_or_default();
-    for (address, _) in ways.iter().filter(|(_, way)| matches!(way, Ok(None))) {
-        strange.remove(address);
-    }
-    strange
-}
-
 /// Says which virtual addresses nobody answers for now, and which are here again.
 pub(super) fn on_strange_addresses(before: &BTreeSet<IpAddr>, now: &BTreeSet<IpAddr>) {
     let gone: Vec<&IpAddr> = now.difference(before).collect();
@@ -76,42 +63,22 @@ pub(super) fn on_strange_addresses(before: &BTreeSet<IpAddr>, now: &BTreeSet<IpA
 }
 
 /// Says which other addresses nobody will answer ARP requests or neighbour solicitations for.
-pub(super) fn on_addresses(config: &Config, local: &Addresses) {
-    let marked = marked_addresses(config);
-    let mut strange = marked.iter().filter(|address| !local.contains(**address));
-    if let Some(first) = strange.next() {
-        warn!(
-            "{} of the {} addresses in `fwmark_match` are not on this host, {first} the first of them; unless they are \
-             routed here, clients find nobody under them: `ip addr add {first} dev IF`",
-            strange.count() + 1,
-            marked.len()
-        );
+pub(super) async fn on_addresses(config: &Config, local: &Addresses) {
+    let (marked, locals) = (answers::marked_addresses(config), answers::local_addresses(config));
+    for (all, what, why) in [
+        (&marked, "addresses in `fwmark_match`", "clients find nobody under them"),
+        (&locals, "local addresses of full NAT", "the servers' answers find nobody under them"),
+    ] {
+        let strange = answers::unanswered(all.clone(), |address| local.contains(address)).await;
+        if let Some(first) = strange.first() {
+            warn!(
+                "{} of the {} {what} are not on this host, {first} the first of them, nor routed here, so that {why}: \
+                 `ip addr add {first} dev IF`",
+                strange.len(),
+                all.len()
+            );
+        }
     }
-    let locals: BTreeSet<IpAddr> =
-        config.services.iter().flat_map(|service| &service.local_addresses).copied().collect();
-    let mut strange = locals.iter().filter(|address| !local.contains(**address));
-    if let Some(first) = strange.next() {
-        warn!(
-            "{} of the {} local addresses of full NAT are not on this host, {first} the first of them; unless they are \
-             routed here, the servers' answers find nobody under them: `ip addr add {first} dev IF`",
-            strange.count() + 1,
-            locals.len()
-        );
-    }
-}
-
-/// The addresses that clients use of services of a mark.
-fn marked_addresses(config: &Config) -> BTreeSet<IpAddr> {
-    let used: BTreeSet<u32> = config
-        .services
-        .iter()
-        .filter_map(|service| match service.target {
-            Target::Address { .. } => None,
-            Target::Mark(mark) => Some(mark),
-        })
-        .collect();
-    let lines = config.marks.iter().filter(|line| used.contains(&line.mark));
-    lines.flat_map(|line| line.addresses.iter()).collect()
 }
 
 /// Says which real servers cannot be reached, or only by an interface that was forgotten: replies that come in there

@@ -21,7 +21,7 @@ use super::{
     socket::Order,
     write,
 };
-use crate::{bpf::Configured, inspect::ServiceName};
+use crate::{bpf::Configured, config::Severity, inspect::ServiceName};
 
 /// The file of edits in the runtime directory.
 pub(super) const EDITS: &str = "edits.json";
@@ -186,17 +186,40 @@ fn save(path: &Path, edits: &Edits) -> io::Result<()> {
 
 /// Says what became of edits.
 pub(super) fn tell(fates: &[Fate]) {
+    for (severity, line) in lines(fates) {
+        if severity == Severity::Warning {
+            warn!("{line}");
+        } else {
+            info!("{line}");
+        }
+    }
+}
+
+/// The same for who has asked for a reload, below what the file gave rise to.
+pub(super) fn show(fates: &[Fate], shown: &mut String) {
+    if !fates.is_empty() && !shown.is_empty() {
+        shown.push('\n');
+    }
+    for (severity, line) in lines(fates) {
+        shown.extend([severity.as_str(), ": ", &line, "\n"]);
+    }
+}
+
+/// A line for each edit that the file was compared with, or for so many as one may read.
+fn lines(fates: &[Fate]) -> Vec<(Severity, String)> {
     let (dropped, kept): (Vec<_>, Vec<_>) = fates.iter().partition(|fate| fate.dropped.is_some());
-    for fate in kept.iter().take(MOST_LINES) {
-        info!("{fate}");
-    }
-    for fate in dropped.iter().take(MOST_LINES) {
-        warn!("{fate}");
-    }
+    let some = |severity, fates: &[&Fate]| {
+        let lines = fates.iter().take(MOST_LINES).map(|fate| (severity, fate.to_string()));
+        lines.collect::<Vec<_>>()
+    };
+    let mut lines = some(Severity::Notice, &kept);
+    lines.extend(some(Severity::Warning, &dropped));
     let more = kept.len().saturating_sub(MOST_LINES) + dropped.len().saturating_sub(MOST_LINES);
     if more > 0 {
-        info!("… and so on: {} edits are kept, {} dropped", kept.len(), dropped.len());
+        let line = format!("… and so on: {} edits are kept, {} dropped", kept.len(), dropped.len());
+        lines.push((Severity::Notice, line));
     }
+    lines
 }
 
 /// Those that are left of a file and edits of before.

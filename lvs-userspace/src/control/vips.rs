@@ -21,24 +21,12 @@ use tracing::{debug, info, warn};
 
 use crate::{
     bpf::attached_indexes,
-    config::{Config, Target},
     net::{self, Addresses, Interface},
 };
 
 /// How often an address is announced, and how long apart: a frame may be lost.
 const ANNOUNCEMENTS: usize = 3;
 const ANNOUNCEMENT_INTERVAL: Duration = Duration::from_secs(1);
-
-/// The virtual addresses of the services; not those that carry marks, which may be whole networks.
-pub(super) fn of(config: &Config) -> BTreeSet<IpAddr> {
-    let targets = config.services.iter().map(|service| service.target);
-    targets
-        .filter_map(|target| match target {
-            Target::Address { address, .. } => Some(address),
-            Target::Mark(_) => None,
-        })
-        .collect()
-}
 
 /// The announcement that an address belongs to, by its number: the last one, or none.
 type Announcing = Arc<Mutex<HashMap<IpAddr, u64>>>;

@@ -35,7 +35,6 @@ mod service;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::script::{may_become_others, scripts_of_others};
 use self::{
     checks::{Checks, Subscriber, Wanted},
     files::{Told, added},
@@ -48,6 +47,10 @@ pub use self::{
     effective::{Member, Pool, State, all_serve, apply},
     identity::{Endpoint, ServiceId},
     memory::{Memory, Past},
+};
+pub(crate) use self::{
+    probe::may_ping,
+    script::{may_become_others, scripts_of_others},
 };
 
 /// All health checks of a configuration. Dropped, they end.
