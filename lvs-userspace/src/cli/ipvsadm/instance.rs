@@ -11,7 +11,13 @@ pub(super) fn of(words: &[String]) -> Result<(Place, Vec<String>), String> {
         Place { pin_dir: Place::PIN_DIR.into(), runtime_dir: Place::RUNTIME_DIR.into() };
     let mut others = Vec::new();
     let mut words = words.iter();
+    let mut named = false;
     while let Some(word) = words.next() {
+        // Where they end that are not ipvsadm's.
+        if named && others.is_empty() && word == "--" {
+            others.extend(words.cloned());
+            break;
+        }
         let (name, value) = match word.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (word.as_str(), None),
@@ -24,6 +30,7 @@ pub(super) fn of(words: &[String]) -> Result<(Place, Vec<String>), String> {
                 continue;
             }
         };
+        named = true;
         let value = value.or_else(|| words.next().cloned()).filter(|value| !value.is_empty());
         *directory = value.ok_or_else(|| format!("xlvs: {name} wants a directory"))?.into();
     }
@@ -44,6 +51,7 @@ mod tests {
             "--pin-dir /p --runtime-dir /r -L -n",
             "-L --pin-dir /p -n --runtime-dir=/r",
             "-L -n --runtime-dir /r --pin-dir=/p",
+            "--pin-dir /p --runtime-dir /r -- -L -n",
         ] {
             let (place, others) = of(&words(line)).unwrap();
             let Place { pin_dir, runtime_dir } = place;
