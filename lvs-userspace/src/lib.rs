@@ -10,4 +10,6 @@ mod doctor;
 mod exit;
 pub mod health;
 pub mod inspect;
+mod lock;
 pub mod net;
+mod process;

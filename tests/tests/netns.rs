@@ -50,6 +50,8 @@ mod refusals;
 mod reload;
 #[path = "netns/requests.rs"]
 mod requests;
+#[path = "netns/robust.rs"]
+mod robust;
 #[path = "netns/scale.rs"]
 mod scale;
 #[path = "netns/sequences.rs"]
@@ -60,6 +62,8 @@ mod service;
 mod shapes;
 #[path = "netns/shutdown.rs"]
 mod shutdown;
+#[path = "netns/starts.rs"]
+mod starts;
 #[path = "netns/support.rs"]
 mod support;
 #[path = "netns/survival.rs"]

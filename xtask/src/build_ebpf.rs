@@ -112,6 +112,8 @@ fn compile(workspace: &Workspace, tools: &Tools, object: Object, folder: &Path) 
         .env("CARGO_PROFILE_RELEASE_LTO", "true")
         .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3")
         .env("CARGO_PROFILE_RELEASE_PANIC", "abort")
+        // The line tables are what the log of the verifier quotes, and BTF is made of the rest.
+        .env("CARGO_PROFILE_RELEASE_STRIP", "none")
         .args(["build", "--locked", "--release", "--package=lvs-ebpf", "--bin", object.0])
         .args(["--features=bpf", "--target=bpfel-unknown-none", "-Zbuild-std=core"])
         .arg("--target-dir")

@@ -14,11 +14,13 @@ use aya::maps::{Array, Map, MapData};
 use lvs_common::abi::{ABI_VERSION, FILTER_WORDS, LedgerHead};
 use nix::{
     errno::Errno,
-    fcntl::{Flock, FlockArg},
+    fcntl::Flock,
     mount::{MsFlags, mount, umount},
     sys::statfs::statfs,
 };
 use tracing::{info, warn};
+
+use crate::lock;
 
 use super::{
     Error,
@@ -502,16 +504,11 @@ fn clear(directory: &Path, remove: impl Fn(&Path) -> io::Result<()>) -> Result<u
 }
 
 fn lock(root: &Path) -> Result<Flock<File>, Error> {
-    let file = File::open(root).map_err(|error| failed(root, &error))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| Error::Pins {
+    let locked = lock::take(|| File::open(root)).map_err(|error| failed(root, &error))?;
+    locked.ok_or_else(|| Error::Pins {
         path: root.to_owned(),
-        reason: match errno {
-            Errno::EWOULDBLOCK => {
-                "another xlvs is running on it; stop that one, or give this one another --pin-dir"
-                    .to_owned()
-            }
-            errno => format!("cannot lock: {errno}"),
-        },
+        reason: "another xlvs is running on it; stop that one, or give this one another --pin-dir"
+            .to_owned(),
         permission: false,
     })
 }

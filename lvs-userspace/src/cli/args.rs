@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use lvs_common::abi::DEFAULT_CONNECTIONS;
 
+use super::places::Directories;
 use crate::{
     bpf::{Mode, Trace},
     config::{NotAllowed, Policy, host_name},
@@ -70,9 +71,10 @@ pub(super) enum Command {
     /// Show, compare and explain configurations.
     #[command(subcommand)]
     Config(Config),
-    /// Have the running xlvs read its configuration again, and say how that went.
+    /// Have the running xlvs read its configuration again, and say what was found in it and how that went.
     ///
-    /// Exit codes: 0 it is in use, 3 it is invalid and what was in use goes on, 1 and 4 as above.
+    /// One that is still starting is waited for; after 60 s in all nothing is. Exit codes: 0 it is in use, 3 it is invalid
+    /// and what was in use goes on, 1 failed, 2 wrong usage, 4 kernel or permissions lack something.
     Reload(Directories),
     /// End the running xlvs and its data plane, or what a killed one has left: nothing stays.
     Stop(Stop),
@@ -91,14 +93,10 @@ pub(super) enum Command {
     Ipvsadm(Ipvsadm),
 }
 
-/// `xlvs ipvsadm`: what comes after the first argument that is not an option here is ipvsadm's.
+/// `xlvs ipvsadm`: all that comes after it is ipvsadm's, but for the directories of an instance.
 #[derive(Debug, clap::Args)]
 pub(super) struct Ipvsadm {
-    #[command(flatten)]
-    pub(super) pins: super::places::PinDir,
-    #[command(flatten)]
-    pub(super) runtime: super::places::RuntimeDir,
-    /// Arguments of ipvsadm.
+    /// Arguments of ipvsadm, and anywhere among them --pin-dir DIR and --runtime-dir DIR.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
     pub(super) words: Vec<String>,
 }
@@ -195,23 +193,6 @@ pub(super) enum Config {
     },
 }
 
-/// Where a controller has its pins and its files.
-#[derive(Debug, clap::Args)]
-pub(super) struct Directories {
-    /// Where maps and links are pinned: `v<ABI>/maps` and `v<ABI>/links` below it.
-    #[arg(long, value_name = "DIR", default_value = super::places::PinDir::DEFAULT)]
-    pin_dir: PathBuf,
-    /// Where the process id and the status are kept, and the verifier's log should it refuse the program.
-    #[arg(long, value_name = "DIR", default_value = super::places::RuntimeDir::DEFAULT)]
-    runtime_dir: PathBuf,
-}
-
-impl From<Directories> for Place {
-    fn from(Directories { pin_dir, runtime_dir }: Directories) -> Self {
-        Self { pin_dir, runtime_dir }
-    }
-}
-
 #[derive(Debug, clap::Args)]
 pub(super) struct Stop {
     /// End the controller only: packets flow on, and the next start goes on from there.
@@ -281,7 +262,7 @@ impl From<Run> for Options {
             config,
             interfaces,
             mode,
-            directories: Directories { pin_dir, runtime_dir },
+            directories,
             max_connections,
             sloppy_tcp,
             expire_nodest_conn,
@@ -292,6 +273,7 @@ impl From<Run> for Options {
             trace_service,
             reading,
         } = run;
+        let Place { pin_dir, runtime_dir } = directories.into();
         let trace = trace.then(|| Trace {
             client: trace_client,
             address: trace_service.map(|(address, _)| address),

@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use clap::ValueEnum;
 
-use super::args::{Directories, Reading};
+use super::{args::Reading, places::Directories};
 use crate::{
     bpf::Mode,
     doctor::{self, Options},

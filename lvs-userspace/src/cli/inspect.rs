@@ -9,7 +9,7 @@ use std::{
 use lvs_common::abi::Fate;
 use serde_json::{Value, json};
 
-use super::{places::PinDir, table::Table};
+use super::{places::Directories, table::Table};
 use crate::{
     bpf::{Error, PinnedMaps},
     exit::Failure,
@@ -23,7 +23,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(super) struct Stats {
     #[command(flatten)]
-    pins: PinDir,
+    directories: Directories,
     #[command(flatten)]
     shown: Shown,
     /// Count for a second, and show what came in it.
@@ -35,7 +35,7 @@ pub(super) struct Stats {
 #[derive(Debug, clap::Args)]
 pub(super) struct Connections {
     #[command(flatten)]
-    pins: PinDir,
+    directories: Directories,
     #[command(flatten)]
     shown: Shown,
     /// Of this client only.
@@ -92,7 +92,7 @@ pub(super) fn wanted(services: &mut Services, filter: Option<ServiceFilter>) {
 }
 
 pub(super) fn stats(options: &Stats) -> Result<(), Failure> {
-    let maps = PinnedMaps::open(&options.pins.pin_dir)?;
+    let maps = PinnedMaps::open(options.directories.pins())?;
     let mut services = Services::read(&maps, false)?;
     wanted(&mut services, options.shown.service);
     if options.rate {
@@ -157,7 +157,7 @@ pub(super) fn stats(options: &Stats) -> Result<(), Failure> {
 }
 
 pub(super) fn connections(options: &Connections) -> Result<(), Failure> {
-    let maps = PinnedMaps::open(&options.pins.pin_dir)?;
+    let maps = PinnedMaps::open(options.directories.pins())?;
     let filter =
         Filter { service: options.shown.service, client: options.client, server: options.server };
     print(|out| {

@@ -5,7 +5,6 @@
 use std::{
     collections::{HashMap, HashSet},
     io::{self, Write},
-    path::{Path, PathBuf},
 };
 
 use serde::Serialize;
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     inspect::{Early, Shown, print, wanted},
-    places::{PinDir, RuntimeDir},
+    places::Directories,
     table::Table,
 };
 use crate::{
@@ -34,21 +33,9 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
     #[command(flatten)]
-    pins: PinDir,
-    /// Where the controller says who is down and what was edited: what `xlvs run` has as --runtime-dir. Without it, and with
-    /// another --pin-dir than the default, that is not shown.
-    #[arg(long, value_name = "DIR")]
-    runtime_dir: Option<PathBuf>,
+    directories: Directories,
     #[command(flatten)]
     shown: Shown,
-}
-
-impl List {
-    /// The runtime directory that belongs to these pins, if it is known.
-    fn runtime_dir(&self) -> Option<PathBuf> {
-        let default = self.pins.pin_dir == Path::new(PinDir::DEFAULT);
-        self.runtime_dir.clone().or_else(|| default.then(|| RuntimeDir::DEFAULT.into()))
-    }
 }
 
 /// How a server stands.
@@ -166,11 +153,11 @@ struct ServerJson<'a> {
 }
 
 pub(super) fn list(options: &List) -> Result<(), Failure> {
-    let maps = PinnedMaps::open(&options.pins.pin_dir)?;
+    let maps = PinnedMaps::open(options.directories.pins())?;
     let mut services = Services::read(&maps, true)?;
     wanted(&mut services, options.shown.service);
     // What it says of them is no reason not to show them.
-    let (told, trouble) = match options.runtime_dir().map(|directory| Told::read(&directory)) {
+    let (told, trouble) = match options.directories.files().map(Told::read) {
         None => (None, None),
         Some(Ok(told)) => (Some(told), None),
         Some(Err(error)) => (None, Some(format!("{error:#}"))),

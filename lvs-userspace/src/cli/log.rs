@@ -1,16 +1,24 @@
 //! The log: to systemd's journal with priorities and fields of its own if that reads stderr, else to stderr, as text or as
-//! JSON.
+//! JSON. Whoever reads stderr may stop reading: the controller waits for nobody, but leaves out lines, and says how many.
 
 use std::{
     env,
-    io::{self, IsTerminal as _},
+    future::pending,
+    io::{self, IsTerminal as _, Write as _},
+    time::Duration,
 };
 
 use nix::sys::stat::fstat;
+use tokio::time::sleep;
 use tracing::{error, level_filters::LevelFilter, warn};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::{
-    Layer, Registry, filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    Layer, Registry,
+    filter::Targets,
+    fmt::{self, writer::BoxMakeWriter},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
 };
 
 use super::args::{LogFormat, LogLevel};
@@ -29,10 +37,32 @@ pub(super) enum Sink {
     Journal,
 }
 
+/// Lines that wait to be written, of some 150 bytes each. Many servers that fail together have one each.
+const WAITING: usize = 8192;
+
+/// How often it is looked whether lines were left out.
+const LOOK: Duration = Duration::from_secs(1);
+
 type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
-/// Starts logging, the data path's messages included, and tells where to. Of the libraries only warnings are of interest.
-pub(super) fn start(level: LogLevel, format: Option<LogFormat>) -> Sink {
+/// A log that was started.
+pub(super) struct Log {
+    pub(super) sink: Sink,
+    /// Where what is for stderr waits for its thread to write it, if it does.
+    queue: Option<(NonBlocking, WorkerGuard)>,
+}
+
+/// Who writes to stderr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Writer {
+    /// Whoever logs, and waits for it: a command that ends soon.
+    Itself,
+    /// Another thread.
+    Thread,
+}
+
+/// Starts logging, the data path's messages included. Of the libraries only warnings are of interest.
+pub(super) fn start(level: LogLevel, format: Option<LogFormat>, writer: Writer) -> Log {
     let level = match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
@@ -45,20 +75,63 @@ pub(super) fn start(level: LogLevel, format: Option<LogFormat>) -> Sink {
         .with_target("netlink_proto", LevelFilter::ERROR)
         .with_target("lvs_userspace", level)
         .with_target("lvs_ebpf", level);
+    let queue = (writer == Writer::Thread).then(|| {
+        NonBlockingBuilder::default()
+            .buffered_lines_limit(WAITING)
+            .lossy(true)
+            .thread_name("log")
+            .finish(io::stderr())
+    });
+    let stderr = || match &queue {
+        Some((queue, _)) => BoxMakeWriter::new(queue.clone()),
+        None => BoxMakeWriter::new(io::stderr),
+    };
     let wanted = sink(format, || journal_reads(env::var(JOURNAL_STREAM).ok().as_deref()));
     let (sink, layer, trouble) = match wanted {
         Sink::Journal => match tracing_journald::layer() {
             Ok(layer) => (Sink::Journal, to_journal(layer), None),
-            Err(error) => (Sink::Text, lines(), Some(error)),
+            Err(error) => (Sink::Text, lines(stderr()), Some(error)),
         },
-        Sink::Text => (Sink::Text, lines(), None),
-        Sink::Json => (Sink::Json, objects(), None),
+        Sink::Text => (Sink::Text, lines(stderr()), None),
+        Sink::Json => (Sink::Json, objects(stderr()), None),
     };
     tracing_subscriber::registry().with(layer).with(filter).init();
     if let Some(error) = trouble {
         warn!("the journal does not answer, so that the log goes to stderr: {error}");
     }
-    sink
+    Log { sink, queue }
+}
+
+impl Log {
+    /// Writes to stderr what is no message, behind all messages. That it cannot be written changes nothing.
+    pub(super) fn write(&self, text: &str) {
+        let _nobody_listens = match &self.queue {
+            Some((queue, _)) => queue.clone().write_all(text.as_bytes()),
+            None => io::stderr().write_all(text.as_bytes()),
+        };
+    }
+
+    /// Says how many lines were left out, once there is room for that line. Never ends.
+    pub(super) async fn watch(&self) {
+        let Some((queue, _)) = &self.queue else { return pending().await };
+        let lost = queue.error_counter();
+        let mut told = 0;
+        loop {
+            sleep(LOOK).await;
+            let now = lost.dropped_lines();
+            if now == told {
+                continue;
+            }
+            warn!(
+                "{} lines of this log were left out: whoever reads it does not keep up",
+                now - told
+            );
+            // Else that line is one of them.
+            if lost.dropped_lines() == now {
+                told = now;
+            }
+        }
+    }
 }
 
 /// What is asked for; if nothing is, what suits.
@@ -93,14 +166,14 @@ fn to_journal(layer: tracing_journald::Layer) -> BoxedLayer {
     layer.with_priority_mappings(priorities).with_syslog_identifier("xlvs".to_owned()).boxed()
 }
 
-fn lines() -> BoxedLayer {
-    let lines = fmt::layer().with_writer(io::stderr).with_ansi(colour()).with_target(false);
+fn lines(stderr: BoxMakeWriter) -> BoxedLayer {
+    let lines = fmt::layer().with_writer(stderr).with_ansi(colour()).with_target(false);
     // The journal has a clock of its own.
     if env::var_os(JOURNAL_STREAM).is_some() { lines.without_time().boxed() } else { lines.boxed() }
 }
 
-fn objects() -> BoxedLayer {
-    fmt::layer().json().flatten_event(true).with_writer(io::stderr).boxed()
+fn objects(stderr: BoxMakeWriter) -> BoxedLayer {
+    fmt::layer().json().flatten_event(true).with_writer(stderr).boxed()
 }
 
 /// Logs why a command failed. Text on stderr is not for this.

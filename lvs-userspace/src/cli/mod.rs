@@ -23,7 +23,7 @@ use self::args::Ipvsadm;
 
 use crate::{
     config,
-    control::{self, Options},
+    control::{self, Options, Place, Reloaded},
     exit::Failure,
 };
 
@@ -38,19 +38,19 @@ pub fn main() -> ExitCode {
         .first()
         .is_some_and(|program| Path::new(program).file_name() == Some("ipvsadm".as_ref()))
     {
-        let places = ipvsadm::Places {
-            pin_dir: places::PinDir::DEFAULT.into(),
-            runtime_dir: places::RuntimeDir::DEFAULT.into(),
-        };
-        return ipvsadm::run(&words, places);
+        return ipvsadm::run(&words);
     }
     let args = args::Args::parse();
-    let sink = log::start(args.log_level, args.log_format);
+    let writer = match args.command {
+        args::Command::Run(_) => log::Writer::Thread,
+        _ => log::Writer::Itself,
+    };
+    let log = log::start(args.log_level, args.log_format, writer);
     let result = match args.command {
-        args::Command::Run(run) => execute(run.into()).map(|()| ExitCode::SUCCESS),
+        args::Command::Run(run) => execute(run.into(), &log).map(|()| ExitCode::SUCCESS),
         args::Command::Check(check) => configuration::check(check),
         args::Command::Config(command) => configuration::config(command),
-        args::Command::Reload(place) => control::reload(&place.into()).map(say),
+        args::Command::Reload(place) => reload(&place.into(), &log),
         args::Command::Stop(args::Stop { keep_dataplane, directories }) => {
             control::stop(&directories.into(), keep_dataplane).map(say)
         }
@@ -60,24 +60,27 @@ pub fn main() -> ExitCode {
             inspect::connections(&options).map(|()| ExitCode::SUCCESS)
         }
         args::Command::Stats(options) => inspect::stats(&options).map(|()| ExitCode::SUCCESS),
-        args::Command::Ipvsadm(Ipvsadm { pins, runtime, words }) => {
-            let places =
-                ipvsadm::Places { pin_dir: pins.pin_dir, runtime_dir: runtime.runtime_dir };
+        args::Command::Ipvsadm(Ipvsadm { words }) => {
             let words: Vec<String> = iter::once("ipvsadm".to_owned()).chain(words).collect();
-            return ipvsadm::run(&words, places);
+            return ipvsadm::run(&words);
         }
     };
     match result {
         Ok(code) => code,
         Err(failure) => {
-            report(&failure, sink);
+            report(&failure, &log);
             failure.exit_code()
         }
     }
 }
 
-fn execute(options: Options) -> Result<(), Failure> {
-    on_a_runtime(control::run(options))
+fn execute(options: Options, log: &log::Log) -> Result<(), Failure> {
+    on_a_runtime(async {
+        tokio::select! {
+            result = control::run(options) => result,
+            () = log.watch() => Ok(()),
+        }
+    })
 }
 
 /// Waits for a future on a runtime of this thread.
@@ -89,6 +92,21 @@ fn on_a_runtime<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T
     runtime.block_on(future)
 }
 
+/// Has the controller reload, and shows what was found in the file. Who reads the log by a program has that from the
+/// controller's, or in the one entry that says why it failed.
+fn reload(place: &Place, log: &log::Log) -> Result<ExitCode, Failure> {
+    let Reloaded { shown, outcome } = control::reload(place)?;
+    if log.sink == log::Sink::Text {
+        let gap = if shown.is_empty() { "" } else { "\n" };
+        log.write(&(shown + gap));
+        return outcome.map(say);
+    }
+    outcome.map(say).map_err(|Failure { reason, error }| Failure {
+        reason,
+        error: anyhow::anyhow!("{shown}{error:#}"),
+    })
+}
+
 /// Tells the user what was done. That stdout cannot be written to changes nothing of the exit code.
 fn say(line: String) -> ExitCode {
     let _nobody_listens = io::stdout().write_all((line + "\n").as_bytes());
@@ -97,17 +115,15 @@ fn say(line: String) -> ExitCode {
 
 /// Tells the user what went wrong. A configuration is shown with its lines, everything else in one. Who reads the log by a
 /// program has it as one entry. That stderr cannot be written to changes nothing of the exit code.
-fn report(failure: &Failure, sink: log::Sink) {
-    let colour = sink == log::Sink::Text && log::colour();
-    let text = match failure.error.downcast_ref::<config::Failure>() {
-        Some(config::Failure::Invalid(report)) => report.render(colour),
-        _ => {
-            format!("{}{:#}\n", if sink == log::Sink::Text { "xlvs: " } else { "" }, failure.error)
-        }
+fn report(failure: &Failure, log: &log::Log) {
+    let text = log.sink == log::Sink::Text;
+    let message = match failure.error.downcast_ref::<config::Failure>() {
+        Some(config::Failure::Invalid(report)) => report.render(text && log::colour()),
+        _ => format!("{}{:#}\n", if text { "xlvs: " } else { "" }, failure.error),
     };
-    if sink == log::Sink::Text {
-        let _nobody_listens = io::stderr().write_all(text.as_bytes());
+    if text {
+        log.write(&message);
     } else {
-        log::failure(&text);
+        log::failure(&message);
     }
 }

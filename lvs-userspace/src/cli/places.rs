@@ -1,29 +1,37 @@
-//! Where a running data plane and its controller are found.
+//! Where a running data plane and its controller are found: the same two options for every command that has to do with one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::control::Place;
 
-/// The directory of the pins, for commands that read them.
+/// Where a controller has its pins and its files.
 #[derive(Clone, Debug, clap::Args)]
-pub(super) struct PinDir {
-    /// Where the maps are pinned: what `xlvs run` has as --pin-dir.
-    #[arg(long, value_name = "DIR", default_value = PinDir::DEFAULT)]
-    pub(super) pin_dir: PathBuf,
+pub(super) struct Directories {
+    /// Where maps and links are pinned: `v<ABI>/maps` and `v<ABI>/links` below it.
+    #[arg(long, value_name = "DIR", default_value = Place::PIN_DIR)]
+    pin_dir: PathBuf,
+    /// Where the control socket, the process id and the status are kept, and the verifier's log should it refuse the program.
+    #[arg(long, value_name = "DIR", default_value = Place::RUNTIME_DIR)]
+    runtime_dir: PathBuf,
 }
 
-impl PinDir {
-    pub(super) const DEFAULT: &str = Place::PIN_DIR;
+impl Directories {
+    /// That of the pins, for who only reads them.
+    pub(super) fn pins(&self) -> &Path {
+        &self.pin_dir
+    }
+
+    /// That of the controller's files, for who only reads them. With other pins than the default the default one is some other
+    /// controller's.
+    pub(super) fn files(&self) -> Option<&Path> {
+        let default = Path::new(Place::RUNTIME_DIR);
+        let strange = self.pin_dir != Path::new(Place::PIN_DIR) && self.runtime_dir == default;
+        (!strange).then_some(&self.runtime_dir)
+    }
 }
 
-/// The runtime directory, for commands that talk to the controller.
-#[derive(Clone, Debug, clap::Args)]
-pub(super) struct RuntimeDir {
-    /// Where the controller's socket is: what `xlvs run` has as --runtime-dir.
-    #[arg(long, value_name = "DIR", default_value = RuntimeDir::DEFAULT)]
-    pub(super) runtime_dir: PathBuf,
-}
-
-impl RuntimeDir {
-    pub(super) const DEFAULT: &str = Place::RUNTIME_DIR;
+impl From<Directories> for Place {
+    fn from(Directories { pin_dir, runtime_dir }: Directories) -> Self {
+        Self { pin_dir, runtime_dir }
+    }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use tracing::{Level, info, warn};
 
-use super::vips;
+use super::answers;
 
 use crate::{
     bpf::Trace,
@@ -45,19 +45,6 @@ pub(super) fn on_interfaces(config: &Config, interfaces: &[Interface]) -> Vec<(S
     lines.into_iter().map(|line| (Severity::Warning, line)).collect()
 }
 
-/// The virtual addresses that nobody on this host answers ARP requests or neighbour solicitations for: they are neither its
-/// own, nor is there a local route to them.
-pub(super) async fn strange_addresses(config: &Config, local: &Addresses) -> BTreeSet<IpAddr> {
-    let mut strange = vips::of(config);
-    strange.retain(|address| !local.contains(*address));
-    // Where the kernel cannot be asked, the addresses are what is known.
-    let ways = net::ways_to(strange.iter().copied().collect()).await.unwrap_or_default();
-    for (address, _) in ways.iter().filter(|(_, way)| matches!(way, Ok(None))) {
-        strange.remove(address);
-    }
-    strange
-}
-
 /// Says which virtual addresses nobody answers for now, and which of those that are `wanted` are here again.
 pub(super) fn on_strange_addresses(
     before: &BTreeSet<IpAddr>,
@@ -86,38 +73,24 @@ pub(super) fn on_strange_addresses(
 }
 
 /// Which other addresses nobody will answer ARP requests or neighbour solicitations for.
-pub(super) fn on_addresses(config: &Config, local: &Addresses) -> Vec<(Severity, String)> {
+pub(super) async fn on_addresses(config: &Config, local: &Addresses) -> Vec<(Severity, String)> {
+    let (marked, locals) = (answers::marked_addresses(config), answers::local_addresses(config));
     let mut lines = Vec::new();
-    let marked = marked_addresses(config);
-    let mut strange = marked.iter().filter(|address| !local.contains(**address));
-    if let Some(first) = strange.next() {
-        lines.push(format!(
-            "{} of the {} addresses in ranges of `fwmark_match` are not on this host, {first} the first of them; \
-             unless they are routed here, clients find nobody under them: `ip addr add {first} dev IF`",
-            strange.count() + 1,
-            marked.len()
-        ));
-    }
-    let locals: BTreeSet<IpAddr> =
-        config.services.iter().flat_map(|service| &service.local_addresses).copied().collect();
-    let mut strange = locals.iter().filter(|address| !local.contains(**address));
-    if let Some(first) = strange.next() {
-        lines.push(format!(
-            "{} of the {} local addresses of full NAT are not on this host, {first} the first of them; unless they are \
-             routed here, the servers' answers find nobody under them: `ip addr add {first} dev IF`",
-            strange.count() + 1,
-            locals.len()
-        ));
+    for (all, what, why) in [
+        (&marked, "addresses in ranges of `fwmark_match`", "clients find nobody under them"),
+        (&locals, "local addresses of full NAT", "the servers' answers find nobody under them"),
+    ] {
+        let strange = answers::unanswered(all.clone(), |address| local.contains(address)).await;
+        if let Some(first) = strange.first() {
+            lines.push(format!(
+                "{} of the {} {what} are not on this host, {first} the first of them, nor routed here, so that {why}: \
+                 `ip addr add {first} dev IF`",
+                strange.len(),
+                all.len()
+            ));
+        }
     }
     lines.into_iter().map(|line| (Severity::Warning, line)).collect()
-}
-
-/// The addresses that clients use of services of a mark, as far as they are many: single ones are virtual addresses like
-/// others ([`vips::of`]).
-fn marked_addresses(config: &Config) -> BTreeSet<IpAddr> {
-    let single = vips::of(config);
-    let all = vips::marked(config).flat_map(|line| line.addresses.iter());
-    all.filter(|address| !single.contains(address)).collect()
 }
 
 /// Says which real servers cannot be reached, or only by an interface that was forgotten: replies that come in there

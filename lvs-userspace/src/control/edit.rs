@@ -25,7 +25,11 @@ const GREATEST: u32 = i32::MAX as u32;
 
 /// A change of the running state. Commands of ipvsadm, one for one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "edit", rename_all = "kebab-case")]
+#[serde(
+    tag = "edit",
+    rename_all = "kebab-case",
+    try_from = "serde_json::Map<String, serde_json::Value>"
+)]
 pub enum Edit {
     /// `-A`: a new service, with NAT and without servers.
     AddService {
@@ -290,7 +294,7 @@ impl ServiceSpec {
 }
 
 impl ServerSpec {
-    const fn default_weight() -> u32 {
+    pub(super) const fn default_weight() -> u32 {
         1
     }
 

@@ -10,6 +10,7 @@ use tracing::debug;
 
 use super::{
     client::Client,
+    last_run::LastRun,
     protocol::{Answer, Request},
     runtime::{self, holder},
     status::Status,
@@ -43,7 +44,8 @@ impl Controller {
         let Some(process) = holder(runtime_dir)? else { return Ok(None) };
         let mut found = Self { process: process.as_raw(), ..Self::default() };
         match Status::read(&runtime::status(runtime_dir)) {
-            Ok(status) => {
+            Ok(None) => {}
+            Ok(Some(status)) => {
                 found.config = Some(status.config);
                 found.since = status.since;
                 found.outdated = status.out_of_date.map(|why| why.reason);
@@ -51,10 +53,10 @@ impl Controller {
             Err(error) => debug!("{error:#}"),
         }
         let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line);
-        let words: Vec<&str> = line.split('\0').collect();
-        found.interfaces = option(&words, &["--interface"]);
-        found.config_id = option(&words, &["--config-id", "-i"]).pop();
+        let words = line.split(|byte| *byte == 0).skip(1);
+        let words = words.map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+        let Given { interfaces, config_id, .. } = Given::of(words);
+        (found.interfaces, found.config_id) = (interfaces, config_id);
         let asked = Client::connect_for(runtime_dir, PATIENCE)
             .and_then(|mut client| client.ask(&Request::Status));
         match asked {
@@ -63,6 +65,48 @@ impl Controller {
             Err(error) => found.silent = Some(format!("{error:#}")),
         }
         Ok(Some(found))
+    }
+}
+
+/// What `xlvs run` was given.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Given {
+    /// The words behind the program's name.
+    words: Vec<String>,
+    /// The configuration file, if it was named.
+    pub(crate) config: Option<PathBuf>,
+    /// The interfaces.
+    pub(crate) interfaces: Vec<String>,
+    /// What lines `@ID` of its configuration are compared with, if that was said.
+    pub(crate) config_id: Option<String>,
+}
+
+impl Given {
+    /// That of the run that a data plane is from whose controller has this runtime directory, or had it before it was killed;
+    /// `None` where nothing is known.
+    pub(crate) fn last(runtime_dir: &Path) -> Option<Self> {
+        let words = LastRun::read(runtime_dir).command;
+        (!words.is_empty()).then(|| Self::of(words))
+    }
+
+    fn of(words: Vec<String>) -> Self {
+        let given: Vec<&str> = words.iter().map(String::as_str).collect();
+        let config = option(&given, &["--config"]).pop().map(PathBuf::from);
+        let interfaces = option(&given, &["--interface"]);
+        let config_id = option(&given, &["--config-id", "-i"]).pop();
+        Self { words, config, interfaces, config_id }
+    }
+
+    /// The same again, for a shell.
+    pub(crate) fn command(&self) -> String {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=/.:,@+%[]".contains(&byte);
+        let quoted = self.words.iter().map(|word| {
+            if !word.is_empty() && word.bytes().all(plain) {
+                return word.clone();
+            }
+            format!("'{}'", word.replace('\'', r"'\''"))
+        });
+        format!("xlvs {}", quoted.collect::<Vec<_>>().join(" "))
     }
 }
 
@@ -85,6 +129,33 @@ fn option(words: &[&str], names: &[&str]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_run_can_be_repeated_by_a_shell() {
+        let words = [
+            "run",
+            "--config",
+            "/etc/my file",
+            "--interface=eth0",
+            "--mode",
+            "tc",
+            "-i",
+            "o'k",
+            "",
+        ];
+        let given = Given::of(words.map(str::to_owned).to_vec());
+        assert_eq!(
+            given.command(),
+            r"xlvs run --config '/etc/my file' --interface=eth0 --mode tc -i 'o'\''k' ''"
+        );
+        assert_eq!(given.config.as_deref(), Some(Path::new("/etc/my file")));
+        assert_eq!(
+            (given.interfaces.join(","), given.config_id.as_deref()),
+            ("eth0".to_owned(), Some("o'k"))
+        );
+        let folder = tempfile::tempdir().unwrap();
+        assert!(Given::last(folder.path()).is_none());
+    }
 
     #[test]
     fn options_are_found_in_both_spellings() {

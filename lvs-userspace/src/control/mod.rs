@@ -3,6 +3,7 @@
 
 mod advice;
 mod alarms;
+pub(crate) mod answers;
 pub(crate) mod capabilities;
 pub mod client;
 pub mod desired;
@@ -10,12 +11,14 @@ pub mod edit;
 mod expiry;
 pub(crate) mod found;
 mod interfaces;
+mod last_run;
 pub mod ledger;
 mod lists;
 mod memory;
 mod neighbours;
 mod orders;
 pub mod protocol;
+mod read;
 mod reload;
 mod room;
 mod run;
@@ -32,5 +35,5 @@ mod watchdog;
 pub mod write;
 
 pub(crate) use run::{Options, run};
-pub(crate) use stop::{Place, reload, stop};
+pub(crate) use stop::{Place, Reloaded, reload, stop};
 pub(crate) use told::Told;

@@ -224,23 +224,48 @@ fn tell_edits(edits: &[Edit], results: &[Result<(), Refusal>], who: &str) {
 /// Says what became of edits when a file was read; of those that are kept once.
 pub(super) fn tell(fates: &[Fate], said: &mut Said) {
     let (kept, others): (Vec<_>, Vec<_>) =
-        fates.iter().partition(|fate| fate.outcome == Outcome::Kept);
-    let mut lines: Vec<_> =
-        kept.iter().take(MOST_LINES).map(|fate| (Severity::Notice, fate.to_string())).collect();
-    if kept.len() > MOST_LINES {
-        lines.push((Severity::Notice, format!("… and so on: {} edits are kept", kept.len())));
-    }
-    said.tell(Topic::Edits, lines);
-    for fate in others.iter().take(MOST_LINES) {
-        if matches!(fate.outcome, Outcome::Dropped(_)) {
-            warn!("{fate}");
+        lines(fates).into_iter().partition(|(outcome, _)| *outcome == Outcome::Kept);
+    let kept = kept.into_iter().map(|(_, line)| (Severity::Notice, line));
+    said.tell(Topic::Edits, kept);
+    for (outcome, line) in others {
+        if severity(outcome) == Severity::Warning {
+            warn!("{line}");
         } else {
-            info!("{fate}");
+            info!("{line}");
         }
     }
-    if others.len() > MOST_LINES {
-        info!("… and so on: {} edits are none any more", others.len());
+}
+
+/// The same, all of it, for who has asked for a reload, below what the file gave rise to.
+pub(super) fn show(fates: &[Fate], shown: &mut String) {
+    if !fates.is_empty() && !shown.is_empty() {
+        shown.push('\n');
     }
+    for (outcome, line) in lines(fates) {
+        shown.extend([severity(outcome).as_str(), ": ", &line, "\n"]);
+    }
+}
+
+const fn severity(outcome: Outcome) -> Severity {
+    match outcome {
+        Outcome::Kept | Outcome::InFile => Severity::Notice,
+        Outcome::Dropped(_) => Severity::Warning,
+    }
+}
+
+/// A line for each edit that the file was compared with, or for so many as one may read: first those that are kept.
+fn lines(fates: &[Fate]) -> Vec<(Outcome, String)> {
+    let (kept, others): (Vec<&Fate>, Vec<_>) =
+        fates.iter().partition(|fate| fate.outcome == Outcome::Kept);
+    let mut lines = Vec::new();
+    for (some, more) in [(&kept, "are kept"), (&others, "are none any more")] {
+        let shown = some.iter().take(MOST_LINES);
+        lines.extend(shown.map(|fate| (fate.outcome, fate.to_string())));
+        if let Some(last) = some.get(MOST_LINES) {
+            lines.push((last.outcome, format!("… and so on: {} edits {more}", some.len())));
+        }
+    }
+    lines
 }
 
 /// Those that are left of a file and edits of before, and what has become of those.

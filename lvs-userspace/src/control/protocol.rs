@@ -13,7 +13,11 @@ pub const SOCKET: &str = "control.sock";
 
 /// What can be asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "request", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(
+    tag = "request",
+    rename_all = "kebab-case",
+    try_from = "serde_json::Map<String, serde_json::Value>"
+)]
 pub enum Request {
     /// How the controller is.
     Status,

@@ -14,7 +14,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::{
-    advice, capabilities,
+    advice, answers, capabilities,
     desired::{self, Desired},
     interfaces::{self, Wanted},
     ledger::{Change, Ledger},
@@ -24,7 +24,7 @@ use super::{
     socket::Order,
     status::StatusFile,
     tables::Choices,
-    vips::{self, Vips},
+    vips::Vips,
     watchdog::Watchdog,
     write,
 };
@@ -115,11 +115,12 @@ impl Running<'_> {
                 .flatten()
                 .collect::<Vec<_>>(),
         );
-        let result = self.reload(maps).await;
+        let mut shown = String::new();
+        let result = self.reload(maps, &mut shown).await;
         match &result {
             Ok(line) => {
                 info!("reloaded: {line}");
-                self.status.reloaded(line);
+                self.status.reloaded(line, shown);
                 run::notify(&[NotifyState::Ready, NotifyState::Status(line)]);
             }
             Err(failure) => {
@@ -131,14 +132,19 @@ impl Running<'_> {
                     "parts of the new configuration may be in use; a reload that succeeds puts that right".to_owned()
                 };
                 error!("{line}");
-                self.status.failed(failure, &line);
+                self.status.failed(failure, &line, shown);
                 run::notify(&[NotifyState::Ready, NotifyState::Status(&line)]);
             }
         }
         result
     }
 
-    async fn reload(&mut self, maps: &mut Configured<'_>) -> Result<String, Failure> {
+    /// `shown` is what there is to say about the file and the edits, for who has asked for it.
+    async fn reload(
+        &mut self,
+        maps: &mut Configured<'_>,
+        shown: &mut String,
+    ) -> Result<String, Failure> {
         let path = &self.options.config;
         // One that nobody writes to would keep everything waiting.
         if fs::metadata(path).is_ok_and(|is| !is.is_file() && !is.is_dir()) {
@@ -149,11 +155,13 @@ impl Running<'_> {
         let loaded = config::load(path, config_id, policy).map_err(|error| {
             if let config::Failure::Invalid(report) = &error {
                 run::tell(report);
+                *shown = report.render(false);
             }
             Failure::configuration(error)
         })?;
         let Loaded { config, notes } = loaded.balanced();
-        capabilities::check_scripts(&config).await?;
+        *shown = notes.render(false);
+        capabilities::check_health(&config).await?;
         self.said.tell_of_file(&notes);
         // It has the whole text.
         drop(notes);
@@ -161,6 +169,7 @@ impl Running<'_> {
         desired::check_room(&desired.effective()).map_err(anyhow::Error::msg)?;
         let line = self.take(desired, maps).await?;
         orders::tell(&fates, &mut self.said);
+        orders::show(&fates, shown);
         Ok(line)
     }
 
@@ -190,7 +199,7 @@ impl Running<'_> {
         self.desired = desired;
         self.keep_edits();
         if self.options.manage_vips {
-            let wanted = vips::of(&self.desired.effective());
+            let wanted = answers::virtual_addresses(&self.desired.effective());
             let attached = interfaces::there(&self.interfaces.borrow());
             self.vips.lock().await.want(wanted, &attached).await;
         }
@@ -295,8 +304,10 @@ impl Running<'_> {
         match Addresses::read(self.netlink).await {
             Ok(local) => {
                 let config = self.desired.effective();
-                let now = advice::strange_addresses(&config, &local).await;
-                advice::on_strange_addresses(&self.strange, &now, &vips::of(&config));
+                let wanted = answers::virtual_addresses(&config);
+                let now =
+                    answers::unanswered(wanted.clone(), |address| local.contains(address)).await;
+                advice::on_strange_addresses(&self.strange, &now, &wanted);
                 self.strange = now;
             }
             Err(error) => warn!("cannot list this host's addresses: {error}"),
@@ -308,7 +319,7 @@ impl Running<'_> {
         self.said.tell(Topic::Interfaces, advice::on_interfaces(config, &interfaces));
         match Addresses::read(self.netlink).await {
             Ok(addresses) => {
-                self.said.tell(Topic::Addresses, advice::on_addresses(config, &addresses));
+                self.said.tell(Topic::Addresses, advice::on_addresses(config, &addresses).await);
             }
             Err(error) => warn!("cannot list this host's addresses: {error}"),
         }

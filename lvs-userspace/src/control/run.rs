@@ -11,16 +11,17 @@ use std::{
 use anyhow::Context as _;
 use aya_log::EbpfLogger;
 use lvs_common::abi::half_open_slots;
+use nix::sys::signal::{SigSet, SigmaskHow};
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{Mutex, mpsc, watch},
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tracing::{Level, error, info, warn};
 
 use super::{
-    advice, alarms, capabilities,
+    advice, alarms, answers, capabilities,
     expiry::{self, Expiring},
     interfaces::{self, Follower},
     ledger::Ledger,
@@ -31,7 +32,7 @@ use super::{
     socket::{Order, Socket},
     status::StatusFile,
     tables::Choices,
-    vips::{self, Vips},
+    vips::Vips,
     write,
 };
 use crate::{
@@ -100,7 +101,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     )?;
     let config = desired.effective();
     capabilities::check(options.manage_vips).map_err(Failure::kernel)?;
-    capabilities::check_scripts(&config).await?;
+    capabilities::check_health(&config).await?;
     let (netlink, events) = net::connect()?;
     let wanted = interfaces::find(&netlink, &options.interfaces).await?;
     let interfaces = interfaces::there(&wanted);
@@ -109,24 +110,35 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         advice::on_trace(&config, trace);
     }
 
+    if let Some((signal, _)) = signals.stop.come().await {
+        ended_early(signal, false);
+        return Ok(());
+    }
     let mut pins = Pins::prepare(&options.pin_dir)?;
-    let runtime = RuntimeDir::prepare(&options.runtime_dir)?;
+    let mut runtime = RuntimeDir::prepare(&options.runtime_dir)?;
     let socket = Socket::listen(&options.runtime_dir)?;
     // Not before it is certain that they are this one's.
     orders::tell(&fates, &mut said);
     if pins.found() {
         Dataplane::check(&pins, options.max_connections)?;
+    } else {
+        runtime.ended();
     }
     refuse_occupied(&pins, &interfaces)?;
-    let Dataplane { mut programs, mut maps, layout } = Dataplane::load(&LoadOptions {
+    let load = LoadOptions {
         pins: Some(&pins),
         verifier_log: Some(&runtime.verifier_log()),
         connections: options.max_connections,
         needs: if pins.found() { Needs::default() } else { Ledger::needs(&config)? },
         trace: options.trace,
-    })?;
+    };
+    let Dataplane { mut programs, mut maps, layout } = undisturbed(|| Dataplane::load(&load))?;
     info!("{}", memory_line(options.max_connections));
-    let collector = programs.collector()?;
+    let collector = undisturbed(|| programs.collector())?;
+    if let Some((signal, _)) = signals.stop.come().await {
+        ended_early(signal, pins.found());
+        return Ok(());
+    }
     // For who reads the tables before it is read for the first sweep.
     collector.now()?;
     let sizes = write::sizes(&maps.split().0);
@@ -170,7 +182,9 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     if pins.found() {
         // The same as before, by the new programs; and then whatever is different.
         let filters = net::filters(&netlink, &interfaces, TC_PROGRAM).await;
-        attachment = Attachment::new(&mut programs, &interfaces, options.mode, &pins, &filters)?;
+        attachment = undisturbed(|| {
+            Attachment::new(&mut programs, &interfaces, options.mode, &pins, &filters)
+        })?;
         let replaced = pins.retire()?;
         info!(
             "goes on with the data plane that is there: {}",
@@ -181,12 +195,22 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         drop(replaced);
     } else {
         running.take(desired, &mut maps.split().0).await?;
+        if let Some((signal, _)) = signals.stop.come().await {
+            if let Some(health) = running.health.take() {
+                health.stop().await;
+            }
+            ended_early(signal, false);
+            return Ok(());
+        }
         write::seal(&mut running.ledger, layout, &mut maps.split().0)?;
         let none = BTreeMap::new();
-        attachment = Attachment::new(&mut programs, &interfaces, options.mode, &pins, &none)?;
+        attachment = undisturbed(|| {
+            Attachment::new(&mut programs, &interfaces, options.mode, &pins, &none)
+        })?;
     }
     pins.establish();
-    let managed = options.manage_vips.then(|| vips::of(&config));
+    runtime.established();
+    let managed = options.manage_vips.then(|| answers::virtual_addresses(&config));
     vips.lock().await.begin(managed, &interfaces, &before).await;
     let ready = ready_line(&config, &interfaces, attachment.mode);
     // It is another one after a reload.
@@ -222,10 +246,33 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
             let attached = interfaces::there(&wanted.borrow());
             vips.lock().await.end(&attached).await;
             remove(attachment, pins, &options)?;
+            runtime.ended();
         }
         End::Keep => info!("the data plane stays, with its pins in {}", pins.maps().display()),
     }
     Ok(())
+}
+
+/// Says how a start ended that a signal has ended. What it has made goes as it is dropped.
+fn ended_early(name: &str, found: bool) {
+    notify(&[NotifyState::Stopping]);
+    if found {
+        info!(
+            "{name} during the start: ends; the data plane that was there is as it was, and packets flow on"
+        );
+    } else {
+        info!("{name} during the start: ends; nothing was attached, and nothing is left");
+    }
+}
+
+/// Does what the kernel breaks off with EAGAIN when a signal comes, which the verifier does: signals wait until it is done.
+fn undisturbed<T>(work: impl FnOnce() -> T) -> T {
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK);
+    let done = work();
+    if let Ok(before) = before {
+        let _cannot_fail = before.thread_set_mask();
+    }
+    done
 }
 
 /// Ends the data plane too.
@@ -410,6 +457,12 @@ impl Signals {
 }
 
 impl Stop {
+    /// A signal that ends the program, if one has come.
+    async fn come(&mut self) -> Option<(&'static str, End)> {
+        // That much the runtime takes to look.
+        timeout(Duration::from_millis(1), self.wait()).await.ok()
+    }
+
     /// Waits for a signal that ends the program.
     async fn wait(&mut self) -> (&'static str, End) {
         loop {

@@ -7,10 +7,10 @@ use std::{
     path::{Path, PathBuf},
     process,
     thread::sleep,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow, bail};
 use nix::{
     fcntl::{Flock, FlockArg},
     unistd::Pid,
@@ -18,22 +18,28 @@ use nix::{
 use serde::Serialize;
 use tracing::warn;
 
-use super::{memory::MEMORY, orders::EDITS, protocol::SOCKET};
+use crate::lock;
 
-/// The directory with the controller's process id in `xlvs.pid`, which is locked. Dropping it removes the file,
-/// and the directory if it was made here and is empty.
+use super::{
+    last_run::{LastRun, RUN, this_command},
+    memory::MEMORY,
+    orders::EDITS,
+    protocol::SOCKET,
+};
+
+/// The directory with the controller's process id in `xlvs.pid`, which is locked. Dropping it removes the file, and, unless
+/// there is a data plane, the directory too if xlvs has made it and it is empty.
 #[derive(Debug)]
 pub(super) struct RuntimeDir {
     path: PathBuf,
-    made: bool,
-    _pid_file: Flock<File>,
+    last: LastRun,
+    pid_file: Flock<File>,
 }
 
 impl RuntimeDir {
     /// Makes the directory if needed and writes the process id.
     pub(super) fn prepare(path: &Path) -> anyhow::Result<Self> {
-        // Or made by one that was killed.
-        let made = !path.exists() || path.join(PID_FILE).exists();
+        let there = path.exists();
         fs::create_dir_all(path).with_context(|| {
             format!(
                 "cannot make the runtime directory {}; give another --runtime-dir",
@@ -41,18 +47,55 @@ impl RuntimeDir {
             )
         })?;
         let pid_path = path.join(PID_FILE);
-        let mut file = lock(&pid_path)?.with_context(|| {
-            format!(
-                "another xlvs (process {}) keeps its files in {}; give this one another --runtime-dir",
-                fs::read_to_string(&pid_path).unwrap_or_default().trim(),
-                path.display()
-            )
+        let locked = lock(&pid_path).and_then(|file| {
+            file.with_context(|| {
+                format!(
+                    "another xlvs (process {}) keeps its files in {}; give this one another --runtime-dir",
+                    fs::read_to_string(&pid_path).unwrap_or_default().trim(),
+                    path.display()
+                )
+            })
+        });
+        let file = locked.inspect_err(|_| {
+            if !there {
+                let _not_empty = fs::remove_dir(path);
+            }
         })?;
+        let mut last = LastRun::read(path);
+        last.made |= !there;
+        let mut runtime = Self { path: path.to_owned(), last, pid_file: file };
         // What one that was killed has told.
         let _there_or_not = fs::remove_file(status(path));
+        let file = &mut runtime.pid_file;
         let written = file.set_len(0).and_then(|()| writeln!(file, "{}", process::id()));
-        written.with_context(|| format!("cannot write {}", pid_path.display()))?;
-        Ok(Self { path: path.to_owned(), made, _pid_file: file })
+        written.with_context(|| {
+            format!(
+                "cannot write {}; make room there, or give another --runtime-dir",
+                pid_path.display()
+            )
+        })?;
+        runtime.write_run();
+        Ok(runtime)
+    }
+
+    /// There is a data plane, which outlives the controller: what it was started with is kept as long.
+    pub(super) fn established(&mut self) {
+        self.last.command = this_command();
+        self.write_run();
+    }
+
+    /// The data plane has ended.
+    pub(super) fn ended(&mut self) {
+        self.last.command.clear();
+    }
+
+    fn write_run(&self) {
+        if let Err(error) = self.last.write(&self.path) {
+            warn!(
+                "cannot write {}: {error}; after a kill `xlvs doctor` will not know how this xlvs was started",
+                self.path.join(RUN).display()
+            );
+        }
     }
 
     /// Where what others are told lies.
@@ -69,47 +112,65 @@ impl RuntimeDir {
 const PID_FILE: &str = "xlvs.pid";
 const STATUS_FILE: &str = "status.json";
 
-/// How often the lock is tried, and how long to wait in between.
 /// Bytes of what a restart should have: some 100 for each server that is down, or edit.
 const MOST_KEPT: u64 = 64 << 20;
-const LOCK_ATTEMPTS: u32 = 10;
-const LOCK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Locks the file with the process id; `None` if another process holds it. Who only asks for the holder has it for a moment
-/// too.
+/// How long a process id is waited for that is written right after the lock was taken, and how often it is looked for.
+const PID_PATIENCE: Duration = Duration::from_millis(100);
+const PID_POLL: Duration = Duration::from_millis(10);
+
+/// Locks the file with the process id; `None` if another process holds it.
 fn lock(path: &Path) -> anyhow::Result<Option<Flock<File>>> {
-    for _ in 0..LOCK_ATTEMPTS {
-        let file = OpenOptions::new()
+    let open = || {
+        OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(false)
             .custom_flags(libc::O_NOFOLLOW)
             .open(path)
-            .with_context(|| format!("cannot open {}", path.display()))?;
-        if let Ok(file) = Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            return Ok(Some(file));
-        }
-        sleep(LOCK_INTERVAL);
-    }
-    Ok(None)
+    };
+    lock::take(open).map_err(|error| {
+        let hint = match (fs::symlink_metadata(path), error.kind()) {
+            (Ok(there), _) if !there.is_file() => "it is not a file; remove it",
+            (_, io::ErrorKind::PermissionDenied) => {
+                "run as the user that its directory belongs to, or give another --runtime-dir"
+            }
+            _ => "give another --runtime-dir",
+        };
+        anyhow!("cannot open {}: {error}; {hint}", path.display())
+    })
+}
+
+/// The process id in a file.
+fn process_in(path: &Path) -> Option<Pid> {
+    let text = fs::read_to_string(path).ok()?;
+    text.trim().parse().ok().filter(|pid: &i32| *pid > 0).map(Pid::from_raw)
 }
 
 /// The process that holds a runtime directory, if there is one.
 pub(super) fn holder(directory: &Path) -> anyhow::Result<Option<Pid>> {
     let path = directory.join(PID_FILE);
-    let file = match File::open(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        result => result.with_context(|| format!("cannot open {}", path.display()))?,
-    };
-    // Free: its process has ended. A shared lock, so that two who ask do not take each other for the holder.
-    if Flock::lock(file, FlockArg::LockSharedNonblock).is_ok() {
-        return Ok(None);
+    let give_up = Instant::now() + PID_PATIENCE;
+    loop {
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            result => result.with_context(|| format!("cannot open {}", path.display()))?,
+        };
+        // Free: its process has ended. A shared lock, so that two who ask do not take each other for the holder.
+        if Flock::lock(file, FlockArg::LockSharedNonblock).is_ok() {
+            return Ok(None);
+        }
+        if let Some(pid) = process_in(&path) {
+            return Ok(Some(pid));
+        }
+        if Instant::now() > give_up {
+            bail!(
+                "a process has locked {0}, but its id is not in there; `fuser {0}` names it",
+                path.display()
+            );
+        }
+        sleep(PID_POLL);
     }
-    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let pid = text.trim().parse().ok().filter(|pid: &i32| *pid > 0);
-    let pid =
-        pid.with_context(|| format!("{} holds no process id yet; try again", path.display()))?;
-    Ok(Some(Pid::from_raw(pid)))
 }
 
 /// What others were told in a runtime directory.
@@ -125,15 +186,25 @@ pub(super) fn keep(path: &Path, value: Option<&impl Serialize>) -> io::Result<()
             _ => Ok(()),
         };
     };
+    replace(path, &serde_json::to_vec(value).map_err(io::Error::other)?)
+}
+
+/// Writes a file: others see the old contents or the new ones. Nothing is left of what has failed.
+pub(super) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
-    fs::write(&new, serde_json::to_vec(value).map_err(io::Error::other)?)?;
-    fs::rename(&new, path)
+    fs::write(&new, text).and_then(|()| fs::rename(&new, path)).inspect_err(|_| {
+        let _perhaps_not_there = fs::remove_file(&new);
+    })
 }
 
 /// Reads that again; `None` if there is none. A pipe would keep the start waiting for ever, and what is too long is not ours.
 pub(super) fn kept(path: &Path) -> io::Result<Option<Vec<u8>>> {
     match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            Ok(None)
+        }
         Err(error) => Err(error),
         Ok(is) if !is.is_file() => Err(io::Error::other("it is not a file")),
         Ok(is) if is.len() > MOST_KEPT => Err(io::Error::other("it is too long")),
@@ -143,11 +214,14 @@ pub(super) fn kept(path: &Path) -> io::Result<Option<Vec<u8>>> {
 
 /// Removes what a controller that was killed has left in its runtime directory.
 pub(super) fn clean(directory: &Path) {
-    for name in [PID_FILE, STATUS_FILE, SOCKET, EDITS, MEMORY] {
+    let made = LastRun::read(directory).made;
+    for name in [PID_FILE, STATUS_FILE, SOCKET, EDITS, MEMORY, RUN] {
         let _there_or_not = fs::remove_file(directory.join(name));
     }
-    // It may be the system's, or have something else in it.
-    let _ours_or_not = fs::remove_dir(directory);
+    if made {
+        // Something else may be in it.
+        let _empty_or_not = fs::remove_dir(directory);
+    }
 }
 
 impl Drop for RuntimeDir {
@@ -157,7 +231,15 @@ impl Drop for RuntimeDir {
         if let Err(error) = fs::remove_file(&pid_path) {
             warn!("cannot remove {}: {error}", pid_path.display());
         }
-        if !self.made {
+        // What is there of a data plane needs the rest.
+        if !self.last.command.is_empty() {
+            return;
+        }
+        let made = std::mem::take(&mut self.last).made;
+        self.write_run();
+        // Of a start that came to nothing.
+        let _there_or_not = fs::remove_file(self.path.join(MEMORY));
+        if !made {
             return;
         }
         match fs::remove_dir(&self.path) {

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use nix::sys::stat::{Mode, umask};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
@@ -57,7 +57,8 @@ impl Socket {
             Ok(file) if file.file_type().is_socket() => {
                 fs::remove_file(&path).with_context(cannot)?;
             }
-            _ => {}
+            Ok(_) => bail!("{}: something else has its name; remove it", cannot()),
+            Err(_) => {}
         }
         // Nobody else may connect at any moment.
         let before = umask(Mode::S_IRWXG | Mode::S_IRWXO | Mode::S_IXUSR);

@@ -2,7 +2,7 @@
 //! it was given is in use, and how each reload has ended.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     process,
 };
@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::runtime::RuntimeDir;
+use super::runtime::{RuntimeDir, replace};
 use crate::{
     clock::now,
     config::{self, Severity},
@@ -33,6 +33,9 @@ pub(super) struct Status {
     /// How the last one ended: the exit code of `xlvs reload`, and what it says. At first, how the start did.
     pub(super) code: u8,
     pub(super) outcome: String,
+    /// What was found in the file then, with the lines underlined as `xlvs check` shows them, and what became of edits.
+    #[serde(default)]
+    pub(super) shown: String,
     /// Why what is in use is not what the file says, if so.
     pub(super) out_of_date: Option<OutOfDate>,
 }
@@ -47,11 +50,14 @@ pub(super) struct OutOfDate {
 }
 
 impl Status {
-    /// Reads what a controller has told.
-    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        serde_json::from_slice(&text)
-            .with_context(|| format!("{} is not of this xlvs", path.display()))
+    /// Reads what a controller has told; `None` if that is nothing yet.
+    pub(super) fn read(path: &Path) -> anyhow::Result<Option<Self>> {
+        let text = match fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            text => text.with_context(|| format!("cannot read {}", path.display()))?,
+        };
+        let status = serde_json::from_slice(&text);
+        status.map(Some).with_context(|| format!("{} is not of this xlvs", path.display()))
     }
 }
 
@@ -73,6 +79,7 @@ impl StatusFile {
             ended: 0,
             code: 0,
             outcome: String::new(),
+            shown: String::new(),
             out_of_date: None,
         };
         Self { path: runtime.status(), status }
@@ -106,42 +113,46 @@ impl StatusFile {
     }
 
     /// It has ended well.
-    pub(super) fn reloaded(&mut self, line: &str) {
+    pub(super) fn reloaded(&mut self, line: &str, shown: String) {
         self.status.ended = self.status.begun;
         self.status.since = now();
         self.status.code = 0;
         self.status.outcome = format!("reloaded: {line}");
+        self.status.shown = shown;
         self.status.out_of_date = None;
         self.write();
     }
 
     /// It has not; `line` says what that means.
-    pub(super) fn failed(&mut self, failure: &Failure, line: &str) {
-        let reason = match failure.error.downcast_ref::<config::Failure>() {
-            Some(config::Failure::Invalid(report)) => {
-                let errors = report.lines().filter(|(severity, _)| *severity == Severity::Error);
-                errors.map(|(_, line)| line).collect::<Vec<_>>().join("\n")
-            }
-            _ => format!("{:#}", failure.error),
-        };
+    pub(super) fn failed(&mut self, failure: &Failure, line: &str, shown: String) {
         let status = &mut self.status;
         status.ended = status.begun;
         status.code = failure.reason as u8;
-        status.outcome = format!("{reason}\n{line}");
+        let invalid = failure.error.downcast_ref::<config::Failure>();
+        let (reason, outcome) = if let Some(config::Failure::Invalid(report)) = invalid {
+            let errors = report.lines().filter(|(severity, _)| *severity == Severity::Error);
+            let lines = errors.map(|(_, line)| line).collect::<Vec<_>>();
+            // What is shown has the errors.
+            (lines.join("\n"), line.to_owned())
+        } else {
+            let reason = format!("{:#}", failure.error);
+            let outcome = format!("{reason}\n{line}");
+            (reason, outcome)
+        };
+        (status.outcome, status.shown) = (outcome, shown);
         let since = status.out_of_date.as_ref().map_or_else(now, |before| before.since);
         status.out_of_date = Some(OutOfDate { since, reason });
         self.write();
     }
 
-    /// Others see the old contents or the new ones.
     fn write(&self) {
-        let next = self.path.with_extension("next");
-        let result = serde_json::to_vec_pretty(&self.status)
-            .map_err(std::io::Error::other)
-            .and_then(|text| fs::write(&next, text))
-            .and_then(|()| fs::rename(&next, &self.path));
+        let text = serde_json::to_string_pretty(&self.status).map_err(io::Error::other);
+        let result = text.and_then(|text| replace(&self.path, (text + "\n").as_bytes()));
         if let Err(error) = result {
-            warn!("cannot write {}: {error}", self.path.display());
+            warn!(
+                "cannot write {}: {error}; `xlvs reload` needs it to say how that went",
+                self.path.display()
+            );
         }
     }
 }

@@ -1,12 +1,12 @@
 //! `xlvs stop` and `xlvs reload`: what is asked of a controller that runs, by its process id.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread::sleep,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use nix::{errno::Errno, sys::signal::Signal, unistd::Pid};
 
 use super::{
@@ -18,9 +18,11 @@ use super::{
 use crate::{
     bpf::{Pins, send_signal},
     exit::{Failure, Reason},
+    process,
 };
 
-/// How long a controller may take to end, or to read its file.
+/// How long a controller may take to end, or to start and read its file again: the largest configuration that fits takes some
+/// seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often it is looked at meanwhile.
@@ -44,6 +46,7 @@ pub(crate) fn stop(place: &Place, keep_dataplane: bool) -> Result<String, Failur
     let Place { pin_dir, runtime_dir } = place;
     let running = holder(runtime_dir)?;
     if let Some(pid) = running {
+        refuse_stopped(pid)?;
         signal(pid, if keep_dataplane { keep_signal() } else { Signal::SIGTERM as i32 })?;
         let give_up = Instant::now() + PATIENCE;
         while holder(runtime_dir)?.is_some_and(|holder| holder == pid) {
@@ -75,8 +78,17 @@ pub(crate) fn stop(place: &Place, keep_dataplane: bool) -> Result<String, Failur
     })
 }
 
-/// Has the controller read its file again, and tells how that has ended.
-pub(crate) fn reload(place: &Place) -> Result<String, Failure> {
+/// How a reload went.
+#[derive(Debug)]
+pub(crate) struct Reloaded {
+    /// What was found in the file, as `xlvs check` shows it, and what became of edits: lines, or nothing.
+    pub(crate) shown: String,
+    /// What is in use now, or why that is what it was.
+    pub(crate) outcome: Result<String, Failure>,
+}
+
+/// Has the controller read its file again, and tells how that has ended. One that is still starting is waited for.
+pub(crate) fn reload(place: &Place) -> Result<Reloaded, Failure> {
     let directory = &place.runtime_dir;
     let pid = holder(directory)?.with_context(|| {
         format!(
@@ -84,33 +96,69 @@ pub(crate) fn reload(place: &Place) -> Result<String, Failure> {
             directory.display()
         )
     })?;
-    let path = runtime::status(directory);
-    let before = Status::read(&path).context("it is still starting; try again")?;
-    signal(pid, Signal::SIGHUP as i32)?;
     let give_up = Instant::now() + PATIENCE;
-    loop {
-        // One that was begun before may have read the file as it was.
-        match Status::read(&path) {
-            Ok(now) if now.ended > before.begun => return outcome(now),
-            _ if holder(directory)? != Some(pid) => {
+    let path = runtime::status(directory);
+    // What it has told once it has done something.
+    let wait = |what: &str, done: &dyn Fn(&Status) -> bool| -> Result<Status, Failure> {
+        loop {
+            let told = Status::read(&path).with_context(|| {
+                format!(
+                    "how a reload goes cannot be told: remove {}, and `kill -HUP {pid}` has it written again",
+                    path.display()
+                )
+            })?;
+            // The file may be of one before.
+            let own = |status: &Status| i32::try_from(status.pid) == Ok(pid.as_raw());
+            if let Some(status) = told.filter(|status| own(status) && done(status)) {
+                return Ok(status);
+            }
+            refuse_stopped(pid)?;
+            if holder(directory)? != Some(pid) {
                 return Err(anyhow!("process {pid} has ended instead; its log says why").into());
             }
-            _ if Instant::now() > give_up => {
-                return Err(anyhow!("process {pid} has not reloaded; its log may say why").into());
+            if Instant::now() > give_up {
+                return Err(late(pid, what, &path).into());
             }
-            _ => sleep(POLL),
+            sleep(POLL);
         }
-    }
+    };
+    refuse_stopped(pid)?;
+    let before = wait("become ready", &|_| true)?.begun;
+    signal(pid, Signal::SIGHUP as i32)?;
+    // One that was begun before may have read the file as it was.
+    wait("reloaded", &|now| now.ended > before).map(outcome)
 }
 
-fn outcome(status: Status) -> Result<String, Failure> {
+/// It takes too long.
+fn late(pid: Pid, what: &str, status: &Path) -> anyhow::Error {
+    anyhow!(
+        "process {pid} has not {what} within {} s, and may still do so: look at its log, at `top -Hp {pid}` for what it \
+         does, and at {}, which tells how each reload went",
+        PATIENCE.as_secs(),
+        status.display()
+    )
+}
+
+/// Who is stopped does nothing of what it is asked for.
+fn refuse_stopped(pid: Pid) -> anyhow::Result<()> {
+    if process::is_stopped(pid.as_raw()) {
+        bail!(
+            "process {pid} is stopped (by SIGSTOP, or Ctrl-Z), and does nothing; `kill -CONT {pid}` has it go on, then try \
+             again"
+        );
+    }
+    Ok(())
+}
+
+fn outcome(status: Status) -> Reloaded {
     let reason = match status.code {
-        0 => return Ok(status.outcome),
+        0 => return Reloaded { shown: status.shown, outcome: Ok(status.outcome) },
         code if code == Reason::Configuration as u8 => Reason::Configuration,
         code if code == Reason::Kernel as u8 => Reason::Kernel,
         _ => Reason::Failed,
     };
-    Err(Failure { reason, error: anyhow!(status.outcome) })
+    let failure = Failure { reason, error: anyhow!(status.outcome) };
+    Reloaded { shown: status.shown, outcome: Err(failure) }
 }
 
 fn signal(pid: Pid, number: i32) -> Result<(), Failure> {

@@ -31,7 +31,7 @@ impl Told {
         let changed = fs::metadata(memory::file(runtime_dir)).and_then(|is| is.modified()).ok();
         let changed = changed.and_then(|when| when.duration_since(UNIX_EPOCH).ok());
         // It may be just starting, or ending.
-        let status = Status::read(&runtime::status(runtime_dir)).ok();
+        let status = Status::read(&runtime::status(runtime_dir)).ok().flatten();
         Ok(Self {
             memory: memory::read(runtime_dir)?,
             edits: orders::left_edits(runtime_dir)?,

@@ -21,38 +21,12 @@ use tracing::{debug, info, warn};
 
 use crate::{
     bpf::attached_indexes,
-    config::{Config, MarkMatch, Target},
     net::{self, Addresses, Interface},
 };
 
 /// How often an address is announced, and how long apart: a frame may be lost.
 const ANNOUNCEMENTS: usize = 3;
 const ANNOUNCEMENT_INTERVAL: Duration = Duration::from_secs(1);
-
-/// The virtual addresses of the services, and of those with a mark the single ones that carry it; not whole ranges, which are
-/// rather routed here.
-pub(super) fn of(config: &Config) -> BTreeSet<IpAddr> {
-    let targets = config.services.iter().map(|service| service.target);
-    let own = targets.filter_map(|target| match target {
-        Target::Address { address, .. } => Some(address),
-        Target::Mark(_) => None,
-    });
-    let single = marked(config).map(|line| line.addresses).filter(|range| range.count() == 1);
-    own.chain(single.map(|range| range.first())).collect()
-}
-
-/// The lines of `fwmark_match` whose mark a service has.
-pub(super) fn marked(config: &Config) -> impl Iterator<Item = &MarkMatch> {
-    let used: BTreeSet<u32> = config
-        .services
-        .iter()
-        .filter_map(|service| match service.target {
-            Target::Address { .. } => None,
-            Target::Mark(mark) => Some(mark),
-        })
-        .collect();
-    config.marks.iter().filter(move |line| used.contains(&line.mark))
-}
 
 /// The announcement that an address belongs to, by its number: the last one, or none.
 type Announcing = Arc<Mutex<HashMap<IpAddr, u64>>>;
@@ -323,21 +297,4 @@ pub(super) fn remove_left(pin_dir: &Path) -> anyhow::Result<()> {
         remove_all(&netlink, &interfaces, &addresses).await;
         Ok(())
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn single_addresses_that_carry_a_mark_are_virtual_ones() {
-        let text = "fwmark_match 7 {\n  192.0.2.7 80 TCP\n  192.0.2.16-23 80\n}\n\
-             fwmark_match 8 {\n  192.0.2.8 80\n}\n\
-             virtual_server fwmark 7 {\n  lb_algo rr\n  real_server 10.0.0.1 80 {\n  }\n}\n\
-             virtual_server 192.0.2.1 80 {\n  lb_algo rr\n  protocol TCP\n  real_server 10.0.0.1 80 {\n  }\n}\n";
-        let config =
-            crate::config::parse("test", text, &crate::config::Policy::default()).unwrap().config;
-        let expected = ["192.0.2.1", "192.0.2.7"].map(|address| address.parse().unwrap());
-        assert_eq!(of(&config), expected.into());
-    }
 }

@@ -1,7 +1,7 @@
 //! What the rules go by: all that was read from this host, as plain values.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     net::IpAddr,
     path::{Path, PathBuf},
 };
@@ -13,7 +13,10 @@ use super::rules::drivers;
 use crate::{
     bpf::{Mode, OtherProgram, Survey},
     config::{Config, Family, Forwarding, Protocol},
-    control::{Place, found::Controller},
+    control::{
+        Place,
+        found::{Controller, Given},
+    },
 };
 
 /// Everything that was read.
@@ -160,8 +163,8 @@ pub(crate) struct Host {
     /// Settings by their path below `/proc/sys`, as far as they can be read.
     pub(crate) settings: HashMap<String, String>,
     pub(crate) addresses: Vec<Address>,
-    /// Addresses of the configuration that are none of its own, but lead here by a local route.
-    pub(crate) routed_here: HashSet<IpAddr>,
+    /// Addresses of the configuration that are none of its own, and do not lead here by a local route either.
+    pub(crate) unanswered: BTreeSet<IpAddr>,
     /// The interface of the default route, of IPv4 and IPv6.
     pub(crate) default_routes: [Option<u32>; 2],
     /// Names of all interfaces by index.
@@ -186,10 +189,9 @@ impl Host {
         self.setting(path)?.parse().ok()
     }
 
-    /// Whether what is sent to an address ends at this host.
+    /// Whether an address is one of this host's.
     pub(crate) fn has(&self, address: IpAddr) -> bool {
         self.addresses.iter().any(|own| own.address == address)
-            || self.routed_here.contains(&address)
     }
 
     /// The name of an interface.
@@ -281,6 +283,8 @@ pub(crate) struct State {
     pub(crate) runtime_dir: PathBuf,
     pub(crate) survey: Survey,
     pub(crate) controller: Option<Controller>,
+    /// What the run was given that the data plane is from, if that is known.
+    pub(crate) last_run: Option<Given>,
     /// Whether systemd has its unit.
     pub(crate) unit: bool,
     /// Packets by what became of them, and how many of them came while the doctor looked.

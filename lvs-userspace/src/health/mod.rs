@@ -53,6 +53,7 @@ pub use self::{
 };
 pub(crate) use self::{
     memory::{Name, Remembered, RememberedServer},
+    probe::may_ping,
     script::{may_become_others, scripts_of_others},
 };
 

@@ -19,5 +19,7 @@ pub(crate) use interface::vlan_parents;
 pub(crate) use interface::{Events, connect};
 pub(crate) use managed::{add_managed, remove_managed};
 pub(crate) use neighbour::{resolve, room_for_neighbours};
-pub(crate) use ports::for_full_nat as ports_for_full_nat;
+pub(crate) use ports::{
+    first_unprivileged as first_unprivileged_port, for_full_nat as ports_for_full_nat,
+};
 pub(crate) use route::{Way, way_to, ways_to};

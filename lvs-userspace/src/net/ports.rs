@@ -1,4 +1,5 @@
-//! The ports that full NAT can take: from 1,024 on, apart from those that the host itself uses.
+//! The ports that full NAT can take: from 1,024 on, apart from those that the host itself uses; and those that are for
+//! some only.
 
 use std::{fs, io, ops::RangeInclusive};
 
@@ -12,6 +13,12 @@ pub(crate) fn for_full_nat() -> anyhow::Result<Vec<u16>> {
     let ephemeral = read("ip_local_port_range")?;
     let reserved = read("ip_local_reserved_ports")?;
     free(&ephemeral, &reserved)
+}
+
+/// The first port that a process may bind to without `CAP_NET_BIND_SERVICE`; this holds for IPv6 too.
+pub(crate) fn first_unprivileged() -> u16 {
+    let start = read("ip_unprivileged_port_start").unwrap_or_default();
+    start.trim().parse().unwrap_or(1024)
 }
 
 fn read(name: &str) -> anyhow::Result<String> {

@@ -19,11 +19,8 @@ const SERVICE: &str = "-t 10.64.1.2:10000";
 /// A command of `xlvs` in the balancer's namespace, with its directories.
 fn xlvs(bed: &Bed, setup: &Setup, name: &str, words: &str) -> Result<Output> {
     let mut command = bed.topology.lb.command(binary()?);
-    command.arg(name).arg("--pin-dir").arg(&setup.pin_dir);
-    if ["ipvsadm", "list", "stop"].contains(&name) {
-        command.arg("--runtime-dir").arg(&setup.runtime_dir);
-    }
-    command.args(words.split_whitespace());
+    command.arg(name).args(words.split_whitespace());
+    command.arg("--pin-dir").arg(&setup.pin_dir).arg("--runtime-dir").arg(&setup.runtime_dir);
     command::output_with_input(&mut command, "")
 }
 

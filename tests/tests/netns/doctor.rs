@@ -301,13 +301,18 @@ fn what_runs_is_looked_at_without_being_named() -> Result<()> {
     let wrong = diagnosis.finding("config")?;
     ensure!(wrong.severity == "problem" && wrong.text.contains("xlvs check"), "{}", wrong.text);
 
+    std::fs::remove_file(&file)?;
+    let gone = Diagnosis::of(&lab, &[])?.finding("config")?;
+    ensure!(gone.text.contains("is balanced on"), "{}", gone.text);
+
     std::fs::write(&file, &text)?;
+    let again = format!("xlvs {}", xlvs.setup().arguments().join(" "));
     drop(xlvs);
     lab.topology.unplug_client()?;
-    let file = file.display().to_string();
-    let diagnosis = Diagnosis::of(&lab, &["--config", &file])?;
+    let diagnosis = Diagnosis::of(&lab, &[])?;
     let alone = diagnosis.finding("controller")?;
     ensure!(alone.text.contains("no controller runs"), "{}", alone.text);
+    assert_eq!(alone.commands, [(None, again)]);
     let stale = diagnosis.finding("stale-pin")?;
     ensure!(stale.text.contains("xlvs-c"), "{}", stale.text);
     for (_, line) in &stale.commands {

@@ -106,6 +106,7 @@ fn reload_says_how_it_went() -> Result<()> {
         code == Some(3) && said.contains("weigth") && said.contains("goes on"),
         "{code:?}: {said}"
     );
+    ensure!(said.contains("error[XLVS") && said.contains("^^^"), "not underlined: {said}");
     let since = status()?["out_of_date"]["since"].as_u64().context("since when?")?;
     let reason = status()?["out_of_date"]["reason"].to_string();
     ensure!(since > 0 && reason.contains("weigth"), "{}", status()?);
@@ -120,6 +121,17 @@ fn reload_says_how_it_went() -> Result<()> {
     ensure!(code == Some(0), "{code:?}: {said}");
     ensure!(status()?["out_of_date"].is_null(), "{}", status()?);
     assert_eq!(by_server(&bed.ask_many(4, 1)?), [("web2", 4)].into());
+
+    // What was found in a file that can be used, and what becomes of an edit, are told as well.
+    let edit =
+        ["ipvsadm", "-e", "-t", "10.64.1.2:10000", "-r", "192.168.1.100:8089", "-m", "-w", "5"];
+    order(&bed, &setup, &edit)?;
+    let typed = text.replacen("real_server", "real_servr", 1);
+    std::fs::write(&setup.config, &typed)?;
+    let (code, said) = order(&bed, &setup, &["reload"])?;
+    ensure!(code == Some(0) && said.contains("reloaded: 1 virtual service"), "{code:?}: {said}");
+    ensure!(said.contains("did you mean `real_server`?") && said.contains("^^^"), "{said}");
+    ensure!(said.contains("192.168.1.100:8089 is dropped: "), "{said}");
     assert!(xlvs.stop()?.success());
     let (code, said) = order(&bed, &setup, &["reload"])?;
     ensure!(code == Some(1) && said.contains("no xlvs is running"), "{code:?}: {said}");

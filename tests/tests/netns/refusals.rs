@@ -63,6 +63,21 @@ fn a_missing_capability_is_named() -> Result<()> {
         ensure!(said.contains(capability), "{privileges}: {capability} is not in: {said}");
         nothing_attached(&bed)?;
     }
+    // Checks that could never be made.
+    let connection = "PING_CHECK {\n }\n";
+    let ping = config::EXAMPLE.replacen("weight 1", &format!("weight 1\n {connection}"), 1);
+    let port = ping.replace(connection, "TCP_CHECK {\n bind_port 80\n }\n");
+    for (file, withheld, capability) in
+        [(ping, "net_raw", "CAP_NET_RAW"), (port, "net_bind_service", "CAP_NET_BIND_SERVICE")]
+    {
+        let output =
+            run(&bed, &file, &format!("--bounding-set=-{withheld} --inh-caps=-all"), &binary)?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let status = output.status;
+        ensure!(status.code() == Some(NOT_PERMITTED), "{withheld}: {status}: {said}");
+        ensure!(said.contains(capability) && said.contains("192.168.1.100"), "{withheld}: {said}");
+        nothing_attached(&bed)?;
+    }
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! `xlvs ipvsadm`, and the same through a link named `ipvsadm`: ipvsadm 1.31's command line, listings, complaints and exit
 //! codes. Listings read the pinned maps; edits go to the controller.
 
+mod instance;
 mod listing;
 mod names;
 mod options;
@@ -12,7 +13,6 @@ mod rules;
 
 use std::{
     io::{self, BufWriter, Write},
-    path::PathBuf,
     process::ExitCode,
 };
 
@@ -23,6 +23,7 @@ use self::{
 use crate::{
     bpf::PinnedMaps,
     control::{
+        Place,
         client::Client,
         edit::Edit,
         protocol::{Answer, Edited, Problem, Request},
@@ -35,6 +36,9 @@ const VERSION: &str = "ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.
 
 /// Where edits end that IPVS refuses: `exit(-1)`.
 const REFUSED: i32 = 255;
+
+/// Where a command line ends that xlvs itself does not understand.
+const WRONG_USAGE: u8 = 2;
 
 /// Edits that are sent at once.
 const MOST_EDITS: usize = 400;
@@ -63,22 +67,22 @@ impl From<io::Error> for Fail {
     }
 }
 
-/// Where the controller and its maps are.
-#[derive(Clone, Debug)]
-pub(super) struct Places {
-    pub(super) pin_dir: PathBuf,
-    pub(super) runtime_dir: PathBuf,
-}
-
 /// Runs a command line; the first word is the program's name in messages.
-pub(super) fn run(words: &[String], places: Places) -> ExitCode {
+pub(super) fn run(words: &[String]) -> ExitCode {
     let (program, words) = match words.split_first() {
         Some((program, words)) => (program.as_str(), words),
         None => ("ipvsadm", words),
     };
+    let (place, words) = match instance::of(words) {
+        Ok(found) => found,
+        Err(text) => {
+            say(&text);
+            return ExitCode::from(WRONG_USAGE);
+        }
+    };
     let mut session = Session {
         program,
-        places,
+        place,
         client: None,
         waiting: Vec::new(),
         result: 0,
@@ -87,7 +91,7 @@ pub(super) fn run(words: &[String], places: Places) -> ExitCode {
     let result = if words.is_empty() {
         session.list(None, Format::default())
     } else {
-        session.line(words, false)
+        session.line(&words, false)
     };
     // Edits that are still to be made come before whatever is wrong.
     let result = session.send().and(result).and_then(|()| Ok(session.out.flush()?));
@@ -112,7 +116,7 @@ fn say(text: &str) {
 /// One run.
 struct Session<'s> {
     program: &'s str,
-    places: Places,
+    place: Place,
     client: Option<Client>,
     /// Edits that are still to be made.
     waiting: Vec<Edit>,
@@ -191,7 +195,7 @@ impl Session<'_> {
         let client = match &mut self.client {
             Some(client) => client,
             none => {
-                let client = Client::connect(&self.places.runtime_dir);
+                let client = Client::connect(&self.place.runtime_dir);
                 none.insert(client.map_err(|error| Fail::ours(&error))?)
             }
         };
@@ -217,7 +221,7 @@ impl Session<'_> {
     }
 
     fn open(&self) -> Result<PinnedMaps, Fail> {
-        PinnedMaps::open(&self.places.pin_dir).map_err(|error| Fail::ours(&error))
+        PinnedMaps::open(&self.place.pin_dir).map_err(|error| Fail::ours(&error))
     }
 
     fn list(&mut self, service: Option<ServiceName>, format: Format) -> Result<(), Fail> {
@@ -321,6 +325,8 @@ in its place: xlvs {}
 {program} --set TCP TCPFIN UDP                                            set time-outs, 0 leaves one alone
 {program} -S [-n]                                                         services as commands
 {program} -R                                                              such commands from stdin
+
+Of xlvs, anywhere: --pin-dir DIR, --runtime-dir DIR                       as `xlvs run` has them
 
 SERVICE is -t ADDRESS[:PORT], -u ADDRESS[:PORT], or -f MARK with -6 for IPv6.
 Long options: --add-service, --edit-service, --delete-service, --clear, --add-server, --edit-server,

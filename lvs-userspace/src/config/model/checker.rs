@@ -3,7 +3,7 @@
 //! What a checker does not say itself it has from its real server, what that does not say from its service, and what
 //! nobody says from here: keepalived's `validate_check_config()` in `check_data.c`. All of that has been filled in.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, slice, time::Duration};
 
 use serde::Serialize;
 
@@ -111,6 +111,19 @@ impl Check {
             Self::Ping(_) => "PING_CHECK",
             Self::Bfd(_) => "BFD_CHECK",
             Self::File(_) => "FILE_CHECK",
+        }
+    }
+
+    /// Whom it asks; nobody if it runs a program or is told.
+    #[must_use]
+    pub fn connections(&self) -> &[Connection] {
+        match self {
+            Self::Tcp(connection) | Self::Ping(connection) => slice::from_ref(connection),
+            Self::Http(http) => slice::from_ref(&http.connection),
+            Self::Dns(dns) => slice::from_ref(&dns.connection),
+            Self::Udp(udp) => slice::from_ref(&udp.connection),
+            Self::Smtp(smtp) => &smtp.hosts,
+            Self::Misc(_) | Self::Bfd(_) | Self::File(_) => &[],
         }
     }
 }

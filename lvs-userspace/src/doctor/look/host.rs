@@ -1,7 +1,7 @@
 //! The host's network: settings, addresses, routes, and IPVS.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     net::{IpAddr, Ipv6Addr},
     path::Path,
     thread::available_parallelism,
@@ -44,9 +44,6 @@ const NOBODY: [IpAddr; 2] = [
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
 ];
 
-/// Routes that are asked for at most.
-const MOST_ASKED: usize = 4096;
-
 /// The services of IPVS in this network namespace.
 const IPVS: &str = "/proc/net/ip_vs";
 
@@ -78,7 +75,7 @@ pub(super) async fn read(
     Ok(Host {
         settings: settings(interfaces),
         addresses: messages.iter().filter_map(address).collect(),
-        routed_here: HashSet::new(),
+        unanswered: BTreeSet::new(),
         default_routes,
         names: links.values().map(|link| (link.index, link.name.clone())).collect(),
         cpus: available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(1)),
@@ -86,20 +83,6 @@ pub(super) async fn read(
         conntrack: text(netfilter).is_some_and(|count| count != "0"),
         ipvs: text(IPVS).map(|table| ipvs(&table)).unwrap_or_default(),
     })
-}
-
-/// Those of the addresses that lead to this host although none of its interfaces has them (`ip route add local`).
-pub(super) async fn routed_here(
-    host: &Host,
-    wanted: impl Iterator<Item = IpAddr>,
-) -> HashSet<IpAddr> {
-    let mut routed = HashSet::new();
-    for address in wanted.filter(|address| !host.has(*address)).take(MOST_ASKED) {
-        if matches!(net::way_to(address).await, Ok(None)) {
-            routed.insert(address);
-        }
-    }
-    routed
 }
 
 fn settings(interfaces: &[Interface]) -> HashMap<String, String> {

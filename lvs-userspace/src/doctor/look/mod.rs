@@ -17,11 +17,11 @@ use std::{
 use super::{
     Options,
     facts::{Facts, File, expected_mode},
-    rules::addresses_of,
 };
 use crate::{
     bpf::{Mode, Survey},
     config::{self, Config, Policy, Severity},
+    control::answers,
     net,
 };
 
@@ -42,8 +42,10 @@ pub(super) async fn everything(options: Options) -> anyhow::Result<Facts> {
     let seen = interfaces::look(&netlink, &names, &links, &state.survey, &mut unseen).await;
     let mode = options.mode.unwrap_or_else(|| mode_in_place(&state.survey, &seen.there));
     let mut host = host::read(&netlink, &links, &seen.there, &mut unseen).await?;
-    let wanted = addresses_of(&config).into_iter();
-    host.routed_here = host::routed_here(&host, wanted).await;
+    let mut wanted = answers::virtual_addresses(&config);
+    wanted.extend(answers::marked_addresses(&config));
+    wanted.extend(answers::local_addresses(&config));
+    host.unanswered = answers::unanswered(wanted, |address| host.has(address)).await;
 
     let before = state::counters(&options.place.pin_dir);
     let tried = servers::look(&netlink, &config, &host).await;
@@ -68,13 +70,15 @@ pub(super) async fn everything(options: Options) -> anyhow::Result<Facts> {
     })
 }
 
-/// The interfaces that were given, else those of the controller, else those that have pins.
+/// The interfaces that were given, else those of the controller, else those that one before was given, else those that have
+/// pins.
 fn interfaces_asked_for(options: &Options, state: &super::facts::State) -> Vec<String> {
     if !options.interfaces.is_empty() {
         return options.interfaces.clone();
     }
-    match &state.controller {
-        Some(controller) if !controller.interfaces.is_empty() => controller.interfaces.clone(),
+    match (&state.controller, &state.last_run) {
+        (Some(controller), _) if !controller.interfaces.is_empty() => controller.interfaces.clone(),
+        (None, Some(last)) if !last.interfaces.is_empty() => last.interfaces.clone(),
         _ => {
             let live = state.survey.links.iter().filter(|link| link.interface != 0);
             let mut names: Vec<String> = live.map(|link| link.name.clone()).collect();
@@ -100,13 +104,15 @@ fn mode_in_place(survey: &Survey, interfaces: &[super::facts::Interface]) -> Mod
 
 /// Reads the configuration file as `xlvs run` does.
 fn configuration(options: &Options, state: &super::facts::State) -> (File, Config) {
-    let running = state.controller.as_ref();
-    let in_use = || running.and_then(|controller| controller.config.clone());
-    let path = options.config.clone().or_else(in_use).unwrap_or_else(|| CONFIG.into());
-    let of_running = running
-        .filter(|controller| controller.config.as_deref() == Some(path.as_path()))
-        .and_then(|controller| controller.config_id.clone())
-        .filter(|_| options.config_id == config::host_name());
+    // Of the controller that runs, else of the one before.
+    let (in_use, id_in_use) = match (&state.controller, &state.last_run) {
+        (Some(running), _) => (running.config.clone(), running.config_id.clone()),
+        (None, Some(last)) => (last.config.clone(), last.config_id.clone()),
+        (None, None) => (None, None),
+    };
+    let path = options.config.clone().or_else(|| in_use.clone()).unwrap_or_else(|| CONFIG.into());
+    let of_running = id_in_use
+        .filter(|_| in_use.as_ref() == Some(&path) && options.config_id == config::host_name());
     let config_id = of_running.unwrap_or_else(|| options.config_id.clone());
     let changed = changed(&path).unwrap_or_default();
     let mut file = File { path, changed, config_id, ..File::default() };

@@ -143,7 +143,7 @@ async fn talk(host: &Host, (address, port, _): (IpAddr, u16, bool), want: Want) 
 /// Another address of this host that the server answers to by its default route: outside the network of the address that
 /// the kernel takes by itself. With full NAT a local address.
 fn elsewhere(host: &Host, server: &Server, own: IpAddr) -> Option<IpAddr> {
-    let has = |local: &&IpAddr| **local != own && host.has(**local);
+    let has = |local: &&IpAddr| **local != own && !host.unanswered.contains(*local);
     if server.forwarding == Forwarding::FullNat {
         return server.locals.iter().find(has).copied();
     }

@@ -10,7 +10,10 @@ use lvs_common::abi::Counter;
 use super::{Unseen, seconds};
 use crate::{
     bpf::{PinnedMaps, Survey},
-    control::{Place, found::Controller},
+    control::{
+        Place,
+        found::{Controller, Given},
+    },
     doctor::facts::State,
     inspect,
 };
@@ -33,6 +36,7 @@ pub(super) fn read(place: &Place, unseen: &mut Unseen) -> State {
         pin_dir: absolute(&place.pin_dir).unwrap_or_else(|_| place.pin_dir.clone()),
         runtime_dir: place.runtime_dir.clone(),
         survey,
+        last_run: Given::last(&place.runtime_dir),
         controller,
         unit: UNITS.iter().any(|folder| Path::new(folder).join("xlvs.service").exists()),
         counters: Vec::new(),

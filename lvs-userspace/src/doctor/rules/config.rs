@@ -13,11 +13,24 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     let check = format!("xlvs check{id} {path}");
     if let Some(reason) = &file.unreadable {
         let found = Finding::problem("config", reason.clone()).about(path);
-        return vec![
-            found
-                .why("Without a configuration nothing is balanced, and nothing of it was looked at here.")
-                .look("xlvs doctor --config FILE"),
-        ];
+        let state = &facts.state;
+        let why = match &state.controller {
+            Some(running) if state.survey.data_plane && running.config.as_ref() == Some(&file.path) => {
+                format!(
+                    "What was read of it {} ago is balanced on; a reload fails and a restart comes to nothing until it can be \
+                     read again, and nothing of it was looked at here.",
+                    super::state::age(state.now.saturating_sub(running.since))
+                )
+            }
+            _ if state.survey.data_plane => {
+                "Packets flow on as the data plane has it; a start with this file comes to nothing, and nothing of it was \
+                 looked at here."
+                    .to_owned()
+            }
+            _ => "Without a configuration nothing is balanced, and nothing of it was looked at here."
+                .to_owned(),
+        };
+        return vec![found.why(why).look("xlvs doctor --config FILE")];
     }
     if file.errors > 0 {
         let found = format!("it cannot be used: {}", counted(file.errors, "error"));
@@ -72,6 +85,29 @@ mod tests {
         let (name, severity, _) =
             one(check, |facts| facts.file.unreadable = Some("no such file".to_owned()));
         assert_eq!((name, severity), ("config", Severity::Problem));
+    }
+
+    #[test]
+    fn a_file_that_is_gone_ends_nothing_that_runs() {
+        let why = |spoil: fn(&mut Facts)| {
+            let findings = said(check, |facts| {
+                facts.file.unreadable = Some("no such file".to_owned());
+                spoil(facts);
+            });
+            format!("{:?}", findings[0])
+        };
+        assert!(why(|_| ()).contains("nothing is balanced"));
+        let running = why(|facts| {
+            facts.state.survey.data_plane = true;
+            facts.state.controller = Some(crate::control::found::Controller {
+                config: Some("/etc/xlvs.conf".into()),
+                since: 400,
+                ..Default::default()
+            });
+        });
+        assert!(running.contains("read of it 10 min ago is balanced on"), "{running}");
+        let killed = why(|facts| facts.state.survey.data_plane = true);
+        assert!(killed.contains("Packets flow on"), "{killed}");
     }
 
     #[test]

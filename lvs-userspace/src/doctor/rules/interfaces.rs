@@ -1,8 +1,11 @@
 //! The interfaces themselves: there, up, whole, and the right ones.
 
-use crate::doctor::{
-    facts::{Facts, Interface},
-    finding::{Finding, some},
+use crate::{
+    control::answers,
+    doctor::{
+        facts::{Facts, Interface},
+        finding::{Finding, some},
+    },
 };
 
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
@@ -36,12 +39,10 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
 /// Which ones it probably should be: those towards the servers, and those with virtual addresses.
 fn none_given(facts: &Facts) -> Finding {
     let mut likely: Vec<u32> = facts.servers.iter().filter_map(super::servers::way_out).collect();
-    likely.extend(super::addresses::virtual_addresses(&facts.config).iter().filter_map(
-        |address| {
-            let own = facts.host.addresses.iter().find(|own| own.address == *address)?;
-            Some(own.interface)
-        },
-    ));
+    likely.extend(answers::virtual_addresses(&facts.config).iter().filter_map(|address| {
+        let own = facts.host.addresses.iter().find(|own| own.address == *address)?;
+        Some(own.interface)
+    }));
     likely.sort_unstable();
     likely.dedup();
     let options: Vec<String> = likely

@@ -16,7 +16,6 @@ mod return_route;
 mod servers;
 mod state;
 
-pub(super) use self::addresses::addresses_of;
 use super::{facts::Facts, finding::Finding};
 
 /// Everything that there is to say, area by area.

@@ -44,6 +44,8 @@ fn running(facts: &Facts) -> Option<Finding> {
         let usual = facts.directories().is_empty();
         let start = if state.unit && usual {
             "systemctl start xlvs".to_owned()
+        } else if let Some(last) = &state.last_run {
+            last.command()
         } else {
             facts.run_command(facts.mode, None)
         };
@@ -103,7 +105,7 @@ fn outdated(facts: &Facts) -> Option<Finding> {
 }
 
 /// Seconds, for people.
-fn age(seconds: u64) -> String {
+pub(super) fn age(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7200 => format!("{} min", seconds / 60),

@@ -17,6 +17,7 @@ mod tests;
 pub(super) mod tls;
 mod udp;
 
+pub(crate) use self::ping::may_ping;
 pub(super) use self::tls::Tls;
 
 /// What a check has found.

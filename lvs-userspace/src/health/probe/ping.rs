@@ -3,11 +3,11 @@
 use std::io;
 
 use nix::errno::Errno;
-use socket2::{Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::timeout;
 
 use super::{Fault, socket, within};
-use crate::config::Connection;
+use crate::config::{Connection, Family};
 
 const ECHO_REQUEST4: u8 = 8;
 const ECHO_REPLY4: u8 = 0;
@@ -49,12 +49,26 @@ fn open(connection: &Connection) -> Result<(Socket, bool), Fault> {
     let protocol = if connection.address.is_ipv4() { Protocol::ICMPV4 } else { Protocol::ICMPV6 };
     let denied = |error: &io::Error| error.raw_os_error() == Some(Errno::EACCES as i32);
     // Whether the simple one can be made at all; what else can go wrong is told below.
-    let domain = socket2::Domain::for_address((connection.address, 0).into());
+    let domain = Domain::for_address((connection.address, 0).into());
     let kind = match Socket::new(domain, Type::DGRAM, Some(protocol)) {
         Err(error) if denied(&error) => Type::RAW,
         _ => Type::DGRAM,
     };
     Ok((socket::prepared(connection, kind, Some(protocol))?, kind == Type::RAW))
+}
+
+/// Whether this process may make either.
+pub(crate) fn may_ping(family: Family) -> bool {
+    let (domain, protocol) = match family {
+        Family::Ipv4 => (Domain::IPV4, Protocol::ICMPV4),
+        Family::Ipv6 => (Domain::IPV6, Protocol::ICMPV6),
+    };
+    let refused = |kind| {
+        let socket = Socket::new(domain, kind, Some(protocol));
+        let number = socket.err().and_then(|error| error.raw_os_error()).map(Errno::from_raw);
+        matches!(number, Some(Errno::EACCES | Errno::EPERM))
+    };
+    !(refused(Type::DGRAM) && refused(Type::RAW))
 }
 
 fn request(v4: bool, identifier: [u8; 2], sequence: [u8; 2]) -> Vec<u8> {
