@@ -3,12 +3,11 @@
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 use std::process::Output;
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use lvs_tests::skip_unless_possible;
-use lvs_tests::xlvs::{Setup, Xlvs, binary};
+use lvs_tests::xlvs::{Setup, binary};
 use lvs_tests::{command, config};
 use nix::sys::signal::Signal;
 
@@ -40,16 +39,6 @@ fn json(bed: &Bed, setup: &Setup, name: &str, words: &str) -> Result<serde_json:
     serde_json::from_str(&text).with_context(|| text)
 }
 
-/// Waits until the log says something.
-fn said(xlvs: &Xlvs, text: &str) -> Result<()> {
-    let start = Instant::now();
-    while !xlvs.log().contains(text) {
-        ensure!(start.elapsed() < Duration::from_secs(10), "no `{text}` in:\n{}", xlvs.log());
-        sleep(Duration::from_millis(20));
-    }
-    Ok(())
-}
-
 #[test]
 fn edits_count_at_once_and_beside_the_file() -> Result<()> {
     skip_unless_possible!();
@@ -62,11 +51,11 @@ fn edits_count_at_once_and_beside_the_file() -> Result<()> {
     assert_eq!(by_server(&bed.ask_many(6, 1)?), [("web2", 6)].into());
     // The same file again.
     controller.reload(&file)?;
-    said(&controller, "real server 192.168.1.100:8089 is kept")?;
+    controller.wait_for("real server 192.168.1.100:8089 is kept")?;
     assert_eq!(by_server(&bed.ask_many(6, 1)?), [("web2", 6)].into());
     // The file has something new about that server.
     controller.reload(&file.replacen("weight 1", "weight 2", 1))?;
-    said(&controller, "is dropped: the file now says something else about it")?;
+    controller.wait_for("is dropped: the file now says something else about it")?;
     assert_eq!(by_server(&bed.ask_many(6, 1)?), [("web1", 3), ("web2", 3)].into());
     // A service that no file has.
     ipvsadm("-A -t 10.64.1.2:10005 -s rr")?;
@@ -175,7 +164,7 @@ fn edits_last_as_long_as_the_data_plane() -> Result<()> {
     controller.stop_by(Signal::SIGKILL)?;
     let controller = bed.start(&file, None)?;
     assert_eq!(ipvsadm("-S -n")?, listed);
-    said(&controller, "the edit of fwmark 7 is kept")?;
+    controller.wait_for("the edit of fwmark 7 is kept")?;
     printed(&bed, &setup, "stop", "--keep-dataplane")?;
     drop(controller);
     assert_eq!(ipvsadm("-S -n")?, listed);
