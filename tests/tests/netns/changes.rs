@@ -66,7 +66,8 @@ fn changed(step: u64) -> String {
 fn connections_of(xlvs: &Xlvs, service: SocketAddrV4) -> Result<u64> {
     let stats = xlvs.look(&["stats", "--json", "--service", &service.to_string()])?;
     let stats: Value = serde_json::from_str(&stats)?;
-    stats["services"][0]["counts"]["connections"].as_u64().context("connections")
+    let connections = stats.pointer("/services/0/counts/connections");
+    connections.and_then(Value::as_u64).context("connections")
 }
 
 #[test]
@@ -166,10 +167,14 @@ fn only_of(removed: SocketAddrV4, report: &Report, gone: Instant, xlvs: &Xlvs) -
     for failure in &report.failures {
         let client = failure.client.with_context(|| format!("not even opened: {failure:?}"))?;
         let client = client.to_string();
-        let is = |entry: &&Value| entry["service"] == *service && entry["client"] == *client;
-        let entry = entries.iter().find(is);
+        let is = |entry: &&Value, name: &str, what: &str| {
+            entry.get(name).and_then(Value::as_str) == Some(what)
+        };
+        let entry = entries
+            .iter()
+            .find(|entry| is(entry, "service", &service) && is(entry, "client", &client));
         let entry = entry.with_context(|| format!("not in the table: {failure:?}"))?;
-        ensure!(entry["server"] == *removed, "{failure:?} is of {entry}");
+        ensure!(is(&entry, "server", &removed), "{failure:?} is of {entry}");
         ensure!(failure.error.contains("no answer"), "{failure:?}");
         ensure!(failure.server.is_some() || failure.began < gone, "opened later: {failure:?}");
         ensure!(clients.insert(client), "twice: {failure:?}");
@@ -250,7 +255,7 @@ fn who_is_removed_for_good_takes_nobody_along() -> Result<()> {
         match failure.client {
             Some(_) => ensure!(failure.error.contains("no answer"), "{failure:?}"),
             None => {
-                ensure!(failure.began > before && failure.error.contains("refused"), "{failure:?}")
+                ensure!(failure.began > before && failure.error.contains("refused"), "{failure:?}");
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Starting and ending otherwise than planned: signals, a kill, a second instance.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use lvs_tests::process::{Background, Lifetime};

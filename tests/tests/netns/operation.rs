@@ -1,6 +1,5 @@
 //! `xlvs stop`, `xlvs reload`, what a start refuses to go on with, and interfaces that come and go.
 
-use std::path::Path;
 use std::process::{Command, Output};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -293,7 +292,8 @@ fn an_interface_that_is_not_asked_for_any_more_is_left() -> Result<()> {
     setup.interfaces.retain(|name| name != "xlvs-c");
     let next = Xlvs::spawn(&xlvs::binary()?, &bed.topology.lb, setup.clone(), Lifetime::Bound)?;
     let links = setup.pin_dir.join("v5/links");
-    wait_for("the pin's end", || Ok((!links.join("xlvs-c").exists()).then_some(())))?;
+    wait_for("the pin's end", || Ok((!links.join("xlvs-c").exists()).then_some(())))
+        .with_context(|| format!("still attached:\n{}", next.log()))?;
     ensure!(links.join("xlvs-s").exists(), "the other one is gone too");
     Ok(())
 }
