@@ -18,6 +18,8 @@ use crate::process::{Background, Lifetime, POLL};
 const READY: Duration = Duration::from_secs(60);
 const STOPPED: Duration = Duration::from_secs(15);
 const RELOADED: Duration = Duration::from_secs(10);
+/// What a log is waited for comes within a few seconds on an idle machine.
+const SAID: Duration = Duration::from_secs(15);
 /// Reloads are waited for by the hundred.
 const RELOAD_POLL: Duration = Duration::from_millis(2);
 
@@ -174,6 +176,24 @@ impl Xlvs {
     pub fn log(&self) -> String {
         let log = fs::read(&self.setup.log).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
+    }
+
+    /// Waits until its log says something.
+    pub fn wait_for(&self, said: &str) -> Result<()> {
+        self.wait_for_times(said, 1)
+    }
+
+    /// Waits until its log has said something so many times.
+    pub fn wait_for_times(&self, said: &str, times: usize) -> Result<()> {
+        let give_up = Instant::now() + SAID;
+        while self.log().matches(said).count() < times {
+            if Instant::now() > give_up {
+                let log = self.log();
+                bail!("xlvs has not said `{said}` {times} times within {SAID:?}; its log:\n{log}");
+            }
+            sleep(POLL);
+        }
+        Ok(())
     }
 
     /// Asks it to end by SIGTERM, and waits until it has.

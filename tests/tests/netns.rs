@@ -2,6 +2,8 @@
 //!
 //! Needs root and the binary (`cargo xtask test` builds it first); `XLVS_BIN` names another one.
 
+#[path = "netns/changes.rs"]
+mod changes;
 #[path = "netns/control.rs"]
 mod control;
 #[path = "netns/datagrams.rs"]

@@ -2,10 +2,12 @@
 //! nothing is printed after the last runner's own summary when all is well.
 
 use std::fs;
+use std::num::NonZero;
 use std::path::Path;
+use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::build_ebpf;
 use crate::nextest;
@@ -33,7 +35,7 @@ pub(crate) fn run_all(no_kernel: bool) -> Result<()> {
     let workspace = Workspace::find()?;
     check_components(&workspace)?;
     let with_kernel = !no_kernel && shell::is_root();
-    let total = if with_kernel { 9 } else { 7 };
+    let total = if with_kernel { 8 } else { 7 };
     let mut steps = Steps { start: Instant::now(), number: 0, total };
 
     steps.next("format");
@@ -67,9 +69,6 @@ pub(crate) fn run_all(no_kernel: bool) -> Result<()> {
     let host_tests = &mut nextest::command(&workspace, &nextest, "default");
     if with_kernel {
         run(host_tests)?;
-        steps.next("release build");
-        let build = ["build", "--locked", "--release", "--package=lvs-userspace"];
-        run(workspace.cargo().args(build))?;
         steps.next("kernel tests");
         return kernel_tests(&workspace, &nextest);
     }
@@ -119,11 +118,18 @@ fn lint_ebpf(workspace: &Workspace) -> Result<()> {
     run(&mut cargo)
 }
 
+/// With the command that the host tests were built with, which checks more of itself; a release build takes as long as
+/// all of the others together.
 fn kernel_tests(workspace: &Workspace, nextest: &Path) -> Result<()> {
+    let xlvs = workspace.target("debug/xlvs");
+    ensure!(xlvs.is_file(), "the host tests have left no {}", xlvs.display());
     let log = workspace.target("skipped-kernel-tests.log");
     fs::write(&log, "").with_context(|| format!("writing {}", log.display()))?;
     let mut tests = nextest::command(workspace, nextest, "kernel");
-    tests.env("XLVS_BIN", workspace.target("release/xlvs")).env("XLVS_SKIP_LOG", &log);
+    tests.env("XLVS_BIN", xlvs).env("XLVS_SKIP_LOG", &log);
+    // Most of them wait for packets, time-outs and the kernel's verifier more than they compute.
+    let threads = 2 * thread::available_parallelism().map_or(1, NonZero::get);
+    tests.args(["--test-threads", &threads.to_string()]);
     let result = run_last(&mut tests);
     let skips = fs::read_to_string(&log).with_context(|| format!("reading {}", log.display()))?;
     for skip in skips.lines() {

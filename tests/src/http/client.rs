@@ -34,6 +34,7 @@ type Outgoing = Either<Empty<Bytes>, Payload>;
 pub struct Connection {
     sender: SendRequest<Outgoing>,
     address: SocketAddr,
+    local: SocketAddr,
 }
 
 impl Connection {
@@ -49,11 +50,17 @@ impl Connection {
 
     /// Speaks HTTP over a connection that is open already.
     pub async fn over(stream: TcpStream) -> Result<Self> {
-        let address = stream.peer_addr()?;
+        let (address, local) = (stream.peer_addr()?, stream.local_addr()?);
         stream.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        Ok(Self { sender, address })
+        Ok(Self { sender, address, local })
+    }
+
+    /// The client's address and port.
+    #[must_use]
+    pub fn local(&self) -> SocketAddr {
+        self.local
     }
 
     /// `GET /`: who answers, and whom did it see?

@@ -55,6 +55,8 @@ pub struct Report {
 pub struct Failure {
     /// When it was begun.
     pub began: Instant,
+    /// The client's address and port, if there was a connection.
+    pub client: Option<SocketAddr>,
     /// The server that had answered on this connection before, if any had.
     pub server: Option<String>,
     /// What has happened.
@@ -153,7 +155,8 @@ impl Shared {
                 Some(connection)
             }
             Err(error) => {
-                self.fail(began, None, &error).await;
+                let error = format!("{error:#}");
+                self.fail(Failure { began, client: None, server: None, error }).await;
                 None
             }
         }
@@ -176,15 +179,16 @@ impl Shared {
                 Some(answer.server)
             }
             Err(error) => {
-                self.fail(began, server.map(str::to_owned), &error).await;
+                let (client, server) = (Some(connection.local()), server.map(str::to_owned));
+                let error = format!("{error:#}");
+                self.fail(Failure { began, client, server, error }).await;
                 None
             }
         }
     }
 
-    async fn fail(&self, began: Instant, server: Option<String>, error: &anyhow::Error) {
-        let error = format!("{error:#}");
-        self.note(|report| report.failures.push(Failure { began, server, error }));
+    async fn fail(&self, failure: Failure) {
+        self.note(|report| report.failures.push(failure));
         tokio::time::sleep(FAILED_PAUSE).await;
     }
 }

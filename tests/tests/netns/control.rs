@@ -3,12 +3,11 @@
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 use std::process::Output;
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use lvs_tests::skip_unless_possible;
-use lvs_tests::xlvs::{Setup, Xlvs, binary};
+use lvs_tests::xlvs::{Setup, binary};
 use lvs_tests::{command, config};
 use nix::sys::signal::Signal;
 
@@ -37,16 +36,6 @@ fn json(bed: &Bed, setup: &Setup, name: &str, words: &str) -> Result<serde_json:
     serde_json::from_str(&text).with_context(|| text)
 }
 
-/// Waits until the log says something.
-fn said(xlvs: &Xlvs, text: &str) -> Result<()> {
-    let start = Instant::now();
-    while !xlvs.log().contains(text) {
-        ensure!(start.elapsed() < Duration::from_secs(10), "no `{text}` in:\n{}", xlvs.log());
-        sleep(Duration::from_millis(20));
-    }
-    Ok(())
-}
-
 #[test]
 fn edits_count_at_once_and_beside_the_file() -> Result<()> {
     skip_unless_possible!();
@@ -57,24 +46,24 @@ fn edits_count_at_once_and_beside_the_file() -> Result<()> {
     let ipvsadm = |words: &str| printed(&bed, &setup, "ipvsadm", words);
     ipvsadm(&format!("-e {SERVICE} -r 192.168.1.100:8089 -m -w 0"))?;
     assert_eq!(by_server(&bed.ask_many(6, 1)?), [("web2", 6)].into());
-    said(&controller, &format!(": -e {SERVICE} -r 192.168.1.100:8089 -m -w 0"))?;
+    controller.wait_for(&format!(": -e {SERVICE} -r 192.168.1.100:8089 -m -w 0"))?;
     ensure!(controller.log().contains("edit by user 0 (process "), "{}", controller.log());
     // Another one is refused, and has nothing to say about that.
     let (code, refused) = super::operation::start_refused(&bed, &setup)?;
     ensure!(code == Some(1) && !refused.contains("the edit of"), "{code:?}: {refused}");
     // The same file again, and again.
     controller.reload(&file)?;
-    said(&controller, "real server 192.168.1.100:8089 is kept")?;
+    controller.wait_for("real server 192.168.1.100:8089 is kept")?;
     controller.reload(&file)?;
     assert_eq!(controller.log().matches("is kept").count(), 1, "{}", controller.log());
     assert_eq!(by_server(&bed.ask_many(6, 1)?), [("web2", 6)].into());
     // The file has something new about that server.
     controller.reload(&file.replacen("weight 1", "weight 2", 1))?;
-    said(&controller, "is dropped: the file now says something else about it")?;
+    controller.wait_for("is dropped: the file now says something else about it")?;
     assert_eq!(by_server(&bed.ask_many(6, 1)?), [("web1", 3), ("web2", 3)].into());
     ipvsadm(&format!("-e {SERVICE} -r 192.168.1.100:8089 -m -w 5"))?;
     controller.reload(&file.replacen("weight 1", "weight 5", 1))?;
-    said(&controller, "real server 192.168.1.100:8089 has become part of the file")?;
+    controller.wait_for("real server 192.168.1.100:8089 has become part of the file")?;
     controller.reload(&file.replacen("weight 1", "weight 2", 1))?;
     // A service that no file has.
     ipvsadm("-A -t 10.64.1.2:10005 -s rr")?;
@@ -87,7 +76,7 @@ fn edits_count_at_once_and_beside_the_file() -> Result<()> {
     assert_eq!(added["services"][0]["servers"][0]["edit"], "added");
     let refused = xlvs(&bed, &setup, "ipvsadm", "-A -t 10.64.1.2:10005 -s rr")?;
     ensure!(!refused.status.success(), "added twice");
-    said(&controller, "refused: -A -t 10.64.1.2:10005 -s rr: there is such a service already")?;
+    controller.wait_for("refused: -A -t 10.64.1.2:10005 -s rr: there is such a service already")?;
     controller.reload(&file)?;
     assert_eq!(by_server(&ask()?), [("web2", 2)].into());
     ipvsadm("-C")?;
@@ -195,7 +184,7 @@ fn edits_last_as_long_as_the_data_plane() -> Result<()> {
     controller.stop_by(Signal::SIGKILL)?;
     let controller = bed.start(&file, None)?;
     assert_eq!(ipvsadm("-S -n")?, listed);
-    said(&controller, "the edit of fwmark 7 is kept")?;
+    controller.wait_for("the edit of fwmark 7 is kept")?;
     printed(&bed, &setup, "stop", "--keep-dataplane")?;
     drop(controller);
     assert_eq!(ipvsadm("-S -n")?, listed);

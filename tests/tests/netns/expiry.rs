@@ -22,7 +22,7 @@ use lvs_tests::topology::Plan;
 use lvs_tests::xlvs::Xlvs;
 
 use super::lab::Lab;
-use super::support::{from_environment, say};
+use super::support::{from_environment, say, wait_for};
 
 /// Two sweeps and what a busy machine needs.
 const COLLECTED: Duration = Duration::from_secs(90);
@@ -157,15 +157,4 @@ fn array<T: Pod>(path: &Path) -> Result<Array<MapData, T>> {
 /// A pinned hash map.
 pub(crate) fn table<K: Pod, V: Pod>(path: &Path) -> Result<HashMap<MapData, K, V>> {
     Ok(Map::HashMap(MapData::from_pin(path)?).try_into()?)
-}
-
-fn wait_for<T>(what: &str, look: impl Fn() -> Result<Option<T>>) -> Result<T> {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = look()? {
-            return Ok(found);
-        }
-        ensure!(start.elapsed() < Duration::from_secs(30), "{what} does not come");
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }

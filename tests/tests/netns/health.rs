@@ -11,7 +11,7 @@ use anyhow::{Result, ensure};
 use lvs_tests::http::server::Server;
 use lvs_tests::skip_unless_possible;
 use lvs_tests::topology::SERVERS;
-use lvs_tests::xlvs::{Setup, Xlvs};
+use lvs_tests::xlvs::Setup;
 
 use super::operation::order_in;
 use super::support::{Bed, by_server};
@@ -29,16 +29,6 @@ fn checked(more: &str) -> String {
          real_server 192.168.1.100 8089 {{\n    {CHECK}\n  }}\n  \
          real_server 192.168.1.101 18089 {{\n    {CHECK}\n  }}\n}}\n"
     )
-}
-
-/// Waits until the log has said something so often.
-fn wait_for(xlvs: &Xlvs, said: &str, times: usize) -> Result<()> {
-    let start = Instant::now();
-    while xlvs.log().matches(said).count() < times {
-        ensure!(start.elapsed() < NOTICED, "not {times} times `{said}` in:\n{}", xlvs.log());
-        sleep(Duration::from_millis(20));
-    }
-    Ok(())
 }
 
 /// Waits until 20 requests are answered by these servers: the log tells of a check at once, the data path hears of it next.
@@ -63,15 +53,17 @@ fn a_server_that_ends_is_out_until_it_is_back() -> Result<()> {
     for round in 1..=2 {
         settle(&bed, &[("web1", 10), ("web2", 10)])?;
         drop(bed.servers.remove(0));
-        wait_for(
-            &xlvs,
+        xlvs.wait_for_times(
             &format!("real server {web1} of 10.64.1.2:10000/TCP is down, taken out: TCP_CHECK"),
             round,
         )?;
         settle(&bed, &[("web2", 20)])?;
         let again = Server::start(&bed.topology.servers[0], "web1", SocketAddr::from(web1))?;
         bed.servers.insert(0, again);
-        wait_for(&xlvs, &format!("real server {web1} of 10.64.1.2:10000/TCP is up after"), round)?;
+        xlvs.wait_for_times(
+            &format!("real server {web1} of 10.64.1.2:10000/TCP is up after"),
+            round,
+        )?;
     }
     settle(&bed, &[("web1", 10), ("web2", 10)])?;
     Ok(())
@@ -82,14 +74,20 @@ fn told(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
-/// Waits until a notify script has written this after all else.
-fn wait_for_told(path: &Path, expected: &str) -> Result<()> {
+/// Waits until the notify scripts of the quorum and those of the servers have written this. A script of either kind that
+/// starts at the same moment may be the first to write.
+fn wait_for_told(path: &Path, quorum: &[&str], servers: &[&str]) -> Result<()> {
     let start = Instant::now();
-    while told(path) != expected {
-        ensure!(start.elapsed() < NOTICED, "told was {:?}, not {expected:?}", told(path));
+    loop {
+        let told = told(path);
+        let (of_quorum, of_servers): (Vec<&str>, Vec<&str>) =
+            told.lines().partition(|line| line.starts_with("quorum "));
+        if of_quorum == quorum && of_servers == servers {
+            return Ok(());
+        }
+        ensure!(start.elapsed() < NOTICED, "told was {told:?}, not {quorum:?} and {servers:?}");
         sleep(Duration::from_millis(20));
     }
-    Ok(())
 }
 
 /// The line of `xlvs list` about a server or service, which must say all of this; the rest of the listing, too, if it does not.
@@ -133,7 +131,7 @@ fn a_restart_goes_on_with_what_was_known() -> Result<()> {
     settle(&bed, &[("web1", 10), ("web2", 10)])?;
     drop(bed.servers.remove(0));
     settle(&bed, &[("web2", 20)])?;
-    wait_for_told(&told, "quorum up\ndown\n")?;
+    wait_for_told(&told, &["quorum up"], &["down"])?;
     let setup = xlvs.setup().clone();
     let (dead, service) = (web1.to_string(), "TCP 10.64.1.2:10000");
     listed(&bed, &setup, &dead, &["DOWN", " for ", "TCP_CHECK", "refused"])?;
@@ -152,12 +150,12 @@ fn a_restart_goes_on_with_what_was_known() -> Result<()> {
     let xlvs = bed.start(&text, None)?;
     bed.servers.clear();
     settle(&bed, &[("sorry", 20)])?;
-    wait_for_told(&told, "quorum up\ndown\ndown\nquorum down\n")?;
-    wait_for(&xlvs, "is down, its weight is set to 0: TCP_CHECK", 1)?;
+    wait_for_told(&told, &["quorum up", "quorum down"], &["down", "down"])?;
+    xlvs.wait_for("is down, its weight is set to 0: TCP_CHECK")?;
     let takes_over = format!(
         "the sorry server {sorry} takes over from 10.64.1.2:10000/TCP: no real server is up"
     );
-    wait_for(&xlvs, &takes_over, 1)?;
+    xlvs.wait_for(&takes_over)?;
     listed(&bed, &setup, service, &["SORRY", "no quorum: weight 0 is up, 1 is needed"])?;
     listed(&bed, &setup, &sorry.to_string(), &["SORRY"])?;
     listed(&bed, &setup, &web2.to_string(), &["DOWN"])?;
@@ -174,13 +172,10 @@ fn a_restart_goes_on_with_what_was_known() -> Result<()> {
     settle(&bed, &[("web1", 20)])?;
     bed.servers.push(Server::start(&bed.topology.servers[1], "web2", SocketAddr::from(web2))?);
     settle(&bed, &[("web1", 10), ("web2", 10)])?;
-    wait_for_told(&told, "quorum up\ndown\ndown\nquorum down\nup\nquorum up\nup\n")?;
-    wait_for(
-        &xlvs,
-        &format!("the sorry server {sorry} yields, 10.64.1.2:10000/TCP has its quorum"),
-        1,
-    )?;
-    wait_for(&xlvs, "back in with weight 1", 2)?;
+    let quorum = ["quorum up", "quorum down", "quorum up"];
+    wait_for_told(&told, &quorum, &["down", "down", "up", "up"])?;
+    xlvs.wait_for(&format!("the sorry server {sorry} yields, 10.64.1.2:10000/TCP has its quorum"))?;
+    xlvs.wait_for_times("back in with weight 1", 2)?;
     listed(&bed, &setup, &web1.to_string(), &["up"])?;
     // What was known ends with the data plane.
     let memory = xlvs.setup().runtime_dir.join("health.json");
@@ -199,11 +194,11 @@ fn a_service_without_a_server_refuses_and_recovers() -> Result<()> {
     let xlvs = bed.start(&checked(""), None)?;
     let [web1, _] = SERVERS;
     bed.servers.clear();
-    wait_for(&xlvs, "10.64.1.2:10000/TCP has no real server that is up", 1)?;
-    wait_for(&xlvs, "of 10.64.1.2:10000/TCP is down, taken out: TCP_CHECK", 2)?;
+    xlvs.wait_for("10.64.1.2:10000/TCP has no real server that is up")?;
+    xlvs.wait_for_times("of 10.64.1.2:10000/TCP is down, taken out: TCP_CHECK", 2)?;
     ensure!(bed.ask_many(1, 1).is_err(), "somebody has answered");
     bed.servers.push(Server::start(&bed.topology.servers[0], "web1", SocketAddr::from(web1))?);
-    wait_for(&xlvs, "has its quorum: weight 1 is up, 1 is needed", 1)?;
+    xlvs.wait_for("has its quorum: weight 1 is up, 1 is needed")?;
     settle(&bed, &[("web1", 20)])?;
     Ok(())
 }

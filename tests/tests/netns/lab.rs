@@ -62,6 +62,32 @@ macro_rules! for_each_case {
 }
 pub(crate) use for_each_case;
 
+/// A test for each mode and method, in a module of this name: a function of the cases of both families, which one instance
+/// has at the same time.
+macro_rules! for_each_method {
+    ($module:ident, $test:path) => {
+        $crate::lab::for_each_method!($module, $test,
+            native_nat = "native" Nat, native_fnat = "native" FullNat,
+            generic_nat = "generic" Nat, generic_fnat = "generic" FullNat,
+            tc_nat = "tc" Nat, tc_fnat = "tc" FullNat);
+    };
+    ($module:ident, $test:path, $($name:ident = $mode:literal $method:ident),+) => {
+        mod $module {
+            $(
+                #[test]
+                fn $name() -> anyhow::Result<()> {
+                    lvs_tests::skip_unless_possible!();
+                    let method = lvs_tests::config::Method::$method;
+                    let cases = lvs_tests::family::Family::ALL
+                        .map(|family| $crate::lab::Case { mode: $mode, method, family });
+                    $test($mode, &cases)
+                }
+            )+
+        }
+    };
+}
+pub(crate) use for_each_method;
+
 /// A test for each mode, in a module of this name: a function of the mode.
 macro_rules! for_each_mode {
     ($module:ident, $test:path) => {

@@ -1,6 +1,6 @@
 //! Starting and ending otherwise than planned: signals, a kill, a second instance.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use lvs_tests::process::{Background, Lifetime};
@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::modes;
-use super::support::Bed;
+use super::support::{Bed, wait_for};
 
 #[test]
 fn sigint_ends_it_as_sigterm_does() -> Result<()> {
@@ -66,11 +66,7 @@ fn an_interface_with_a_dot_in_its_name_is_attached() -> Result<()> {
     let arguments: Vec<String> = setup.arguments().into_iter().map(rename).collect();
     let process = Background::spawn(lb, &xlvs::binary()?, &arguments, &setup.log, Lifetime::Bound)?;
     let pin = setup.pin_dir.join("v5/links/eth0:100");
-    let start = Instant::now();
-    while !pin.exists() {
-        ensure!(start.elapsed() < Duration::from_secs(15), "{} does not come", pin.display());
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_for("the pin", || Ok(pin.exists().then_some(())))?;
     bed.ask_many(10, 1)?;
     assert!(process.end(Signal::SIGTERM, Duration::from_secs(15))?.success());
     Ok(())

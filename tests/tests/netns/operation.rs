@@ -1,6 +1,5 @@
 //! `xlvs stop`, `xlvs reload`, what a start refuses to go on with, and interfaces that come and go.
 
-use std::path::Path;
 use std::process::{Command, Output};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -12,7 +11,7 @@ use lvs_tests::xlvs::{self, Setup, Xlvs};
 use lvs_tests::{command, config, skip_unless_possible};
 use serde_json::Value;
 
-use super::support::{Bed, by_server};
+use super::support::{Bed, by_server, wait_for};
 use super::survival::nothing_is_left;
 
 /// Within what an interface that is there must be attached.
@@ -284,7 +283,7 @@ fn a_renamed_interface_keeps_its_pin_and_is_found_by_its_new_name() -> Result<()
     let xlvs = bed.start(&config::without_persistence(), Some("native"))?;
     bed.topology.lb.ip(&["link set xlvs-c name outside"])?;
     let links = xlvs.setup().pin_dir.join("v5/links");
-    wait_for(&links.join("outside"))?;
+    wait_for("the new pin", || Ok(links.join("outside").exists().then_some(())))?;
     ensure!(!links.join("xlvs-c").exists(), "the old pin is still there");
     let mut setup = xlvs.setup().clone();
     drop(xlvs);
@@ -292,15 +291,6 @@ fn a_renamed_interface_keeps_its_pin_and_is_found_by_its_new_name() -> Result<()
     let next = Xlvs::start(&bed.topology.lb, setup)?;
     bed.ask_many(10, 1)?;
     assert!(next.stop()?.success());
-    Ok(())
-}
-
-fn wait_for(path: &Path) -> Result<()> {
-    let start = Instant::now();
-    while !path.exists() {
-        ensure!(start.elapsed() < ATTACHED, "{} does not come", path.display());
-        sleep(Duration::from_millis(20));
-    }
     Ok(())
 }
 
@@ -314,11 +304,8 @@ fn an_interface_that_is_not_asked_for_any_more_is_left() -> Result<()> {
     setup.interfaces.retain(|name| name != "xlvs-c");
     let next = Xlvs::spawn(&xlvs::binary()?, &bed.topology.lb, setup.clone(), Lifetime::Bound)?;
     let links = setup.pin_dir.join("v5/links");
-    let start = Instant::now();
-    while links.join("xlvs-c").exists() {
-        ensure!(start.elapsed() < Duration::from_secs(20), "still attached:\n{}", next.log());
-        sleep(Duration::from_millis(20));
-    }
+    wait_for("the pin's end", || Ok((!links.join("xlvs-c").exists()).then_some(())))
+        .with_context(|| format!("still attached:\n{}", next.log()))?;
     ensure!(links.join("xlvs-s").exists(), "the other one is gone too");
     Ok(())
 }

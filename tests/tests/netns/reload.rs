@@ -1,15 +1,12 @@
 //! SIGHUP: what the file says now, and nobody who is not concerned notices.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{scope, sleep};
-use std::time::{Duration, Instant};
+use std::thread::scope;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use lvs_tests::http::client::Connection;
-use lvs_tests::http::load::{Clients, Load};
-use lvs_tests::http::server::Server;
 use lvs_tests::topology::VIRTUAL;
 use lvs_tests::xlvs::Xlvs;
 use lvs_tests::{config, skip_unless_possible};
@@ -17,10 +14,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
 
-use super::support::{Bed, by_server, from_environment, say};
+use super::support::{Bed, by_server};
 
 /// By then packets of a server that was removed are dropped.
-const FOUND_OUT: Duration = Duration::from_millis(1500);
+pub(crate) const FOUND_OUT: Duration = Duration::from_millis(1500);
 
 /// The file without its first server.
 fn only_web2() -> String {
@@ -31,11 +28,7 @@ fn only_web2() -> String {
 /// Sends SIGHUP and waits until the log says something.
 fn hang_up(xlvs: &Xlvs, said: &str) -> Result<String> {
     kill(Pid::from_raw(xlvs.pid().try_into()?), Signal::SIGHUP)?;
-    let start = Instant::now();
-    while !xlvs.log().contains(said) {
-        ensure!(start.elapsed() < Duration::from_secs(10), "no `{said}` in:\n{}", xlvs.log());
-        sleep(Duration::from_millis(20));
-    }
+    xlvs.wait_for(said)?;
     Ok(xlvs.log())
 }
 
@@ -71,114 +64,6 @@ fn transfers_go_on_while_the_file_changes_all_the_time() -> Result<()> {
         result.context("the transfers").and(reloads)
     })?;
     ensure!(reloads > 10, "only {reloads} reloads");
-    assert!(xlvs.stop()?.success());
-    Ok(())
-}
-
-/// The servers of the service that changes. They are others than those of the one that does not: a client may use the same
-/// port for both services.
-const FIRST: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 100), 8091);
-const SECOND: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 101), 8091);
-/// That one comes and goes.
-const THIRD: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 100), 8090);
-/// The port of that service.
-const CHANGED: u16 = 10_001;
-const CLIENTS: Clients = Clients { keep_alive: 2, short: 2 };
-
-/// What the file says at a step: one service always the same; one with other weights, another scheduler and a server more or
-/// less; others that come and go.
-fn changed(step: u64) -> String {
-    let unchanged = config::without_persistence();
-    let weight = |of: u64| format!("weight {}", 1 + (step + of) % 5);
-    let mut one = unchanged.replace("10000", &CHANGED.to_string());
-    one = one.replace("18089", &SECOND.port().to_string());
-    one = one.replace("8089", &FIRST.port().to_string());
-    one = one.replacen("weight 1", &weight(0), 1);
-    let scheduler = match step / 5 % 4 {
-        0 => "wrr",
-        1 => "wlc",
-        2 => "rr",
-        _ => "sh",
-    };
-    one = one.replace("lb_algo rr", &format!("lb_algo {scheduler}"));
-    if step % 4 < 2 {
-        let third = format!(
-            "  real_server {} {} {{\n    {}\n  }}\n}}\n",
-            THIRD.ip(),
-            THIRD.port(),
-            weight(2)
-        );
-        one.truncate(one.len() - 2);
-        one.push_str(&third);
-    }
-    let others = (0..step % 8).map(|number| {
-        let port = 11_000 + (step + 3 * number) % 16;
-        unchanged.replace("10000", &port.to_string())
-    });
-    let before: String = others.collect();
-    // Above and below what stays.
-    if step.is_multiple_of(2) { before + &unchanged + &one } else { one + &unchanged + &before }
-}
-
-#[test]
-fn nobody_notices_a_hundred_reloads() -> Result<()> {
-    skip_unless_possible!();
-    let seconds = from_environment("XLVS_TEST_SECONDS", 6)?;
-    let reloads = seconds * 10 / 3;
-    let pace = Duration::from_secs(seconds) / u32::try_from(reloads)?;
-    let bed = Bed::new()?;
-    bed.topology.client.set("ipv4/ip_local_port_range", "2000 65000")?;
-    let [first, second] = bed.topology.servers.as_slice() else { panic!("not two servers") };
-    let others = [
-        Server::start(first, "web1", FIRST)?,
-        Server::start(second, "web2", SECOND)?,
-        Server::start(first, "web3", THIRD)?,
-    ];
-    let xlvs = bed.start(&changed(0), None)?;
-    let unchanged = Load::start(&bed.topology.client, VIRTUAL, CLIENTS)?;
-    let changing = SocketAddrV4::new(*VIRTUAL.ip(), CHANGED);
-    let changing = Load::start(&bed.topology.client, changing, CLIENTS)?;
-    let start = Instant::now();
-    let mut slowest = Duration::ZERO;
-    for step in 1..=reloads {
-        let next = pace * u32::try_from(step)?;
-        sleep(next.saturating_sub(start.elapsed()));
-        let began = Instant::now();
-        xlvs.reload(&changed(step))?;
-        slowest = slowest.max(began.elapsed());
-    }
-    let took = start.elapsed();
-    // The third server is there again: what is bound to it goes on.
-    xlvs.reload(&changed(4))?;
-    let reports = [unchanged.settle()?, changing.settle()?];
-    let [same, other] = &reports;
-    say(format_args!(
-        "{reloads} reloads in {took:.1?}, the slowest took {slowest:.1?}; unchanged service: {} requests on {} connections, \
-         the slowest took {:.1?}; changed service: {}, {}, {:.1?}",
-        same.requests,
-        same.connections,
-        same.slowest,
-        other.requests,
-        other.connections,
-        other.slowest
-    ));
-    for report in &reports {
-        ensure!(report.failures.is_empty(), "requests have failed: {:?}", report.failures);
-        ensure!(report.requests > 100 * seconds / 6, "few requests: {report:?}");
-    }
-    ensure!(other.servers.contains_key("web3"), "nobody was sent to the third server: {other:?}");
-    assert_eq!(bed.served()?.iter().sum::<u64>(), same.requests);
-    assert_eq!(others.iter().map(|one| one.record().requests).sum::<u64>(), other.requests);
-    // Counts of whom a reload has left alone, and of those that went and came back.
-    let counted = |port: u16| -> Result<u64> {
-        let service = SocketAddrV4::new(*VIRTUAL.ip(), port).to_string();
-        let stats = xlvs.look(&["stats", "--json", "--service", &service])?;
-        let stats: serde_json::Value = serde_json::from_str(&stats)?;
-        stats["services"][0]["counts"]["connections"].as_u64().context("connections")
-    };
-    assert_eq!(counted(VIRTUAL.port())?, same.connections);
-    assert_eq!(counted(CHANGED)?, other.connections);
-    drop((unchanged, changing));
     assert!(xlvs.stop()?.success());
     Ok(())
 }

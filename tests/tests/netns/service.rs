@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use lvs_tests::process::{Background, Lifetime};
@@ -162,15 +162,6 @@ fn prepared(bed: &Bed, config: &str, mode: &'static str) -> Result<Setup> {
     Ok(Setup { pin_dir: bpffs.join("xlvs"), ..setup })
 }
 
-fn wait_for(xlvs: &Xlvs, said: &str) -> Result<()> {
-    let start = Instant::now();
-    while !xlvs.log().contains(said) {
-        ensure!(start.elapsed() < Duration::from_secs(15), "no `{said}` in:\n{}", xlvs.log());
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
-}
-
 /// Each server has another check.
 const CHECKED: &str = "virtual_server 10.64.1.2 10000 {
   delay_loop 0.3\n  lb_algo rr\n  lb_kind NAT\n  protocol TCP\n  warmup 0\n  retry 1\n  delay_before_retry 0.2
@@ -207,15 +198,13 @@ fn an_unprivileged_user_needs_the_named_capabilities_and_no_more() -> Result<()>
     // One does not answer pings any more, the other one's port is closed.
     let web1 = &bed.topology.servers[0];
     web1.set("ipv4/icmp_echo_ignore_all", "1")?;
-    wait_for(
-        &xlvs,
+    xlvs.wait_for(
         "real server 192.168.1.100:8089 of 10.64.1.2:10000/TCP is down, taken out: PING_CHECK",
     )?;
     web1.set("ipv4/icmp_echo_ignore_all", "0")?;
-    wait_for(&xlvs, "real server 192.168.1.100:8089 of 10.64.1.2:10000/TCP is up")?;
+    xlvs.wait_for("real server 192.168.1.100:8089 of 10.64.1.2:10000/TCP is up")?;
     drop(bed.servers.pop());
-    wait_for(
-        &xlvs,
+    xlvs.wait_for(
         "real server 192.168.1.101:18089 of 10.64.1.2:10000/TCP is down, taken out: TCP_CHECK",
     )?;
     xlvs.reload(&CHECKED.replace("delay_loop 0.3", "delay_loop 0.5"))?;
@@ -229,8 +218,7 @@ fn an_unprivileged_user_needs_the_named_capabilities_and_no_more() -> Result<()>
     // It knows who is down, and checks go on.
     bed.ask_many(2, 1)?;
     bed.topology.servers[0].set("ipv4/icmp_echo_ignore_all", "1")?;
-    wait_for(
-        &next,
+    next.wait_for(
         "real server 192.168.1.100:8089 of 10.64.1.2:10000/TCP is down, taken out: PING_CHECK",
     )?;
     let log = next.log();

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use lvs_tests::http::server::{Record, Server};
@@ -11,6 +13,9 @@ use lvs_tests::http::{Answer, client};
 use lvs_tests::scratch::Scratch;
 use lvs_tests::topology::{CLIENT, SERVERS, Topology, VIRTUAL};
 use lvs_tests::xlvs::{Setup, Xlvs};
+
+/// Within what something that is waited for comes, on a machine with other work too.
+const COMES: Duration = Duration::from_secs(30);
 
 /// Client, balancer and two HTTP servers in namespaces of this test alone.
 #[derive(Debug)]
@@ -92,6 +97,18 @@ pub(crate) fn by_server(answers: &[Answer]) -> BTreeMap<&str, usize> {
         *servers.entry(answer.server.as_str()).or_default() += 1;
     }
     servers
+}
+
+/// Waits until something is there, and gives it.
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        ensure!(start.elapsed() < COMES, "{what}: not within {COMES:?}");
+        sleep(Duration::from_millis(20));
+    }
 }
 
 /// A number from the environment, for a run that is longer than what every commit can wait for.

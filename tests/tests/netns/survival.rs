@@ -144,11 +144,7 @@ fn killed_again_and_again(mode: &'static str) -> Result<()> {
     echo::serve(lab.server(0)?, ECHO)?;
     let setup = {
         let xlvs = lab.start_with(mode, &format!("{service}{echo}"), &[])?;
-        let start = Instant::now();
-        while !xlvs.log().contains(&format!("real server {dead} of ")) {
-            ensure!(start.elapsed() < Duration::from_secs(10), "no check in:\n{}", xlvs.log());
-            sleep(Duration::from_millis(20));
-        }
+        xlvs.wait_for(&format!("real server {dead} of "))?;
         // The log tells of it before the maps know.
         xlvs.reload(&format!("{service}{echo}"))?;
         xlvs.setup().clone()

@@ -16,22 +16,12 @@ use nix::sys::signal::Signal;
 
 use super::lab::Lab;
 use super::operation::order_in;
+use super::support::wait_for;
 
-/// Within what something must have happened.
-const LIMIT: Duration = Duration::from_secs(10);
 /// "At once": less than any time-out of TCP or of a neighbour.
 const AT_ONCE: Duration = Duration::from_millis(900);
 /// An address that the balancer has had all along.
 const OTHERS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 1, 3));
-
-fn wait_for(what: &str, mut there: impl FnMut() -> Result<bool>) -> Result<()> {
-    let start = Instant::now();
-    while !there()? {
-        ensure!(start.elapsed() < LIMIT, "not within {LIMIT:?}: {what}");
-        sleep(Duration::from_millis(20));
-    }
-    Ok(())
-}
 
 /// One network, on which the balancer has no virtual address yet; the client and a server are clients.
 struct Network {
@@ -135,10 +125,7 @@ impl Network {
 
     fn announced(&self, xlvs: &Xlvs, family: Family, times: usize) -> Result<()> {
         let said = format!("announced {} on `xlvs-s`", self.vip(family));
-        wait_for(
-            &format!("{said} {times} times"),
-            || Ok(xlvs.log().matches(&said).count() >= times),
-        )
+        xlvs.wait_for_times(&said, times)
     }
 }
 
@@ -153,9 +140,9 @@ fn a_virtual_address_that_nobody_has_is_noticed() -> Result<()> {
     ensure!(!xlvs.log().contains(&format!("{OTHERS} is not")), "{}", xlvs.log());
     network.ip(Family::V4, "add")?;
     let here = format!("the virtual address {vip} is on this host now");
-    wait_for(&here, || Ok(xlvs.log().contains(&here)))?;
+    xlvs.wait_for(&here)?;
     network.ip(Family::V4, "del")?;
-    wait_for(&missing, || Ok(xlvs.log().matches(&missing).count() == 2))?;
+    xlvs.wait_for_times(&missing, 2)?;
     // It is said once while it stays so; without its service it is nobody's loss.
     xlvs.reload(&network.config(&[Family::V4]))?;
     ensure!(xlvs.log().matches(&missing).count() == 2, "{}", xlvs.log());
@@ -189,7 +176,7 @@ fn managed_addresses_are_announced_and_go_with_their_services() -> Result<()> {
 
     // Somebody takes one away, and a link goes and comes.
     network.ip(Family::V6, "del")?;
-    wait_for("it is added again", || network.has(Family::V6))?;
+    wait_for("it is added again", || Ok(network.has(Family::V6)?.then_some(())))?;
     network.announced(&xlvs, Family::V6, 4)?;
     network.mislead(Family::V4)?;
     let switch = &network.lab.topology.switch;
