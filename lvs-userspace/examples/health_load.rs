@@ -20,7 +20,7 @@ use std::{
 use anyhow::Context as _;
 use lvs_userspace::{
     config::{
-        Check, Checker, Config, Connection, Family, Forwarding, Protocol, Quorum, RealServer,
+        Check, Checker, Config, Connection, Family, Forwarding, Line, Protocol, Quorum, RealServer,
         Schedule, Scheduler, SchedulerFlags, Target, VirtualServer,
     },
     health::Health,
@@ -139,19 +139,9 @@ fn server(address: Ipv4Addr, port: u16) -> RealServer {
         alpha: false,
         log_all_failures: false,
     };
+    let checker = Checker { check: Check::Tcp(connection), schedule, line: Line(1) };
     RealServer {
-        address: address.into(),
-        port,
-        weight: RealServer::WEIGHT,
-        forwarding: Forwarding::Nat,
-        upper_threshold: 0,
-        lower_threshold: 0,
-        inhibit_on_failure: false,
-        notify_up: None,
-        notify_down: None,
-        smtp_alert: false,
-        snmp_name: None,
-        checkers: vec![Checker { check: Check::Tcp(connection), schedule, line: 1 }],
-        line: 1,
+        checkers: vec![Arc::new(checker)],
+        ..RealServer::new(address.into(), port, Forwarding::Nat)
     }
 }

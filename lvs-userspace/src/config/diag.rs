@@ -157,7 +157,7 @@ impl Sink {
             words: Vec::new(),
             more: 0,
         });
-        if span.start < list.first.start {
+        if span.start() < list.first.start() {
             list.first = span;
         }
         let full = list.words.len() >= KEPT;
@@ -213,7 +213,7 @@ impl Sink {
             let message = format!("{message}: {}", words.join(", "));
             self.push(Diagnostic::new(code, list.first, message).help(help));
         }
-        self.kept.sort_by_key(|diagnostic| diagnostic.primary.span.start);
+        self.kept.sort_by_key(|diagnostic| diagnostic.primary.span.start());
         (self.kept, self.tally)
     }
 }

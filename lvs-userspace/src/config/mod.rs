@@ -46,9 +46,9 @@ pub use self::{
     explain::{explain, manual},
     model::{
         Check, Checker, Config, Connection, DnsCheck, DnsType, Family, FileCheck, FlushOnStop,
-        Forwarding, Global, Granularity, HttpCheck, HttpVersion, InitialValue, Mail, MarkMatch,
-        MiscCheck, NotifyFifo, PatternByte, Persistence, Protocol, Quorum, RealServer, Schedule,
-        Scheduler, SchedulerFlags, Script, ScriptUser, SmtpCheck, SorryServer, SslFiles,
+        Forwarding, Global, Granularity, HttpCheck, HttpVersion, InitialValue, Line, Mail,
+        MarkMatch, MiscCheck, NotifyFifo, PatternByte, Persistence, Protocol, Quorum, RealServer,
+        Schedule, Scheduler, SchedulerFlags, Script, ScriptUser, SmtpCheck, SorryServer, SslFiles,
         SyncDaemon, Target, Timeouts, TrackFile, Tunnel, TunnelChecksum, TunnelKind, UdpCheck,
         UdpReply, Url, UrlRegex, VirtualServer,
     },
@@ -117,7 +117,7 @@ fn finish(
 ) -> Result<Loaded, Failure> {
     let bytes = bytes.map_err(|error| Failure::Io { path: name.into(), error })?;
     let (text, problem) = read::decode(bytes);
-    read_text(name, &text, problem, &Machine { config_id }, policy)
+    read_text(name, text, problem, &Machine { config_id }, policy)
 }
 
 /// Reads a configuration from a text; the name is for the diagnostics. Nothing can be included, there is no
@@ -134,12 +134,12 @@ pub fn parse_in(
     policy: &Policy,
 ) -> Result<Loaded, Failure> {
     read::check_size(text.len()).map_err(|error| Failure::Io { path: name.into(), error })?;
-    read_text(name, text, read::problem_of(text), surroundings, policy)
+    read_text(name, text.to_owned(), read::problem_of(text), surroundings, policy)
 }
 
 fn read_text(
     name: &str,
-    text: &str,
+    text: String,
     problem: Option<read::Problem>,
     surroundings: &dyn Surroundings,
     policy: &Policy,

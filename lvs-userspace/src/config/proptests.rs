@@ -128,7 +128,7 @@ fn check(report: &Report) {
         let spans =
             std::iter::once(&diagnostic.primary).chain(&diagnostic.others).map(|label| label.span);
         for span in spans {
-            assert!(span.start <= span.end, "{diagnostic:?}");
+            assert!(span.start() <= span.end(), "{diagnostic:?}");
             assert!(source.get(span).is_some(), "{diagnostic:?}");
             let place = source.locate(span);
             assert!(source.raw().get(place.start..place.end).is_some(), "{diagnostic:?}");

@@ -9,23 +9,32 @@
 use std::{fmt, ops::Range, sync::Arc};
 
 /// Spans from here on are of the files, not of the expanded text.
-const FILES: usize = 1 << 40;
+const FILES: usize = 1 << 31;
 
-/// A byte range of the text. Both ends lie on character boundaries.
+/// A byte range of the text. Both ends lie on character boundaries. There are millions of them, so that they are small: texts
+/// are bounded far below 2 GiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
-    pub(crate) start: usize,
-    pub(crate) end: usize,
+    start: u32,
+    end: u32,
 }
 
 impl Span {
     pub(crate) const fn new(start: usize, end: usize) -> Self {
-        Self { start, end }
+        Self { start: start as u32, end: end as u32 }
+    }
+
+    pub(crate) const fn start(self) -> usize {
+        self.start as usize
+    }
+
+    pub(crate) const fn end(self) -> usize {
+        self.end as usize
     }
 
     /// Whether it is of the files, not of the expanded text.
     pub(crate) const fn is_of_files(self) -> bool {
-        self.start >= FILES
+        self.start() >= FILES
     }
 
     /// From the start of this span to the end of `last`.
@@ -128,22 +137,22 @@ pub(crate) struct Source {
     files: Vec<File>,
     raw: String,
     /// Where the lines of all files start.
-    starts: Vec<usize>,
+    starts: Vec<u32>,
     ways: Vec<Way>,
     expanded: Option<Expanded>,
 }
 
 impl Source {
     /// A single file, which is the text.
-    pub(crate) fn new(name: &str, text: &str) -> Self {
+    pub(crate) fn new(name: &str, text: impl Into<String>) -> Self {
         let mut source = Self {
             files: Vec::new(),
-            raw: String::new(),
+            raw: text.into(),
             starts: Vec::new(),
             ways: Vec::new(),
             expanded: None,
         };
-        source.add(name, text, None);
+        source.note(name, 0, None);
         source
     }
 
@@ -154,10 +163,18 @@ impl Source {
             self.raw.push('\n');
         }
         let start = self.raw.len();
-        let line = self.starts.len();
         self.raw.push_str(text);
-        self.starts.push(start);
-        self.starts.extend(text.match_indices('\n').map(|(at, _)| start + at + 1));
+        self.note(name, start, way)
+    }
+
+    /// Notes the file that the rest of the text from here on is.
+    fn note(&mut self, name: &str, start: usize, way: Option<WayId>) -> Place {
+        let line = self.starts.len();
+        let text = self.raw.as_bytes().get(start..).unwrap_or_default();
+        let feeds = || (1..).zip(text).filter(|(_, byte)| **byte == b'\n');
+        self.starts.reserve(1 + feeds().count());
+        self.starts.push(start as u32);
+        self.starts.extend(feeds().map(|(next, _): (usize, _)| (start + next) as u32));
         let place = Place::new(start, self.raw.len());
         self.files.push(File { name: name.to_owned(), place, line, way });
         place
@@ -204,19 +221,19 @@ impl Source {
     /// The text of a span, if it lies in this source.
     #[cfg(test)]
     pub(crate) fn get(&self, span: Span) -> Option<&str> {
-        match span.start.checked_sub(FILES) {
-            Some(start) => self.raw.get(start..span.end.checked_sub(FILES)?),
-            None => self.text().get(span.start..span.end),
+        match span.start().checked_sub(FILES) {
+            Some(start) => self.raw.get(start..span.end().checked_sub(FILES)?),
+            None => self.text().get(span.start()..span.end()),
         }
     }
 
     /// Where a span is in the files.
     pub(crate) fn locate(&self, span: Span) -> Place {
-        if let Some(start) = span.start.checked_sub(FILES) {
-            return Place::new(start, span.end.saturating_sub(FILES).max(start));
+        if let Some(start) = span.start().checked_sub(FILES) {
+            return Place::new(start, span.end().saturating_sub(FILES).max(start));
         }
         let Some(Expanded { text, parts }) = &self.expanded else {
-            return Place::new(span.start, span.end.max(span.start));
+            return Place::new(span.start(), span.end().max(span.start()));
         };
         locate(parts, text.len(), span, |from, to| self.line_index(from) == self.line_index(to))
     }
@@ -232,11 +249,11 @@ impl Source {
     /// The parts that a span touches.
     fn parts(&self, span: Span) -> impl Iterator<Item = &Part> {
         let parts = self.expanded.as_ref().map_or(&[][..], |expanded| &expanded.parts);
-        let first = parts.partition_point(|part| part.at as usize <= span.start).max(1) - 1;
+        let first = parts.partition_point(|part| part.at as usize <= span.start()).max(1) - 1;
         let touched = parts.get(first..).unwrap_or_default();
         touched.iter().take_while(move |part| {
             let at = part.at as usize;
-            span.start < FILES && (at < span.end || at <= span.start)
+            span.start() < FILES && (at < span.end() || at <= span.start())
         })
     }
 
@@ -257,7 +274,7 @@ impl Source {
 
     /// The number of a line among all lines of all files, from 1.
     fn line_index(&self, offset: usize) -> usize {
-        self.starts.partition_point(|start| *start <= offset)
+        self.starts.partition_point(|start| *start as usize <= offset)
     }
 
     /// The line, counted from 1 in its file, that holds a place's start.
@@ -339,14 +356,15 @@ pub(crate) fn locate(
         })
     };
     let end_of = |index: usize| parts.get(index + 1).map_or(length, |next| next.at as usize);
-    let first = index(span.start);
-    let Some(head) = range(first, span.start, span.end.min(end_of(first)).max(span.start)) else {
+    let first = index(span.start());
+    let Some(head) = range(first, span.start(), span.end().min(end_of(first)).max(span.start()))
+    else {
         return Place::default();
     };
-    if span.end > end_of(first)
-        && let last = index(span.end - 1)
+    if span.end() > end_of(first)
+        && let last = index(span.end() - 1)
         && let Some(tail) =
-            range(last, parts.get(last).map_or(0, |part| part.at as usize), span.end)
+            range(last, parts.get(last).map_or(0, |part| part.at as usize), span.end())
         && tail.end >= head.end
         && same_line(head.start, tail.end)
     {

@@ -4,6 +4,8 @@
 //! that helps: keywords that can only stand at one level (a `virtual_server` begins, so all before it has ended) and
 //! indentation. After a repair the rest is read as its author probably meant it, so that one brace makes one error.
 
+use smallvec::SmallVec;
+
 use super::{
     code::{Code, Severity},
     diag::{Diagnostic, Sink, quoted},
@@ -19,10 +21,11 @@ const DEPTH_LIMIT: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Directive<'s> {
     pub(crate) keyword: Word<'s>,
-    pub(crate) args: Vec<Word<'s>>,
+    /// Nearly always one at most.
+    pub(crate) args: SmallVec<[Word<'s>; 1]>,
     /// The arguments as they are written, with quotes and escapes.
     pub(crate) raw: &'s str,
-    pub(crate) block: Option<Block<'s>>,
+    pub(crate) block: Option<Box<Block<'s>>>,
 }
 
 /// What stands between two braces.
@@ -43,14 +46,10 @@ impl<'s> Directive<'s> {
             Some(Token::Word(word)) => word,
             other => return (None, other.as_ref().and_then(Brace::of)),
         };
-        let mut args = Vec::new();
+        let mut args = SmallVec::new();
         loop {
             match tokens.next() {
-                Some(Token::Word(word)) => {
-                    // Most keywords have one argument, and there are many of them.
-                    args.reserve_exact(if args.is_empty() { 1 } else { args.len() });
-                    args.push(word);
-                }
+                Some(Token::Word(word)) => args.push(word),
                 other => {
                     let raw = raw(&args, text);
                     let directive = Self { keyword, args, raw, block: None };
@@ -80,7 +79,7 @@ impl<'s> Directive<'s> {
 fn raw<'s>(words: &[Word<'_>], text: &'s str) -> &'s str {
     match words {
         [first, .., last] | [first @ last] => {
-            text.get(first.span.start..last.span.end).unwrap_or_default()
+            text.get(first.span.start()..last.span.end()).unwrap_or_default()
         }
         [] => "",
     }
@@ -107,7 +106,8 @@ struct Frame<'s> {
     /// Absent if nothing stood before the `{`; the content is then dropped.
     directive: Option<Directive<'s>>,
     open: Span,
-    children: Vec<Directive<'s>>,
+    /// How many directives stood in the blocks around it before it began.
+    before: usize,
     suspect: Option<Suspect>,
 }
 
@@ -137,6 +137,8 @@ struct Builder<'s, 'k> {
     sink: &'k mut Sink,
     root: Vec<Directive<'s>>,
     frames: Vec<Frame<'s>>,
+    /// What stands in the blocks that are open, of the outermost one first.
+    inner: Vec<Directive<'s>>,
     /// The last directive may still get its `{` on the next line.
     attachable: bool,
     too_deep: bool,
@@ -152,6 +154,7 @@ pub(crate) fn build<'s>(source: &'s Source, sink: &mut Sink) -> Vec<Directive<'s
         sink,
         root: Vec::new(),
         frames: Vec::new(),
+        inner: Vec::new(),
         attachable: false,
         too_deep: false,
     };
@@ -200,7 +203,7 @@ impl<'s> Builder<'s, '_> {
             && let Some(place) = schema::needs_block(&directive.keyword.text)
         {
             let head = directive.head();
-            let end = Span::new(head.end, head.end);
+            let end = Span::new(head.end(), head.end());
             self.sink.push(
                 Diagnostic::new(
                     Code::MissingOpen,
@@ -225,8 +228,8 @@ impl<'s> Builder<'s, '_> {
         ahead: Option<&Token<'_>>,
     ) -> bool {
         let Some(token) = ahead else { return false };
-        let own = self.source.indentation(directive.keyword.span.start);
-        let next = self.source.indentation(token.span().start);
+        let own = self.source.indentation(directive.keyword.span.start());
+        let next = self.source.indentation(token.span().start());
         let fits = match token {
             Token::Close(_) => true,
             Token::Open(_) => false,
@@ -242,7 +245,7 @@ impl<'s> Builder<'s, '_> {
                 self.repair_before(&directive);
                 Some(directive)
             }
-            None if attachable => self.children().pop(),
+            None if attachable => self.take_last(),
             None if self.in_foreign() => None,
             None => {
                 self.sink.push(
@@ -276,7 +279,8 @@ impl<'s> Builder<'s, '_> {
             }
             return;
         }
-        self.frames.push(Frame { directive, open, children: Vec::new(), suspect: None });
+        let before = self.inner.len();
+        self.frames.push(Frame { directive, open, before, suspect: None });
     }
 
     /// Whether this is inside of a block that is keepalived's business.
@@ -299,12 +303,12 @@ impl<'s> Builder<'s, '_> {
 
     /// Whether a `}` stands further left than the block it closes, exactly where a block further out begins.
     fn suspect(&self, frame: &Frame<'s>, close: Span) -> Option<Suspect> {
-        let indent = self.source.indentation(close.start);
+        let indent = self.source.indentation(close.start());
         let fits_outer = || {
-            self.frames.iter().any(|outer| self.source.indentation(outer.head().start) == indent)
+            self.frames.iter().any(|outer| self.source.indentation(outer.head().start()) == indent)
         };
-        let suspicious = self.source.is_first_on_line(close.start)
-            && indent < self.source.indentation(frame.head().start)
+        let suspicious = self.source.is_first_on_line(close.start())
+            && indent < self.source.indentation(frame.head().start())
             && fits_outer();
         suspicious.then(|| Suspect { head: frame.head(), close })
     }
@@ -315,7 +319,7 @@ impl<'s> Builder<'s, '_> {
         if let Some(last) = self.root.last()
             && last.is_foreign()
         {
-            let line = self.source.line_name(last.keyword.span.start);
+            let line = self.source.line_name(last.keyword.span.start());
             self.sink.push(
                 Diagnostic::new(Code::ForeignBraces, close, "a `}` too many")
                     .label("nothing is open here")
@@ -345,7 +349,7 @@ impl<'s> Builder<'s, '_> {
             if let Some((head, block)) =
                 directive.and_then(|last| Some((last.head(), last.block.as_mut()?)))
             {
-                let line = self.source.line_name(head.start);
+                let line = self.source.line_name(head.start());
                 if let Some(earlier) = block.close {
                     report =
                         report.also(earlier, format!("the block of line {line} has ended here"));
@@ -378,11 +382,11 @@ impl<'s> Builder<'s, '_> {
         {
             self.unwind(1, Some(keyword));
         }
-        let start = keyword.span.start;
+        let start = keyword.span.start();
         if let Some(frame) = self.frames.last_mut()
             && frame.suspect.is_some()
             && self.source.is_first_on_line(start)
-            && self.source.indentation(start) > self.source.indentation(frame.head().start)
+            && self.source.indentation(start) > self.source.indentation(frame.head().start())
         {
             // Content indented like this block's: the `}` before it was odd, no more.
             frame.suspect = None;
@@ -405,6 +409,7 @@ impl<'s> Builder<'s, '_> {
             }
             // What such a block took in was partly meant for others; reading on would only report that again.
             if self.frames.is_empty() && (several || suspect.is_some()) {
+                self.inner.clear();
                 return;
             }
             self.store(frame, None);
@@ -413,6 +418,9 @@ impl<'s> Builder<'s, '_> {
 
     /// Ends a block that is keepalived's business where something of ours begins, so that it swallows nothing.
     fn leave_foreign(&mut self, before: Option<&Word<'s>>) {
+        if let Some(second) = self.frames.get(1) {
+            self.inner.truncate(second.before);
+        }
         self.frames.truncate(1);
         let Some(frame) = self.frames.pop() else { return };
         let mut report =
@@ -433,7 +441,7 @@ impl<'s> Builder<'s, '_> {
             Diagnostic::new(Code::MissingClose, head, "the `}` of this block is missing")
                 .label("the block begins here");
         if let Some(suspect) = frame.suspect {
-            let meant = self.source.line_name(frame.head().start);
+            let meant = self.source.line_name(frame.head().start());
             report = report
                 .also(
                     suspect.close,
@@ -445,7 +453,7 @@ impl<'s> Builder<'s, '_> {
                 .also(keyword.span, format!("{} cannot stand inside of it", quoted(&keyword.text)))
                 .help(format!(
                     "put a `}}` before line {}",
-                    self.source.line_name(keyword.span.start)
+                    self.source.line_name(keyword.span.start())
                 ));
         } else {
             report = report.help("put a `}` where it ends; the file ends before it does");
@@ -455,20 +463,27 @@ impl<'s> Builder<'s, '_> {
 
     /// Puts a finished block where it belongs.
     fn store(&mut self, frame: Frame<'s>, close: Option<Span>) {
-        let Frame { directive, open, mut children, suspect: _ } = frame;
-        // Blocks with one or two lines are the most.
-        children.shrink_to_fit();
+        let Frame { directive, open, before, suspect: _ } = frame;
+        // In one piece: blocks with one or two lines are the most.
+        let children = self.inner.drain(before.min(self.inner.len())..).collect();
         if let Some(mut directive) = directive {
-            directive.block = Some(Block { open, children, close });
+            directive.block = Some(Box::new(Block { open, children, close }));
             self.children().push(directive);
         }
     }
 
     fn children(&mut self) -> &mut Vec<Directive<'s>> {
-        match self.frames.last_mut() {
-            Some(frame) => &mut frame.children,
+        match self.frames.last() {
+            Some(_) => &mut self.inner,
             None => &mut self.root,
         }
+    }
+
+    /// The directive before, which gets a block.
+    fn take_last(&mut self) -> Option<Directive<'s>> {
+        let before = self.frames.last().map_or(0, |frame| frame.before);
+        let children = self.children();
+        if children.len() > before { children.pop() } else { None }
     }
 }
 

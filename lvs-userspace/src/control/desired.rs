@@ -111,7 +111,8 @@ impl Desired {
 
     /// The same with the next file.
     #[must_use]
-    pub fn reloaded(&self, file: Config) -> (Self, Vec<Fate>) {
+    pub fn reloaded(&self, mut file: Config) -> (Self, Vec<Fate>) {
+        file.share(&self.file);
         Self::with(file, self.edits.clone())
     }
 
@@ -412,21 +413,7 @@ fn new_service(name: ServiceName) -> VirtualServer {
 
 /// A real server that no file has.
 const fn new_server(name: ServerName, forwarding: Forwarding) -> RealServer {
-    RealServer {
-        address: name.address,
-        port: name.port,
-        weight: RealServer::WEIGHT,
-        forwarding,
-        upper_threshold: 0,
-        lower_threshold: 0,
-        inhibit_on_failure: false,
-        notify_up: None,
-        notify_down: None,
-        smtp_alert: false,
-        snmp_name: None,
-        checkers: Vec::new(),
-        line: 0,
-    }
+    RealServer::new(name.address, name.port, forwarding)
 }
 
 #[cfg(test)]

@@ -3,22 +3,22 @@
 use std::{
     collections::{BTreeSet, HashMap},
     net::IpAddr,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
 };
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::{
     Semaphore,
-    mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    mpsc::{UnboundedReceiver, unbounded_channel},
 };
 use tracing::{info, warn};
 
 use super::{
     probe::{Probe, Tls},
     progress::{Progress, Rule},
-    runner::{Job, Report, Runner, Status},
+    runner::{Common, Job, Label, Report, Runner, Status},
 };
-use crate::config::{Check, Checker, Config, FileCheck, Global, Schedule, SslFiles};
+use crate::config::{Check, Checker, Config, FileCheck, Global, SslFiles};
 
 /// File descriptors that are not for checks.
 const RESERVED_FILES: u64 = 256;
@@ -30,30 +30,29 @@ const CONCURRENT: std::ops::RangeInclusive<u64> = 16..=32_768;
 pub(super) struct Checks {
     runners: HashMap<u64, Shared>,
     /// Which runner makes which check.
-    index: HashMap<Arc<Definition>, u64>,
+    index: HashMap<Arc<Checker>, u64>,
     next_id: u64,
     /// Who wants to know of track files.
     pub(super) files: Vec<(Subscriber, FileCheck)>,
     ssl: Option<SslFiles>,
     tls: Arc<Result<Tls, String>>,
     global: Arc<Global>,
-    permits: Arc<Semaphore>,
+    common: Arc<Common>,
     reports: UnboundedReceiver<Report>,
-    reporter: UnboundedSender<Report>,
 }
 
 /// A runner, and who wants what it finds.
 #[derive(Debug)]
 struct Shared {
     runner: Runner,
-    definition: Arc<Definition>,
-    subscribers: Vec<Subscriber>,
-    /// For each of those the address without which it is suspended.
-    needs: Vec<Option<IpAddr>>,
-    /// It uses what the `SSL` block says.
-    uses_tls: bool,
-    /// It uses what `global_defs` say of scripts.
-    uses_script: bool,
+    subscribers: Vec<Subscription>,
+}
+
+#[derive(Debug)]
+struct Subscription {
+    subscriber: Subscriber,
+    /// `ha_suspend`: the address that this host must have.
+    suspended_without: Option<IpAddr>,
 }
 
 /// Which checker of which server of which service, by their places.
@@ -68,33 +67,19 @@ pub(super) struct Subscriber {
 #[derive(Debug)]
 pub(super) struct Wanted {
     pub(super) subscriber: Subscriber,
-    pub(super) checker: Checker,
-    /// Whose check it is, for the log.
-    pub(super) label: String,
+    pub(super) checker: Arc<Checker>,
+    pub(super) label: Label,
     /// `ha_suspend`: the address that this host must have.
     pub(super) suspended_without: Option<IpAddr>,
     /// What is known from before a restart.
     pub(super) recalled: Option<Status>,
 }
 
-/// What makes two checks the same. There can be 100,000: all who need it share one.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Definition {
-    pub(super) check: Check,
-    pub(super) schedule: Schedule,
-}
-
-impl Definition {
-    /// Of a checker of the file.
-    pub(super) fn of(checker: &Checker) -> Self {
-        Self { check: checker.check.clone(), schedule: checker.schedule.clone() }
-    }
-}
-
 impl Checks {
     /// None yet.
     pub(super) fn new() -> Self {
-        let (reporter, reports) = unbounded_channel();
+        let (teller, reports) = unbounded_channel();
+        let permits = Semaphore::new(room_for_checks());
         Self {
             runners: HashMap::new(),
             index: HashMap::new(),
@@ -103,9 +88,8 @@ impl Checks {
             ssl: None,
             tls: Arc::new(Tls::new(None)),
             global: Arc::default(),
-            permits: Arc::new(Semaphore::new(room_for_checks())),
+            common: Arc::new(Common { permits, teller }),
             reports,
-            reporter,
         }
     }
 
@@ -135,15 +119,15 @@ impl Checks {
         };
         let mut known: HashMap<Check, Status> = HashMap::new();
         for shared in self.runners.values_mut() {
-            if (!same_tls && shared.uses_tls) || (!same_global && shared.uses_script) {
-                self.index.remove(&shared.definition);
+            let checker = shared.runner.checker();
+            let other_tls = !same_tls && uses_tls(checker);
+            if other_tls || (!same_global && matches!(checker.check, Check::Misc(_))) {
+                self.index.remove(checker);
             }
             let before = shared.subscribers.len();
-            let needs = shared.subscribers.iter().zip(std::mem::take(&mut shared.needs));
-            shared.needs = needs.filter(|(of, _)| stays(of)).map(|(_, need)| need).collect();
-            shared.subscribers.retain(stays);
+            shared.subscribers.retain(|subscription| stays(&subscription.subscriber));
             if shared.subscribers.len() < before {
-                known.insert(shared.definition.check.clone(), shared.runner.status());
+                known.insert(checker.check.clone(), shared.runner.status());
             }
         }
         self.files.retain(|(subscriber, _)| stays(subscriber));
@@ -160,17 +144,14 @@ impl Checks {
                 }
                 _ => {}
             }
-            let definition = Definition::of(&checker);
-            let id = self.index.get(&definition).copied().unwrap_or_else(|| {
-                let status = known.get(&definition.check).copied().or(recalled);
-                let definition = Arc::new(definition);
-                let id = self.run(&checker, label, &definition, status);
-                self.index.insert(definition, id);
+            let id = self.index.get(&checker).copied().unwrap_or_else(|| {
+                let status = known.get(&checker.check).copied().or(recalled);
+                let id = self.run(&checker, label, status);
+                self.index.insert(checker, id);
                 id
             });
             if let Some(shared) = self.runners.get_mut(&id) {
-                shared.subscribers.push(subscriber);
-                shared.needs.push(suspended_without);
+                shared.subscribers.push(Subscription { subscriber, suspended_without });
                 let status = shared.runner.status();
                 if status.progress.has_run {
                     found.push((subscriber, status));
@@ -180,47 +161,33 @@ impl Checks {
         let index = &mut self.index;
         self.runners.retain(|id, shared| {
             let wanted = !shared.subscribers.is_empty();
-            if !wanted && index.get(&shared.definition) == Some(id) {
-                index.remove(&shared.definition);
+            let checker = shared.runner.checker();
+            if !wanted && index.get(checker) == Some(id) {
+                index.remove(checker);
             }
             wanted
         });
         found
     }
 
-    fn run(
-        &mut self,
-        checker: &Checker,
-        label: String,
-        definition: &Arc<Definition>,
-        status: Option<Status>,
-    ) -> u64 {
+    fn run(&mut self, checker: &Arc<Checker>, label: Label, status: Option<Status>) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
-        let rule = Rule::of(&checker.check);
-        let schedule = &definition.schedule;
         let status = match status {
-            None => Status { progress: Progress::new(rule, schedule), exit: 0 },
+            None => {
+                let progress = Progress::new(Rule::of(&checker.check), &checker.schedule);
+                Status { progress, exit: 0 }
+            }
             Some(Status { progress, exit }) => {
-                Status { progress: progress.rescheduled(schedule), exit }
+                Status { progress: progress.rescheduled(&checker.schedule), exit }
             }
         };
         let probe =
-            Probe::new(Arc::clone(definition), Arc::clone(&self.global), Arc::clone(&self.tls));
-        let is_script = matches!(checker.check, Check::Misc(_));
-        let job = Job { id, label: label.into(), probe, rule, is_script };
-        let permits = Arc::clone(&self.permits);
-        let runner = Runner::start(job, status, permits, self.reporter.clone());
-        let shared = Shared {
-            runner,
-            definition: Arc::clone(definition),
-            // Nearly always.
-            subscribers: Vec::with_capacity(1),
-            needs: Vec::with_capacity(1),
-            uses_tls: uses_tls(checker),
-            uses_script: is_script,
-        };
-        self.runners.insert(id, shared);
+            Probe::new(Arc::clone(checker), Arc::clone(&self.global), Arc::clone(&self.tls));
+        let runner = Runner::start(Job::new(id, label, probe, status, Arc::clone(&self.common)));
+        // Nearly always one.
+        let subscribers = Vec::with_capacity(1);
+        self.runners.insert(id, Shared { runner, subscribers });
         id
     }
 
@@ -241,17 +208,20 @@ impl Checks {
     /// Who wants to know of a report.
     pub(super) fn subscribers(&self, report: &Report) -> Vec<Subscriber> {
         let shared = self.runners.get(&report.runner);
-        shared.map(|shared| shared.subscribers.clone()).unwrap_or_default()
+        let subscribers = shared.map(|shared| shared.subscribers.as_slice()).unwrap_or_default();
+        subscribers.iter().map(|subscription| subscription.subscriber).collect()
     }
 
     /// Checks that only services want that are suspended rest.
     pub(super) fn set_addresses(&self, local: &BTreeSet<IpAddr>) {
         for shared in self.runners.values() {
-            let has = |address: &Option<IpAddr>| address.is_none_or(|one| local.contains(&one));
-            let wanted = shared.needs.iter().any(has);
-            if shared.runner.state.enabled.swap(wanted, Ordering::Relaxed) != wanted {
+            let has = |subscription: &Subscription| {
+                subscription.suspended_without.is_none_or(|address| local.contains(&address))
+            };
+            let wanted = shared.subscribers.iter().any(has);
+            if shared.runner.enable(wanted) != wanted {
                 let what = if wanted { "runs again" } else { "rests" };
-                info!("check of {} {what} (ha_suspend)", shared.runner.label);
+                info!("check of {} {what} (ha_suspend)", shared.runner.label());
             }
         }
     }

@@ -102,40 +102,24 @@ fn members(service: &VirtualServer, pool: &Pool) -> Vec<RealServer> {
 }
 
 /// A real server as the data path sees it: without its checks and scripts.
-const fn as_served(server: &RealServer) -> RealServer {
+fn as_served(server: &RealServer) -> RealServer {
     RealServer {
-        address: server.address,
-        port: server.port,
         weight: server.weight,
-        forwarding: server.forwarding,
         upper_threshold: server.upper_threshold,
         lower_threshold: server.lower_threshold,
         inhibit_on_failure: server.inhibit_on_failure,
-        notify_up: None,
-        notify_down: None,
         smtp_alert: server.smtp_alert,
-        snmp_name: None,
-        checkers: Vec::new(),
         line: server.line,
+        ..RealServer::new(server.address, server.port, server.forwarding)
     }
 }
 
 /// The sorry server as the data path sees it: a real server like others.
 fn sorry_as_real(sorry: &SorryServer) -> RealServer {
     RealServer {
-        address: sorry.address,
-        port: sorry.port,
-        weight: RealServer::WEIGHT,
-        forwarding: sorry.forwarding,
-        upper_threshold: 0,
-        lower_threshold: 0,
         inhibit_on_failure: sorry.inhibit,
-        notify_up: None,
-        notify_down: None,
-        smtp_alert: false,
-        snmp_name: None,
-        checkers: Vec::new(),
         line: sorry.line,
+        ..RealServer::new(sorry.address, sorry.port, sorry.forwarding)
     }
 }
 

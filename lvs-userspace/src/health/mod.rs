@@ -43,7 +43,7 @@ use self::{
     files::{Told, added},
     memory::Known,
     notify::Notifier,
-    runner::{Report, Status},
+    runner::{Label, Report, Status},
     service::{Line, Notice, Server, Service, Standing},
 };
 pub use self::{
@@ -225,7 +225,9 @@ impl Health {
             let was = old.remove(&id);
             self.configs.push(service.clone());
             let was = match was {
-                Some((was, config)) if in_place && config == *service && !has_files(service) => {
+                Some((was, config))
+                    if in_place && is_same(&config, service) && !has_files(service) =>
+                {
                     self.services.push(was);
                     changed.push(false);
                     continue;
@@ -371,6 +373,12 @@ impl Health {
     }
 }
 
+/// Whether a service is as it was, perhaps in another line of the file.
+fn is_same(was: &VirtualServer, is: &VirtualServer) -> bool {
+    // Its servers are shared, so that this copies little.
+    VirtualServer { line: is.line, ..was.clone() } == *is
+}
+
 /// Whether what track files say counts for a service.
 fn has_files(service: &VirtualServer) -> bool {
     let mut checkers = service.real_servers.iter().flat_map(|server| &server.checkers);
@@ -393,14 +401,15 @@ fn wanted_by(
         }
         _ => None,
     };
+    let service = Arc::new(id.clone());
     let mut wanted = Vec::new();
     for (server, real) in config.real_servers.iter().enumerate() {
         let was = servers.get(&Endpoint::of(real));
         for (checker, config) in real.checkers.iter().enumerate() {
             wanted.push(Wanted {
                 subscriber: Subscriber { service: place, server, checker },
-                checker: config.clone(),
-                label: format!("{} for {id}", Endpoint::of(real)),
+                checker: Arc::clone(config),
+                label: Label { server: Endpoint::of(real), service: Arc::clone(&service) },
                 suspended_without,
                 recalled: was.and_then(|was| was.status(config)),
             });

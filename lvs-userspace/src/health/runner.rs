@@ -1,8 +1,9 @@
 //! One check that is made again and again: a task that sleeps, asks, and tells what has changed.
 
 use std::{
+    fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -16,9 +17,11 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use super::{
+    identity::{Endpoint, ServiceId},
     probe::{Outcome, Probe},
     progress::{Progress, Rule},
 };
+use crate::config::{Check, Checker};
 
 /// What a check has to tell.
 #[derive(Debug)]
@@ -37,60 +40,80 @@ pub(crate) struct Status {
     pub(crate) exit: u8,
 }
 
-/// A task that makes a check. Dropped, it ends, and so does a script that it runs.
-#[derive(Debug)]
-pub(crate) struct Runner {
-    pub(crate) state: Arc<State>,
-    /// Whose check it is, for the log.
-    pub(crate) label: Arc<str>,
-    task: JoinHandle<()>,
+/// Whose check it is, for the log: made into text only there.
+#[derive(Debug, Clone)]
+pub(crate) struct Label {
+    pub(crate) server: Endpoint,
+    pub(crate) service: Arc<ServiceId>,
 }
 
-/// What a task and others know of a check.
-#[derive(Debug)]
-pub(crate) struct State {
-    status: Mutex<Status>,
-    /// Whether checks are made: not while all services that want them are suspended.
-    pub(crate) enabled: AtomicBool,
-}
-
-impl State {
-    fn status(&self) -> Status {
-        *self.status.lock().unwrap_or_else(PoisonError::into_inner)
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} for {}", self.server, self.service)
     }
 }
 
-/// What a runner is to do.
+/// What all tasks share.
+#[derive(Debug)]
+pub(crate) struct Common {
+    /// So many checks are made at a time.
+    pub(crate) permits: Semaphore,
+    pub(crate) teller: UnboundedSender<Report>,
+}
+
+/// A task that makes a check. Dropped, it ends, and so does a script that it runs. There can be 100,000, so that all that is
+/// known of a check lies in one place, and the task itself is small.
+#[derive(Debug)]
+pub(crate) struct Runner {
+    job: Arc<Job>,
+    task: JoinHandle<()>,
+}
+
+/// What a runner is to do, and what it and others know of the check.
 #[derive(Debug)]
 pub(crate) struct Job {
-    pub(crate) id: u64,
-    /// Whose check it is, for the log.
-    pub(crate) label: Arc<str>,
-    pub(crate) probe: Probe,
-    pub(crate) rule: Rule,
-    /// Counts from its start to the next one, not from its end.
-    pub(crate) is_script: bool,
+    id: u64,
+    label: Label,
+    probe: Probe,
+    common: Arc<Common>,
+    state: Mutex<State>,
+    /// Whether checks are made: not while all services that want them are suspended.
+    enabled: AtomicBool,
+}
+
+#[derive(Debug)]
+struct State {
+    status: Status,
+    /// What was warned of last: the same is not told again and again.
+    warned: Option<Box<str>>,
 }
 
 impl Runner {
     /// Starts a task that tells what changes.
-    pub(crate) fn start(
-        job: Job,
-        status: Status,
-        permits: Arc<Semaphore>,
-        teller: UnboundedSender<Report>,
-    ) -> Self {
-        let label = Arc::clone(&job.label);
-        let state = State { status: Mutex::new(status), enabled: AtomicBool::new(true) };
-        let state = Arc::new(state);
-        // In a box: what a task is given would take its room in there twice.
-        let task = tokio::spawn(keep(Box::new(job), Arc::clone(&state), permits, teller));
-        Self { state, label, task }
+    pub(crate) fn start(job: Job) -> Self {
+        let job = Arc::new(job);
+        let task = tokio::spawn(keep(Arc::clone(&job)));
+        Self { job, task }
     }
 
     /// What is known now.
     pub(crate) fn status(&self) -> Status {
-        self.state.status()
+        self.job.state().status
+    }
+
+    /// What it checks.
+    pub(crate) fn checker(&self) -> &Arc<Checker> {
+        self.job.probe.checker()
+    }
+
+    /// Whose check it is.
+    pub(crate) fn label(&self) -> &Label {
+        &self.job.label
+    }
+
+    /// Has checks be made or not, and tells whether they were made before.
+    pub(crate) fn enable(&self, enabled: bool) -> bool {
+        self.job.enabled.swap(enabled, Ordering::Relaxed)
     }
 }
 
@@ -101,59 +124,75 @@ impl Drop for Runner {
 }
 
 /// Never ends but by being aborted, or when nobody listens.
-async fn keep(
-    job: Box<Job>,
-    state: Arc<State>,
-    permits: Arc<Semaphore>,
-    teller: UnboundedSender<Report>,
-) {
-    let Job { id, label, probe, rule, is_script } = &*job;
-    let schedule = probe.schedule();
-    let mut status = state.status();
-    let mut delay = schedule.warmup.mul_f64(fastrand::f64());
-    // What was warned of last: the same is not told again and again.
-    let mut warned = None;
+async fn keep(job: Arc<Job>) {
+    let mut delay = job.probe.checker().schedule.warmup.mul_f64(fastrand::f64());
     loop {
         sleep(delay).await;
-        if !state.enabled.load(Ordering::Relaxed) {
-            delay = schedule.delay_loop;
-            continue;
-        }
-        let Ok(permit) = permits.acquire().await else { return };
-        let started = Instant::now();
         // In a box of its own: thousands of tasks sleep, and few of them have a check under way.
-        let outcome = Box::pin(probe.run(status.progress.page())).await;
+        match Box::pin(job.check()).await {
+            Some(next) => delay = next,
+            None => return,
+        }
+    }
+}
+
+impl Job {
+    pub(crate) const fn new(
+        id: u64,
+        label: Label,
+        probe: Probe,
+        status: Status,
+        common: Arc<Common>,
+    ) -> Self {
+        let state = Mutex::new(State { status, warned: None });
+        Self { id, label, probe, common, state, enabled: AtomicBool::new(true) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the check once, tells what has changed, and gives the time until the next one; nothing if nobody listens.
+    async fn check(&self) -> Option<Duration> {
+        let Self { id, label, probe, common, .. } = self;
+        let Checker { check, schedule, .. } = &**probe.checker();
+        if !self.enabled.load(Ordering::Relaxed) {
+            return Some(schedule.delay_loop);
+        }
+        let permit = common.permits.acquire().await.ok()?;
+        let started = Instant::now();
+        let Status { mut progress, exit: last_exit } = self.state().status;
+        let outcome = probe.run(progress.page()).await;
         drop(permit);
         let (well, exit, reason) = match outcome {
             Outcome::Well(code) => (true, code, None),
             Outcome::Failed(reason) => (false, 0, Some(reason)),
             Outcome::Unable(reason) => {
-                if warned.as_ref() != Some(&reason) {
+                let mut state = self.state();
+                if state.warned.as_deref() != Some(&reason) {
                     warn!("check of {label} cannot be made, its state stays: {reason}");
-                    warned = Some(reason);
+                    state.warned = Some(reason.into());
                 }
-                delay = schedule.delay_loop;
-                continue;
+                return Some(schedule.delay_loop);
             }
         };
-        warned = None;
         if let Some(reason) = &reason {
-            if schedule.log_all_failures && status.progress.up {
+            if schedule.log_all_failures && progress.up {
                 info!("check of {label} failed: {reason}");
             } else {
                 debug!("check of {label} failed: {reason}");
             }
         }
-        let step = status.progress.note(*rule, schedule, well);
-        let news = step.verdict.is_some() || (well && exit != status.exit && status.progress.up);
-        if well {
-            status.exit = exit;
+        let step = progress.note(Rule::of(check), schedule, well);
+        let news = step.verdict.is_some() || (well && exit != last_exit && progress.up);
+        let status = Status { progress, exit: if well { exit } else { last_exit } };
+        *self.state() = State { status, warned: None };
+        if news && common.teller.send(Report { runner: *id, status, reason }).is_err() {
+            return None;
         }
-        *state.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
-        if news && teller.send(Report { runner: *id, status, reason }).is_err() {
-            return;
-        }
-        let spent = if *is_script { started.elapsed() } else { Duration::ZERO };
-        delay = step.delay.saturating_sub(spent);
+        // A script's time counts from its start to the next one, not from its end.
+        let spent =
+            if matches!(check, Check::Misc(_)) { started.elapsed() } else { Duration::ZERO };
+        Some(step.delay.saturating_sub(spent))
     }
 }

@@ -122,7 +122,7 @@ pub(crate) fn scripts_of_others(config: &Config) -> Vec<(String, String)> {
                 Check::Misc(misc) => Some(&misc.script),
                 _ => None,
             });
-            checks.chain(&server.notify_up).chain(&server.notify_down)
+            checks.chain(server.notify_up.as_deref()).chain(server.notify_down.as_deref())
         });
         of_servers.chain(&service.quorum.up).chain(&service.quorum.down)
     });

@@ -24,8 +24,8 @@ use super::{
     service::tests::{connection, real_server, schedule, virtual_server},
 };
 use crate::config::{
-    Check, Checker, Config, FileCheck, Forwarding, Global, InitialValue, MiscCheck, NotifyFifo,
-    RealServer, Schedule, Script, SorryServer, Target, TrackFile, VirtualServer,
+    Check, Checker, Config, FileCheck, Forwarding, Global, InitialValue, Line, MiscCheck,
+    NotifyFifo, RealServer, Schedule, Script, SorryServer, Target, TrackFile, VirtualServer,
 };
 use crate::inspect::ServiceName;
 
@@ -90,7 +90,7 @@ fn quick() -> Schedule {
 }
 
 fn with(check: Check, mut server: RealServer) -> RealServer {
-    server.checkers.push(Checker { check, schedule: quick(), line: 1 });
+    server.checkers.push(Arc::new(Checker { check, schedule: quick(), line: Line(1) }));
     server
 }
 
@@ -148,7 +148,7 @@ async fn who_dies_is_out_and_comes_back() {
         port: 9,
         forwarding: Forwarding::FullNat,
         inhibit: false,
-        line: 7,
+        line: Line(7),
     });
     let mut health = start(&config);
     assert_eq!(pool(&config, health.state(), 0), format!("{first}*3 {second}*2"));
@@ -157,7 +157,7 @@ async fn who_dies_is_out_and_comes_back() {
     two.die().await;
     until(&mut health, &config, 0, "9*1").await;
     let sorry = apply(&config, health.state()).services[0].real_servers[0].clone();
-    assert_eq!((sorry.forwarding, sorry.line), (Forwarding::FullNat, 7));
+    assert_eq!((sorry.forwarding, sorry.line.0), (Forwarding::FullNat, 7));
     one.live();
     until(&mut health, &config, 0, &format!("{first}*3")).await;
     two.live();
@@ -188,7 +188,7 @@ async fn a_reload_keeps_states_and_schedules() {
     let port = alive.address.port();
     let mut one = config(vec![service(1, vec![dead.server(1), alive.server(1)])]);
     for server in Arc::make_mut(&mut one.services[0].real_servers) {
-        server.checkers[0].schedule.delay_loop = Duration::from_secs(3600);
+        Arc::make_mut(&mut server.checkers[0]).schedule.delay_loop = Duration::from_secs(3600);
     }
     let mut health = start(&one);
     until(&mut health, &one, 0, &format!("{port}*1")).await;
@@ -210,7 +210,8 @@ async fn a_reload_keeps_states_and_schedules() {
     assert_eq!(health.state().pools.len(), 1);
     // Another schedule: the check starts anew, and knows what it knew.
     let mut three = one.clone();
-    Arc::make_mut(&mut three.services[0].real_servers)[0].checkers[0].schedule.retry = 7;
+    let servers = Arc::make_mut(&mut three.services[0].real_servers);
+    Arc::make_mut(&mut servers[0].checkers[0]).schedule.retry = 7;
     health.reload(&three, &BTreeSet::new());
     assert_eq!(pool(&three, health.state(), 0), format!("{port}*1"));
     // Other servers: nobody is asked any more.
@@ -227,9 +228,9 @@ async fn a_restart_goes_on_from_what_was_found() {
     let (first, second) = (dead.address.port(), alive.address.port());
     let mut config = config(vec![service(1, vec![dead.server(1), alive.server(1)])]);
     for server in Arc::make_mut(&mut config.services[0].real_servers) {
-        let schedule = &mut server.checkers[0].schedule;
+        let schedule = &mut Arc::make_mut(&mut server.checkers[0]).schedule;
         (schedule.retry, schedule.delay_before_retry) = (1, Duration::from_millis(300));
-        server.notify_down = Some(script(&[&program, "down"]));
+        server.notify_down = Some(script(&[&program, "down"]).into());
     }
     config.services[0].quorum.up = Some(script(&[&program, "quorum"]));
     let mut health = start(&config);
@@ -292,9 +293,9 @@ async fn changes_are_told_to_scripts_and_fifos() {
     watched.quorum.up = Some(script(&[&program, "quorum", "up"]));
     watched.quorum.down = Some(script(&[&program, "quorum", "down"]));
     Arc::make_mut(&mut watched.real_servers)[0].notify_up =
-        Some(script(&[&program, "server up", "1"]));
+        Some(script(&[&program, "server up", "1"]).into());
     Arc::make_mut(&mut watched.real_servers)[0].notify_down =
-        Some(script(&[&program, "server down", "1"]));
+        Some(script(&[&program, "server down", "1"]).into());
     let mut health = start(&config);
     let reader = std::os::unix::fs::OpenOptionsExt::custom_flags(
         fs::OpenOptions::new().read(true),
@@ -460,7 +461,7 @@ async fn the_services_of_a_group_share_their_health() {
 fn many(peer: &Peer, count: u8, schedule: &Schedule) -> Config {
     let server = |at: u8| {
         let mut server = RealServer { port: u16::from(at), ..peer.server(1) };
-        let checker = &mut server.checkers[0];
+        let checker = Arc::make_mut(&mut server.checkers[0]);
         checker.schedule = schedule.clone();
         if let Check::Tcp(connection) = &mut checker.check {
             connection.bind_address = Some(Ipv4Addr::new(127, 0, 1, at).into());

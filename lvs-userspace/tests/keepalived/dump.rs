@@ -94,8 +94,8 @@ fn real_server(server: &RealServer) -> Vec<String> {
         server.lower_threshold, server.upper_threshold
     ));
     lines.push(format!("Inhibit on failure is {}", on(server.inhibit_on_failure)));
-    lines.extend(script("RS up notify script = ", server.notify_up.as_ref()));
-    lines.extend(script("RS down notify script = ", server.notify_down.as_ref()));
+    lines.extend(script("RS up notify script = ", server.notify_up.as_deref()));
+    lines.extend(script("RS down notify script = ", server.notify_down.as_deref()));
     lines.extend(server.snmp_name.iter().map(|name| format!("SNMP name = {name}")));
     lines.push(format!("Using smtp notification = {}", yes(server.smtp_alert)));
     let files = server.checkers.iter().filter_map(|checker| match &checker.check {
@@ -122,7 +122,7 @@ fn checkers(service: &VirtualServer, server: &RealServer) -> Vec<String> {
         (None, Target::Mark(mark)) => format!("FWM {mark}"),
     };
     let pair = format!("{name} -> {}", endpoint(service, server.address, server.port));
-    let each = server.checkers.iter().flat_map(single);
+    let each = server.checkers.iter().flat_map(|checker| single(checker));
     each.flat_map(|it| std::iter::once(pair.clone()).chain(checker(&it))).collect()
 }
 

@@ -1,6 +1,6 @@
 //! A configuration as the rules that keepalived would put into IPVS, in the words of `ipvsadm -Sn`.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use lvs_userspace::config::{
     Checker, Config, Family, Granularity, Protocol, RealServer, Scheduler, SorryServer, Target,
@@ -38,7 +38,8 @@ fn service(service: &VirtualServer) -> Vec<String> {
     rule.extend(flags(service));
     // Servers that are up when the recording is made: not those whose first check is still to come, or came at once
     // and failed.
-    let is_up = |checker: &Checker| !checker.schedule.alpha && !checker.schedule.warmup.is_zero();
+    let is_up =
+        |checker: &Arc<Checker>| !checker.schedule.alpha && !checker.schedule.warmup.is_zero();
     let up = service.real_servers.iter().filter(|server| server.checkers.iter().all(is_up));
     let mut rules = vec![rule.join(" ")];
     rules.extend(up.map(|server| real_server(&name, server)));

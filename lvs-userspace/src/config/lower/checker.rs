@@ -8,7 +8,7 @@ use super::{
         diag::{Diagnostic, Sink, quoted},
         lex::Word,
         model::{
-            Check, Checker, Connection, DnsCheck, DnsType, FileCheck, MiscCheck, PatternByte,
+            Check, Checker, Connection, DnsCheck, DnsType, FileCheck, Line, MiscCheck, PatternByte,
             Schedule, Script, SmtpCheck, TrackFile, UdpCheck, UdpReply,
         },
         schema::{self, Form, Keyword as K, Place},
@@ -94,7 +94,7 @@ pub(super) fn lower(
     context: &mut Context<'_>,
 ) -> Option<Checker> {
     let place = schema::needs_block(&directive.keyword.text)?;
-    let line = context.line(directive.keyword.span);
+    let line = Line(context.line(directive.keyword.span));
     let sink = &mut *context.sink;
     super::value::args(directive, 0..=0, format_args!("{} {{", directive.keyword.text), sink);
     let block = read(directive, place, sink);
@@ -102,7 +102,9 @@ pub(super) fn lower(
     let check = match place {
         Place::TcpCheck => Check::Tcp(connection()),
         Place::PingCheck => Check::Ping(connection()),
-        Place::HttpGet | Place::SslGet => Check::Http(http::lower(&block, inherited, sink)?),
+        Place::HttpGet | Place::SslGet => {
+            Check::Http(Box::new(http::lower(&block, inherited, sink)?))
+        }
         Place::SmtpCheck => Check::Smtp(smtp(&block, inherited)),
         Place::DnsCheck => Check::Dns(DnsCheck {
             connection: connection(),

@@ -109,7 +109,7 @@ impl Draft {
                 Timeout::Udp => &mut self.udp,
             };
             let [word] = rest else {
-                sink.push(value::missing_argument(&name.text, name.span.end, TIMEOUTS));
+                sink.push(value::missing_argument(&name.text, name.span.end(), TIMEOUTS));
                 return;
             };
             let seconds = number::seconds(child, word, 0..=number::TIMEOUT_LIMIT, sink);
@@ -232,7 +232,7 @@ fn sync_daemon(child: &Directive<'_>, sink: &mut Sink) -> Option<SyncDaemon> {
     for option in rest.chunks(2) {
         let [name, word] = option else {
             let name = option.first()?;
-            sink.push(value::missing_argument(&name.text, name.span.end, SYNC_DAEMON));
+            sink.push(value::missing_argument(&name.text, name.span.end(), SYNC_DAEMON));
             return None;
         };
         let number = |low, most, sink: &mut Sink| {

@@ -67,7 +67,7 @@ pub(super) fn words_behind<'d, 's>(
 ) -> Option<&'d [Word<'s>]> {
     keyword::refuse_block(child, sink);
     if let Some(first) = child.args.get(most) {
-        let end = child.head().end;
+        let end = child.head().end();
         let span = first.span.to(Span::new(end, end));
         sink.push(
             Diagnostic::new(Code::ExtraArgument, span, "more on this line than belongs there")

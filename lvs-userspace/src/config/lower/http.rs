@@ -260,11 +260,11 @@ fn refuse_regex(regex: &UrlRegex, error: RegexError, page: &Values, sink: &mut S
     let Some(whole) = page.argument(K::Regex) else { return };
     let pattern = &regex.pattern;
     // Each escape takes a backslash away, so with as many bytes nothing stands for anything else.
-    let quotes = (whole.end - whole.start).checked_sub(pattern.len());
+    let quotes = (whole.end() - whole.start()).checked_sub(pattern.len());
     let character = pattern.char_indices().take_while(|(at, _)| *at <= offset).last();
     let place = match (quotes, character) {
         (Some(quotes @ (0 | 2)), Some((at, character))) => {
-            let start = whole.start + quotes / 2 + at;
+            let start = whole.start() + quotes / 2 + at;
             Span::new(start, start + character.len_utf8())
         }
         _ => whole,

@@ -122,7 +122,7 @@ fn behind(first: &Word<'_>, child: &Directive<'_>) -> Diagnostic {
         return Diagnostic::new(Code::ValueNotYet, first.span, message)
             .help("leave it out: the route to the server decides");
     }
-    let end = Span::new(child.head().end, child.head().end);
+    let end = Span::new(child.head().end(), child.head().end());
     Diagnostic::new(
         Code::ExtraArgument,
         first.span.to(end),

@@ -185,7 +185,7 @@ fn line(child: &Directive<'_>, mark: Option<u32>, context: &mut Context<'_>) -> 
     let ports = args.first().map(|word| ports(word, sink));
     // With the address already refused this would be a second error for one slip.
     if ports.is_none() && addresses.is_some() {
-        let end = child.head().end;
+        let end = child.head().end();
         sink.push(value::missing_argument(&child.keyword.text, end, USAGE));
     }
     let protocol = match args.get(1) {

@@ -53,7 +53,7 @@ struct Context<'a> {
 
 impl Context<'_> {
     fn line(&self, span: Span) -> usize {
-        self.source.line_of(span.start)
+        self.source.line_of(span.start())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     net::IpAddr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -10,7 +11,7 @@ use super::{
     super::{
         code::Code,
         diag::{Diagnostic, Sink},
-        model::{Checker, Family, Forwarding, RealServer},
+        model::{Checker, Family, Forwarding, Line, RealServer},
         schema::{Keyword, Place},
         source::Span,
         tree::Directive,
@@ -175,8 +176,9 @@ fn lower(
     let port = defaults.port_for(port, forwarding);
     let inherited = inherited((address, port), &values, defaults);
     // The checkers too are read even if the address is wrong, but then nothing is said that may follow from it.
-    let checkers: Vec<Checker> = if endpoint.is_some() {
-        checks.iter().filter_map(|check| checker::lower(check, &inherited, context)).collect()
+    let checkers: Vec<Arc<Checker>> = if endpoint.is_some() {
+        let checkers = checks.iter().filter_map(|check| checker::lower(check, &inherited, context));
+        checkers.map(Arc::new).collect()
     } else {
         Vec::new()
     };
@@ -189,13 +191,13 @@ fn lower(
         upper_threshold: values.number(Keyword::UpperThreshold).unwrap_or(0),
         lower_threshold: values.number(Keyword::LowerThreshold).unwrap_or(0),
         inhibit_on_failure: values.truth(Keyword::Inhibit).unwrap_or(defaults.inhibit),
-        notify_up: values.script(Keyword::NotifyUp),
-        notify_down: values.script(Keyword::NotifyDown),
+        notify_up: values.script(Keyword::NotifyUp).map(Arc::new),
+        notify_down: values.script(Keyword::NotifyDown).map(Arc::new),
         // Unlike the service's, on by default: keepalived keeps an old inconsistency.
         smtp_alert: values.truth(Keyword::SmtpAlert).or(defaults.shared.smtp_alert).unwrap_or(true),
         snmp_name: values.text(Keyword::SnmpName),
         checkers,
-        line: context.line(directive.keyword.span),
+        line: Line(context.line(directive.keyword.span)),
     })
 }
 

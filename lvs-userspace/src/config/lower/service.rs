@@ -8,8 +8,8 @@ use super::{
         code::Code,
         diag::{Diagnostic, Sink},
         model::{
-            Connection, Family, Forwarding, Protocol, Quorum, RealServer, Schedule, SorryServer,
-            Target, VirtualServer,
+            Connection, Family, Forwarding, Line, Protocol, Quorum, RealServer, Schedule,
+            SorryServer, Target, VirtualServer,
         },
         schema::{Keyword, Place},
         source::Span,
@@ -463,7 +463,7 @@ fn sorry_server(
         (Keyword::SorryServerMethod, "sorry_server_lvs_method"),
     ] {
         let Some(line) = values.head(keyword) else { continue };
-        if head.is_none_or(|head| line.start < head.start) {
+        if head.is_none_or(|head| line.start() < head.start()) {
             let message = format!(
                 "`{name}` counts below `sorry_server` only; it is ignored, as in keepalived"
             );
@@ -477,7 +477,7 @@ fn sorry_server(
     }
     let (address, port) = values.endpoint(Keyword::SorryServer)?;
     let head = head?;
-    let below = |keyword| values.head(keyword).is_some_and(|line| line.start > head.start);
+    let below = |keyword| values.head(keyword).is_some_and(|line| line.start() > head.start());
     let method = directive
         .block
         .iter()
@@ -497,7 +497,7 @@ fn sorry_server(
                 .help("it is asked to help out when it is down itself; name another host, or delete one of the two"),
         );
     }
-    Some(SorryServer { address, port, forwarding, inhibit, line: context.line(head) })
+    Some(SorryServer { address, port, forwarding, inhibit, line: Line(context.line(head)) })
 }
 
 /// Says what of a service the data path cannot balance yet, if that is not its method or its protocol.

@@ -128,7 +128,7 @@ fn duplicate(
     let message = format!("the virtual server {target}{protocol} is there already");
     let report = Diagnostic::new(Code::DuplicateService, place.head, message);
     let other = if first.head == place.head { first.line } else { first.head };
-    let number = context.source.line_name(other.start);
+    let number = context.source.line_name(other.start());
     let report = report.also(other, "first here");
     if place.line == place.head {
         let help = format!("delete one of the two, or move its real servers to line {number}");

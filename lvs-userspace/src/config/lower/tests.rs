@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::{fmt::Write as _, net::IpAddr, time::Duration};
 
 use super::super::{
-    Config, Failure, Family, Forwarding, Granularity, Persistence, Policy, Protocol, Quorum,
+    Config, Failure, Family, Forwarding, Granularity, Line, Persistence, Policy, Protocol, Quorum,
     RealServer, Report, Scheduler, SchedulerFlags, Target, Timeouts, VirtualServer, parse,
 };
 
@@ -60,19 +60,9 @@ virtual_server 10.64.1.2 10000 {
 fn the_guides_file_loads_with_one_notice() {
     let (config, codes) = read(GUIDE);
     let real = |last: u8, port, line| RealServer {
-        address: IpAddr::from([192, 168, 1, last]),
-        port,
-        weight: 1,
-        forwarding: Forwarding::Nat,
-        upper_threshold: 0,
-        lower_threshold: 0,
-        inhibit_on_failure: false,
-        notify_up: None,
-        notify_down: None,
         smtp_alert: true,
-        snmp_name: None,
-        checkers: vec![],
         line,
+        ..RealServer::new(IpAddr::from([192, 168, 1, last]), port, Forwarding::Nat)
     };
     let service = VirtualServer {
         target: Target::Address { address: IpAddr::from([10, 64, 1, 2]), port: 10000 },
@@ -95,7 +85,7 @@ fn the_guides_file_loads_with_one_notice() {
         persistence_engine: None,
         snmp_name: None,
         group: None,
-        real_servers: Arc::new(vec![real(100, 8089, 7), real(101, 18089, 10)]),
+        real_servers: Arc::new(vec![real(100, 8089, Line(7)), real(101, 18089, Line(10))]),
         line: 1,
     };
     assert_eq!(config, Some(Config { services: vec![service], ..Config::default() }));

@@ -29,7 +29,7 @@ pub(super) fn args<'d, 's>(
 ) -> Option<&'d [Word<'s>]> {
     let args = directive.args.as_slice();
     if args.len() < *count.start() {
-        let end = directive.head().end;
+        let end = directive.head().end();
         sink.push(missing_argument(&directive.keyword.text, end, usage));
         return None;
     }

@@ -7,7 +7,7 @@ use std::{net::IpAddr, slice, time::Duration};
 
 use serde::Serialize;
 
-use super::{HttpCheck, Script};
+use super::{HttpCheck, Line, Script};
 
 /// A health check of a real server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
@@ -17,8 +17,8 @@ pub struct Checker {
     /// When it is asked, and what counts as an answer. Of no use for [`Check::File`], and but for
     /// [`alpha`](Schedule::alpha) for [`Check::Bfd`]: those are told, they don't ask.
     pub schedule: Schedule,
-    /// The line in the file, counted from 1; it says nothing about whether two checkers are the same.
-    pub line: usize,
+    /// The line in the file.
+    pub line: Line,
 }
 
 /// When a checker runs.
@@ -79,7 +79,7 @@ pub enum Check {
     /// `TCP_CHECK`: a connection can be opened.
     Tcp(Connection),
     /// `HTTP_GET` and `SSL_GET`: pages are as expected.
-    Http(HttpCheck),
+    Http(Box<HttpCheck>),
     /// `SMTP_CHECK`: a mail server greets and answers HELO.
     Smtp(SmtpCheck),
     /// `DNS_CHECK`: a name server answers a question, by UDP.

@@ -1,10 +1,10 @@
 //! Real servers and the sorry server.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use serde::Serialize;
 
-use super::{Checker, Forwarding, Script};
+use super::{Checker, Forwarding, Line, Script};
 
 /// A real server of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -25,22 +25,42 @@ pub struct RealServer {
     /// A server that fails its checks gets weight 0 instead of being taken out, so that its connections go on.
     pub inhibit_on_failure: bool,
     /// What runs when it comes up.
-    pub notify_up: Option<Script>,
+    pub notify_up: Option<Arc<Script>>,
     /// What runs when it goes down.
-    pub notify_down: Option<Script>,
+    pub notify_down: Option<Arc<Script>>,
     /// Whether its changes of state are told by mail.
     pub smtp_alert: bool,
     /// Its name in SNMP.
     pub snmp_name: Option<String>,
-    /// In the order of the file. It is up while none of them fails, so without one it always is.
-    pub checkers: Vec<Checker>,
-    /// The line in the file, counted from 1.
-    pub line: usize,
+    /// In the order of the file. It is up while none of them fails, so without one it always is. Shared with who makes them.
+    pub checkers: Vec<Arc<Checker>>,
+    /// The line in the file.
+    pub line: Line,
 }
 
 impl RealServer {
     /// `weight` by default: `alloc_vs()` in keepalived's `check_data.c`.
     pub const WEIGHT: u32 = 1;
+
+    /// One of which nothing is known but how to reach it: no file has it, and nobody checks it.
+    #[must_use]
+    pub const fn new(address: IpAddr, port: u16, forwarding: Forwarding) -> Self {
+        Self {
+            address,
+            port,
+            weight: Self::WEIGHT,
+            forwarding,
+            upper_threshold: 0,
+            lower_threshold: 0,
+            inhibit_on_failure: false,
+            notify_up: None,
+            notify_down: None,
+            smtp_alert: false,
+            snmp_name: None,
+            checkers: Vec::new(),
+            line: Line(0),
+        }
+    }
 }
 
 /// What takes the clients of a service that has lost its quorum. It is never checked.
@@ -54,6 +74,6 @@ pub struct SorryServer {
     pub forwarding: Forwarding,
     /// `sorry_server_inhibit`: weight 0 instead of taking it out while the real servers do.
     pub inhibit: bool,
-    /// The line in the file, counted from 1.
-    pub line: usize,
+    /// The line in the file.
+    pub line: Line,
 }

@@ -248,9 +248,10 @@ proptest! {
                 server.lower_threshold = numbers[1].min(numbers[2]);
                 server.upper_threshold = numbers[1].max(numbers[2]);
                 if let Some(up) = &mut server.notify_up {
-                    up.command.clone_from(&command);
+                    Arc::make_mut(up).command.clone_from(&command);
                 }
                 for checker in &mut server.checkers {
+                    let checker = Arc::make_mut(checker);
                     if !matches!(checker.check, Check::Bfd(_) | Check::File(_)) {
                         checker.schedule.delay_loop = Duration::from_micros(micros);
                         checker.schedule.retry = numbers[3];

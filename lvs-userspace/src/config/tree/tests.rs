@@ -23,7 +23,7 @@ fn read(text: &str) -> (String, Vec<(&'static str, usize)>) {
     let mut sink = Sink::default();
     let tree = show(&build(&source, &mut sink));
     let (diagnostics, _) = sink.finish();
-    let spots = diagnostics.iter().map(|d| (d.code.id(), source.line_of(d.primary.span.start)));
+    let spots = diagnostics.iter().map(|d| (d.code.id(), source.line_of(d.primary.span.start())));
     (tree, spots.collect())
 }
 

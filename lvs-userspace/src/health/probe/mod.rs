@@ -2,8 +2,7 @@
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
-use super::checks::Definition;
-use crate::config::{Check, Global, RegexError, Schedule};
+use crate::config::{Check, Checker, Global, RegexError};
 
 mod dns;
 mod http;
@@ -69,7 +68,7 @@ fn within(what: &str, limit: Duration) -> Fault {
 /// A check with all that can be made ready once.
 #[derive(Debug)]
 pub(crate) struct Probe {
-    definition: Arc<Definition>,
+    checker: Arc<Checker>,
     pages: Vec<Option<Result<regex::Pattern, RegexError>>>,
     global: Arc<Global>,
     tls: Arc<Result<Tls, String>>,
@@ -77,28 +76,28 @@ pub(crate) struct Probe {
 
 impl Probe {
     pub(crate) fn new(
-        definition: Arc<Definition>,
+        checker: Arc<Checker>,
         global: Arc<Global>,
         tls: Arc<Result<Tls, String>>,
     ) -> Self {
-        let pages = match &definition.check {
+        let pages = match &checker.check {
             Check::Http(http) => {
                 http.urls.iter().map(|url| url.regex.as_ref().map(regex::Pattern::new)).collect()
             }
             _ => Vec::new(),
         };
-        Self { definition, pages, global, tls }
+        Self { checker, pages, global, tls }
     }
 
-    /// When it is made.
-    pub(crate) fn schedule(&self) -> &Schedule {
-        &self.definition.schedule
+    /// What is asked, and when.
+    pub(crate) const fn checker(&self) -> &Arc<Checker> {
+        &self.checker
     }
 
     /// Makes the check; for HTTP that of one page. The reason of a failure starts with the check's keyword.
     pub(crate) async fn run(&self, page: usize) -> Outcome {
-        let keyword = self.definition.check.keyword();
-        let result = match &self.definition.check {
+        let keyword = self.checker.check.keyword();
+        let result = match &self.checker.check {
             Check::Tcp(connection) => socket::tcp(connection).await.map(drop),
             Check::Http(http) => return self.run_page(http, page).await,
             Check::Smtp(smtp) => smtp::check(smtp).await,
@@ -120,9 +119,9 @@ impl Probe {
 
     async fn run_page(&self, http: &crate::config::HttpCheck, page: usize) -> Outcome {
         let Some(url) = http.urls.get(page) else { return Outcome::Well(0) };
-        let what = format!("{} {}", self.definition.check.keyword(), url.path);
+        let what = format!("{} {}", self.checker.check.keyword(), url.path);
         let request =
-            http::Page { http, url, limit: self.definition.schedule.delay_loop, tls: &self.tls };
+            http::Page { http, url, limit: self.checker.schedule.delay_loop, tls: &self.tls };
         match request.check(self.pages.get(page).and_then(Option::as_ref)).await {
             Ok(()) => Outcome::Well(0),
             Err(Fault::Failed(reason)) => Outcome::Failed(format!("{what}: {reason}")),

@@ -11,9 +11,9 @@ use tokio::{
     net::{TcpListener, UdpSocket},
 };
 
-use super::{Definition, Outcome, Probe, Tls};
+use super::{Outcome, Probe, Tls};
 use crate::{
-    config::{Check, Checker, Connection, Global},
+    config::{Check, Checker, Connection, Global, Line},
     health::service::tests::{connection, schedule},
 };
 
@@ -36,8 +36,8 @@ async fn run(check: Check) -> Outcome {
 }
 
 async fn run_with(check: Check, global: Global, tls: Result<Tls, String>) -> Outcome {
-    let checker = Checker { check, schedule: schedule(), line: 1 };
-    Probe::new(Arc::new(Definition::of(&checker)), Arc::new(global), Arc::new(tls)).run(0).await
+    let checker = Checker { check, schedule: schedule(), line: Line(1) };
+    Probe::new(Arc::new(checker), Arc::new(global), Arc::new(tls)).run(0).await
 }
 
 fn failed(reason: &str) -> Outcome {

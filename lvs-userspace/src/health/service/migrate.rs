@@ -97,10 +97,10 @@ impl Server {
         self.since = was.since;
         for checker in &mut self.checkers {
             // A track file is as it says now.
-            if matches!(checker.check, crate::config::Check::File(_)) {
+            if matches!(checker.check(), crate::config::Check::File(_)) {
                 continue;
             }
-            if let Some(same) = was.checkers.iter().find(|old| old.check == checker.check) {
+            if let Some(same) = was.checkers.iter().find(|old| old.check() == checker.check()) {
                 checker.up = if same.has_run { same.up } else { checker.up };
                 checker.has_run = same.has_run;
                 checker.weight = same.weight;

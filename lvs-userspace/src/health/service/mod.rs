@@ -2,7 +2,7 @@
 //! tell in which order. The rules, quirks included, are those of keepalived's `ipwrapper.c`, named function by function;
 //! what it does to the kernel's table is done to the [`Pool`] here.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 pub(crate) use self::{
     notice::Notice,
@@ -61,8 +61,8 @@ pub(crate) struct Server {
     set: bool,
     /// How many checkers are down.
     failed: usize,
-    notify_up: Option<Script>,
-    notify_down: Option<Script>,
+    notify_up: Option<Arc<Script>>,
+    notify_down: Option<Arc<Script>>,
     /// Comes from before the reload.
     reloaded: bool,
     /// Since when it has been down, if that was seen, in seconds since 1970.
@@ -72,9 +72,9 @@ pub(crate) struct Server {
 /// A checker as its server sees it.
 #[derive(Debug, Clone)]
 pub(crate) struct CheckerState {
-    check: Check,
+    checker: Arc<Checker>,
     /// Worked out for a server that is down.
-    mark: OnceLock<String>,
+    mark: OnceLock<Box<str>>,
     alpha: bool,
     pub(crate) up: bool,
     pub(crate) has_run: bool,
@@ -275,7 +275,7 @@ impl Server {
                     checker.schedule.alpha && !told && !matches!(checker.check, Check::Bfd(_));
                 let weight = weight(checker);
                 CheckerState {
-                    check: checker.check.clone(),
+                    checker: Arc::clone(checker),
                     mark: OnceLock::new(),
                     alpha,
                     up: !alpha && weight.is_some(),

@@ -1,5 +1,7 @@
 //! What there is to tell of a service and its servers.
 
+use std::sync::Arc;
+
 use super::Service;
 use crate::{
     config::{Protocol, Script},
@@ -15,7 +17,7 @@ pub(crate) struct Notice {
     /// The server that it is about; absent for the service's quorum.
     pub(crate) server: Option<Endpoint>,
     pub(crate) up: bool,
-    pub(crate) script: Option<Script>,
+    pub(crate) script: Option<Arc<Script>>,
 }
 
 impl Service {
@@ -38,7 +40,7 @@ impl Service {
             protocol: self.protocol,
             server: None,
             up: self.has_quorum,
-            script: script.clone(),
+            script: script.clone().map(Arc::new),
         });
     }
 }

@@ -7,7 +7,7 @@ use proptest::{collection::vec, prelude::*};
 
 use super::{Notice, Service, tests};
 use crate::{
-    config::{Checker, Forwarding, Quorum, RealServer, SorryServer, VirtualServer},
+    config::{Checker, Forwarding, Line, Quorum, RealServer, SorryServer, VirtualServer},
     health::{
         Pool,
         identity::{Endpoint, ServiceId},
@@ -27,7 +27,7 @@ fn sorry(kind: u8) -> Option<SorryServer> {
         port: 80,
         forwarding: Forwarding::Nat,
         inhibit: kind >= 3,
-        line: 1,
+        line: Line(1),
     })
 }
 
@@ -50,10 +50,10 @@ prop_compose! {
             let address = Ipv4Addr::new(10, 0, 0, at as u8 + 1);
             let mut schedule = tests::schedule();
             schedule.alpha = alpha;
-            let checker = Checker { check: tests::tcp(address), schedule, line: 1 };
+            let checker = Checker { check: tests::tcp(address), schedule, line: Line(1) };
             RealServer {
                 inhibit_on_failure: inhibit,
-                checkers: vec![checker],
+                checkers: vec![Arc::new(checker)],
                 ..tests::real_server(address, *weight)
             }
         };

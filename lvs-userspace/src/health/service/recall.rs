@@ -103,7 +103,7 @@ impl Server {
     /// Up, with nothing added to its weight, and in the pool.
     fn is_ordinary(&self) -> bool {
         let ordinary = |checker: &CheckerState| {
-            checker.up && (checker.weight == 0 || is_watched(&checker.check))
+            checker.up && (checker.weight == 0 || is_watched(checker.check()))
         };
         self.alive && self.set && self.checkers.iter().all(ordinary)
     }
@@ -135,7 +135,7 @@ impl Server {
         self.set = memory.set;
         self.configured = memory.weight;
         self.since = memory.since;
-        for checker in self.checkers.iter_mut().filter(|checker| !is_watched(&checker.check)) {
+        for checker in self.checkers.iter_mut().filter(|checker| !is_watched(checker.check())) {
             let check = checker.mark();
             if let Some(was) = memory.checkers.iter().find(|was| was.check == check) {
                 checker.has_run = was.made;
@@ -150,7 +150,7 @@ impl Server {
     fn recall_ordinary(&mut self) {
         self.alive = true;
         self.set = true;
-        for checker in self.checkers.iter_mut().filter(|checker| !is_watched(&checker.check)) {
+        for checker in self.checkers.iter_mut().filter(|checker| !is_watched(checker.check())) {
             checker.has_run = true;
             checker.up = true;
             checker.weight = 0;
@@ -167,8 +167,8 @@ impl Server {
 
     /// Where a check of this server goes on, if it was made before.
     pub(crate) fn status(&self, checker: &Checker) -> Option<Status> {
-        let state = self.checkers.iter().find(|state| state.check == checker.check)?;
-        if !state.has_run || is_watched(&state.check) {
+        let state = self.checkers.iter().find(|state| *state.check() == checker.check)?;
+        if !state.has_run || is_watched(state.check()) {
             return None;
         }
         let exit = match state.weight {
@@ -183,7 +183,12 @@ impl Server {
 impl CheckerState {
     /// What it is known by after a restart.
     fn mark(&self) -> &str {
-        self.mark.get_or_init(|| memory::mark(&self.check))
+        self.mark.get_or_init(|| memory::mark(self.check()).into())
+    }
+
+    /// What is checked.
+    pub(super) fn check(&self) -> &Check {
+        &self.checker.check
     }
 }
 

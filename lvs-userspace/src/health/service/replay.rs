@@ -9,7 +9,9 @@ use serde_json::Value;
 
 use super::{Notice, Service};
 use crate::{
-    config::{Check, Checker, FileCheck, Quorum, RealServer, Schedule, SorryServer, VirtualServer},
+    config::{
+        Check, Checker, FileCheck, Line, Quorum, RealServer, Schedule, SorryServer, VirtualServer,
+    },
     health::{files::added, identity::ServiceId, service::tests},
 };
 
@@ -41,10 +43,10 @@ fn service(at: usize, recorded: &Value) -> VirtualServer {
         let schedule = || Schedule { alpha: flag("alpha"), ..tests::schedule() };
         let checks = 1..=recorded["checks"].as_u64().unwrap_or(1);
         let checkers =
-            checks.map(check).map(|check| Checker { check, schedule: schedule(), line: 1 });
+            checks.map(check).map(|check| Checker { check, schedule: schedule(), line: Line(1) });
         RealServer {
             inhibit_on_failure: flag("inhibit"),
-            checkers: checkers.collect(),
+            checkers: checkers.map(Arc::new).collect(),
             ..tests::real_server(address, number(weight))
         }
     };
@@ -57,7 +59,7 @@ fn service(at: usize, recorded: &Value) -> VirtualServer {
         forwarding: crate::config::Forwarding::Nat,
         // `validate_check_config()`: as that of the real server that it is.
         inhibit: kind == "inhibit" || (kind == "first" && flag("inhibit")),
-        line: 1,
+        line: Line(1),
     });
     VirtualServer {
         quorum: Quorum {

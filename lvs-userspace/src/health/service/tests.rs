@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::{Notice, Service};
 use crate::{
     config::{
-        Check, Checker, Config, Connection, Family, Forwarding, Protocol, Quorum, RealServer,
+        Check, Checker, Config, Connection, Family, Forwarding, Line, Protocol, Quorum, RealServer,
         Schedule, Scheduler, SchedulerFlags, SorryServer, Target, VirtualServer,
     },
     health::identity::{Endpoint, ServiceId},
@@ -38,21 +38,7 @@ pub(in crate::health) fn tcp(address: Ipv4Addr) -> Check {
 }
 
 pub(in crate::health) fn real_server(address: Ipv4Addr, weight: u32) -> RealServer {
-    RealServer {
-        address: address.into(),
-        port: 80,
-        weight,
-        forwarding: Forwarding::Nat,
-        upper_threshold: 0,
-        lower_threshold: 0,
-        inhibit_on_failure: false,
-        notify_up: None,
-        notify_down: None,
-        smtp_alert: false,
-        snmp_name: None,
-        checkers: Vec::new(),
-        line: 1,
-    }
+    RealServer { weight, ..RealServer::new(address.into(), 80, Forwarding::Nat) }
 }
 
 pub(in crate::health) fn virtual_server(address: Ipv4Addr) -> VirtualServer {
@@ -91,8 +77,8 @@ pub(super) fn service(weights: &[u32], change: impl Fn(&mut VirtualServer)) -> V
         .enumerate()
         .map(|(at, weight)| {
             let address = Ipv4Addr::new(10, 0, 0, at as u8 + 1);
-            let checker = Checker { check: tcp(address), schedule: schedule(), line: 1 };
-            RealServer { checkers: vec![checker], ..real_server(address, *weight) }
+            let checker = Checker { check: tcp(address), schedule: schedule(), line: Line(1) };
+            RealServer { checkers: vec![Arc::new(checker)], ..real_server(address, *weight) }
         })
         .collect();
     service.real_servers = Arc::new(servers);
@@ -106,7 +92,7 @@ pub(super) fn sorry() -> SorryServer {
         port: 80,
         forwarding: Forwarding::Nat,
         inhibit: false,
-        line: 1,
+        line: Line(1),
     }
 }
 
@@ -154,7 +140,8 @@ fn all_checkers_of_a_server_must_be_well() {
     let config = service(&[1, 1], |service| {
         let server = &mut Arc::make_mut(&mut service.real_servers)[0];
         let second = Check::Ping(connection(Ipv4Addr::new(10, 0, 0, 1), 0));
-        server.checkers.push(Checker { check: second, schedule: schedule(), line: 2 });
+        let checker = Checker { check: second, schedule: schedule(), line: Line(2) };
+        server.checkers.push(Arc::new(checker));
     });
     let (mut service, start) = started(&config);
     assert_eq!((start.as_str(), pool(&service).as_str()), ("service up", "1*1 2*1"));
@@ -172,7 +159,7 @@ fn with_alpha_a_server_is_down_until_it_was_seen() {
     let config = service(&[1, 1], |service| {
         service.sorry_server = Some(sorry());
         for server in Arc::make_mut(&mut service.real_servers) {
-            server.checkers[0].schedule.alpha = true;
+            Arc::make_mut(&mut server.checkers[0]).schedule.alpha = true;
         }
     });
     let (mut service, start) = started(&config);
@@ -300,7 +287,8 @@ fn recalled(was: &Service, config: &VirtualServer, has: &[u8]) -> (Service, Stri
 #[test]
 fn a_restart_knows_who_is_down_and_who_is_new() {
     let config = service(&[1, 1, 1, 1], |service| {
-        Arc::make_mut(&mut service.real_servers)[3].checkers[0].schedule.alpha = true;
+        let servers = Arc::make_mut(&mut service.real_servers);
+        Arc::make_mut(&mut servers[3].checkers[0]).schedule.alpha = true;
     });
     // The last two are in the file only when the controller comes back; one is not to count before it was seen.
     let mut before = config.clone();
@@ -325,7 +313,8 @@ fn a_restart_with_another_check_begins_as_a_reload_with_it() {
     let (mut was, _) = started(&config);
     judge(&mut was, 0, 0, false, 0);
     let mut next = config;
-    Arc::make_mut(&mut next.real_servers)[0].checkers[0].check = tcp(Ipv4Addr::new(10, 0, 0, 7));
+    let servers = Arc::make_mut(&mut next.real_servers);
+    Arc::make_mut(&mut servers[0].checkers[0]).check = tcp(Ipv4Addr::new(10, 0, 0, 7));
     let (now, told) = recalled(&was, &next, &[2]);
     assert_eq!((told.as_str(), pool(&now).as_str()), ("1 up", "2*1 1*1"));
 }

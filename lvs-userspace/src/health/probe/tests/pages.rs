@@ -25,7 +25,7 @@ pub(super) fn page(address: SocketAddr, change: impl FnOnce(&mut HttpCheck)) -> 
         urls: vec![url("/health")],
     };
     change(&mut check);
-    Check::Http(check)
+    Check::Http(Box::new(check))
 }
 
 fn answer(status: &str, text: &str) -> Vec<u8> {
@@ -196,9 +196,8 @@ async fn http_does_not_wait_for_ever_for_the_rest() {
     let checker = Checker {
         check: page(address, |_| ()),
         schedule: crate::config::Schedule { delay_loop: 2 * LIMIT, ..schedule() },
-        line: 1,
+        line: Line(1),
     };
-    let probe =
-        Probe::new(Arc::new(Definition::of(&checker)), Arc::default(), Arc::new(Tls::new(None)));
+    let probe = Probe::new(Arc::new(checker), Arc::default(), Arc::new(Tls::new(None)));
     assert_eq!(probe.run(0).await, failed("HTTP_GET /health: no complete answer within 0.6 s"));
 }
