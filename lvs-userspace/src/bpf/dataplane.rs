@@ -2,7 +2,11 @@
 
 use std::{
     net::IpAddr,
+    num::NonZero,
+    panic::resume_unwind,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    thread::{self, available_parallelism},
     time::Duration,
 };
 
@@ -222,11 +226,12 @@ impl Programs {
     /// The XDP program, verified and in the kernel, with all its stages.
     pub fn xdp(&mut self) -> Result<&mut Xdp, Error> {
         if program::<Xdp>(&mut self.ebpf, XDP_PROGRAM)?.fd().is_err() {
-            for (slot, name) in self.slots(XDP_PROGRAM) {
-                let fd = self.load_xdp(&name)?;
+            let slots = self.slots(XDP_PROGRAM);
+            self.verify(slots.iter().map(|(_, name)| name.as_str()).chain([XDP_PROGRAM]))?;
+            for (slot, name) in slots {
+                let fd = cloned(program::<Xdp>(&mut self.ebpf, &name)?.fd())?;
                 set_stage(&mut self.stages, "STAGES", slot, &fd)?;
             }
-            self.load_xdp(XDP_PROGRAM)?;
         }
         program(&mut self.ebpf, XDP_PROGRAM)
     }
@@ -234,11 +239,12 @@ impl Programs {
     /// The TC program, verified and in the kernel, with all its stages.
     pub fn tc(&mut self) -> Result<&mut SchedClassifier, Error> {
         if program::<SchedClassifier>(&mut self.ebpf, TC_PROGRAM)?.fd().is_err() {
-            for (slot, name) in self.slots(TC_PROGRAM) {
-                let fd = self.load_tc(&name)?;
+            let slots = self.slots(TC_PROGRAM);
+            self.verify(slots.iter().map(|(_, name)| name.as_str()).chain([TC_PROGRAM]))?;
+            for (slot, name) in slots {
+                let fd = cloned(program::<SchedClassifier>(&mut self.ebpf, &name)?.fd())?;
                 set_stage(&mut self.stages_tc, "STAGES_TC", slot, &fd)?;
             }
-            self.load_tc(TC_PROGRAM)?;
         }
         program(&mut self.ebpf, TC_PROGRAM)
     }
@@ -255,31 +261,45 @@ impl Programs {
         stages.chain(trace).map(|(slot, name)| (slot, format!("{head}_{name}"))).collect()
     }
 
-    /// The program is loaded with the verifier's statistics only, which take no time.
-    fn load_xdp(&mut self, name: &str) -> Result<ProgramFd, Error> {
-        let program: &mut Xdp = program(&mut self.ebpf, name)?;
-        if program.fd().is_err() {
-            let log = self.verifier_log.as_deref();
-            program.load().map_err(|error| Error::program(name, &error, log))?;
-        }
-        cloned(program.fd())
-    }
-
-    fn load_tc(&mut self, name: &str) -> Result<ProgramFd, Error> {
-        let program: &mut SchedClassifier = program(&mut self.ebpf, name)?;
-        if program.fd().is_err() {
-            let log = self.verifier_log.as_deref();
-            program.load().map_err(|error| Error::program(name, &error, log))?;
-        }
-        cloned(program.fd())
+    /// Has the kernel verify programs that it does not have yet, on as many CPUs as there are: it takes its time for each, and
+    /// one does not wait for another. They are loaded with the verifier's statistics only, which take no time.
+    fn verify(&mut self, names: impl IntoIterator<Item = &str>) -> Result<(), Error> {
+        let wanted: Vec<&str> = names.into_iter().collect();
+        let mut programs: Vec<(&str, &mut Program)> = self
+            .ebpf
+            .programs_mut()
+            .filter(|(name, program)| wanted.contains(name) && program.fd().is_err())
+            .collect();
+        // The last ones are taken first: those of the stages that the verifier walks the longest.
+        programs.sort_by_key(|(name, _)| wanted.iter().position(|wanted| wanted == name));
+        let log = self.verifier_log.as_deref();
+        let threads = available_parallelism().map_or(1, NonZero::get).min(programs.len());
+        let queue = Mutex::new(programs);
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let work = || {
+            while let Some((name, program)) = next() {
+                load(name, program, log)?;
+            }
+            Ok(())
+        };
+        thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            workers
+                .into_iter()
+                .try_for_each(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        })
     }
 
     /// What collects connections that are over.
     pub fn collector(&mut self) -> Result<Collector, Error> {
+        let names = ["xlvs_collect4", "xlvs_collect6", "xlvs_clock"];
+        self.verify(names)?;
+        let [four, six, clock] =
+            names.map(|name| cloned(program::<Xdp>(&mut self.ebpf, name)?.fd()));
         Ok(Collector {
-            four: self.load_xdp("xlvs_collect4")?,
-            six: self.load_xdp("xlvs_collect6")?,
-            clock: self.load_xdp("xlvs_clock")?,
+            four: four?,
+            six: six?,
+            clock: clock?,
             // Taken once: there is one collector.
             time: maps::typed(&mut self.ebpf, "CLOCK")?,
         })
@@ -381,6 +401,15 @@ impl Collector {
         sys::run(A::program(self), &frame)
             .map_err(|source| Error::Batch { map: "xlvs_collect", source })
     }
+}
+
+fn load(name: &str, program: &mut Program, log: Option<&Path>) -> Result<(), Error> {
+    let loaded = match program {
+        Program::Xdp(program) => program.load(),
+        Program::SchedClassifier(program) => program.load(),
+        _ => return Err(Error::Object(format!("its program {name} is of another kind"))),
+    };
+    loaded.map_err(|error| Error::program(name, &error, log))
 }
 
 fn cloned(fd: Result<&ProgramFd, ProgramError>) -> Result<ProgramFd, Error> {
