@@ -45,6 +45,15 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// The one that is tried first.
+    pub(crate) fn first(self, interfaces: &[Interface]) -> Self {
+        match self {
+            Self::Auto if against_native(interfaces).is_some() => Self::Tc,
+            Self::Auto => Self::Native,
+            other => other,
+        }
+    }
+
     /// What is attached, in words.
     const fn name(self) -> &'static str {
         match self {

@@ -227,7 +227,8 @@ impl Programs {
     pub fn xdp(&mut self) -> Result<&mut Xdp, Error> {
         if program::<Xdp>(&mut self.ebpf, XDP_PROGRAM)?.fd().is_err() {
             let slots = self.slots(XDP_PROGRAM);
-            self.verify(slots.iter().map(|(_, name)| name.as_str()).chain([XDP_PROGRAM]))?;
+            let names = slots.iter().map(|(_, name)| name.as_str()).chain([XDP_PROGRAM]);
+            self.verify(&names.collect::<Vec<_>>())?;
             for (slot, name) in slots {
                 let fd = cloned(program::<Xdp>(&mut self.ebpf, &name)?.fd())?;
                 set_stage(&mut self.stages, "STAGES", slot, &fd)?;
@@ -240,7 +241,8 @@ impl Programs {
     pub fn tc(&mut self) -> Result<&mut SchedClassifier, Error> {
         if program::<SchedClassifier>(&mut self.ebpf, TC_PROGRAM)?.fd().is_err() {
             let slots = self.slots(TC_PROGRAM);
-            self.verify(slots.iter().map(|(_, name)| name.as_str()).chain([TC_PROGRAM]))?;
+            let names = slots.iter().map(|(_, name)| name.as_str()).chain([TC_PROGRAM]);
+            self.verify(&names.collect::<Vec<_>>())?;
             for (slot, name) in slots {
                 let fd = cloned(program::<SchedClassifier>(&mut self.ebpf, &name)?.fd())?;
                 set_stage(&mut self.stages_tc, "STAGES_TC", slot, &fd)?;
@@ -263,8 +265,7 @@ impl Programs {
 
     /// Has the kernel verify programs that it does not have yet, on as many CPUs as there are: it takes its time for each, and
     /// one does not wait for another. They are loaded with the verifier's statistics only, which take no time.
-    fn verify(&mut self, names: impl IntoIterator<Item = &str>) -> Result<(), Error> {
-        let wanted: Vec<&str> = names.into_iter().collect();
+    fn verify(&mut self, wanted: &[&str]) -> Result<(), Error> {
         let mut programs: Vec<(&str, &mut Program)> = self
             .ebpf
             .programs_mut()
@@ -293,7 +294,7 @@ impl Programs {
     /// What collects connections that are over.
     pub fn collector(&mut self) -> Result<Collector, Error> {
         let names = ["xlvs_collect4", "xlvs_collect6", "xlvs_clock"];
-        self.verify(names)?;
+        self.verify(&names)?;
         let [four, six, clock] =
             names.map(|name| cloned(program::<Xdp>(&mut self.ebpf, name)?.fd()));
         Ok(Collector {

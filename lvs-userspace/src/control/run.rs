@@ -16,6 +16,7 @@ use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{Mutex, mpsc, watch},
+    task::spawn_blocking,
     time::{sleep, timeout},
 };
 use tracing::{Level, error, info, warn};
@@ -37,7 +38,7 @@ use super::{
 };
 use crate::{
     bpf::{
-        Attachment, Collector, Dataplane, LoadOptions, Maps, Mode, Needs, Pins, Programs,
+        Attachment, Collector, Dataplane, Error, LoadOptions, Maps, Mode, Needs, Pins, Programs,
         TC_PROGRAM, Trace, Watched, refuse_occupied,
     },
     config::{self, Config, Forwarding, Loaded, Report, Severity},
@@ -132,15 +133,11 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         needs: if pins.found() { Needs::default() } else { Ledger::needs(&config)? },
         trace: options.trace,
     };
-    let Dataplane { mut programs, mut maps, layout } = undisturbed(|| Dataplane::load(&load))?;
+    let Dataplane { programs, mut maps, layout } = undisturbed(|| Dataplane::load(&load))?;
     info!("{}", memory_line(options.max_connections));
-    let collector = undisturbed(|| programs.collector())?;
-    if let Some((signal, _)) = signals.stop.come().await {
-        ended_early(signal, pins.found());
-        return Ok(());
-    }
-    // For who reads the tables before it is read for the first sweep.
-    collector.now()?;
+    // The verifier takes its time, and so does what follows from a large configuration.
+    let first = (!pins.found()).then(|| options.mode.first(&interfaces));
+    let verified = spawn_blocking(move || undisturbed(|| verify(programs, first)));
     let sizes = write::sizes(&maps.split().0);
     let ledger = if pins.found() {
         Ledger::adopt(write::dump(&maps.split().0)?, sizes)
@@ -179,7 +176,13 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         said,
     };
     let mut attachment;
+    let (mut programs, collector);
     if pins.found() {
+        (programs, collector) = verified.await.context("the verification has ended early")??;
+        if let Some((signal, _)) = signals.stop.come().await {
+            ended_early(signal, true);
+            return Ok(());
+        }
         // The same as before, by the new programs; and then whatever is different.
         let filters = net::filters(&netlink, &interfaces, TC_PROGRAM).await;
         attachment = undisturbed(|| {
@@ -195,6 +198,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         drop(replaced);
     } else {
         running.take(desired, &mut maps.split().0).await?;
+        (programs, collector) = verified.await.context("the verification has ended early")??;
         if let Some((signal, _)) = signals.stop.come().await {
             if let Some(health) = running.health.take() {
                 health.stop().await;
@@ -208,6 +212,8 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
             Attachment::new(&mut programs, &interfaces, options.mode, &pins, &none)
         })?;
     }
+    // For who reads the tables before it is read for the first sweep.
+    collector.now()?;
     pins.establish();
     runtime.established();
     let managed = options.manage_vips.then(|| answers::virtual_addresses(&config));
@@ -263,6 +269,17 @@ fn ended_early(name: &str, found: bool) {
     } else {
         info!("{name} during the start: ends; nothing was attached, and nothing is left");
     }
+}
+
+/// Has the kernel verify what collects connections, and the programs of the mode that is tried first, if it is known.
+fn verify(mut programs: Programs, first: Option<Mode>) -> Result<(Programs, Collector), Error> {
+    match first {
+        Some(Mode::Tc) => drop(programs.tc()?),
+        Some(_) => drop(programs.xdp()?),
+        None => {}
+    }
+    let collector = programs.collector()?;
+    Ok((programs, collector))
 }
 
 /// Does what the kernel breaks off with EAGAIN when a signal comes, which the verifier does: signals wait until it is done.
