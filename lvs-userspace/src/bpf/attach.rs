@@ -45,15 +45,6 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// The one that is tried first.
-    pub(crate) fn first(self, interfaces: &[Interface]) -> Self {
-        match self {
-            Self::Auto if against_native(interfaces).is_some() => Self::Tc,
-            Self::Auto => Self::Native,
-            other => other,
-        }
-    }
-
     /// What is attached, in words.
     const fn name(self) -> &'static str {
         match self {
@@ -102,11 +93,7 @@ impl Attachment {
         filters: &BTreeMap<u32, Filter>,
     ) -> Result<Self, Error> {
         let attached = pins.attached()?;
-        let in_place = interfaces.iter().find_map(|interface| {
-            let link = link_of(&attached, interface)?;
-            Some(Self::mode_of(link, interface))
-        });
-        let mode = if mode == Mode::Auto { in_place.unwrap_or(mode) } else { mode };
+        let mode = Self::wanted(mode, interfaces, &attached);
         let attachment = Self::in_some_mode(
             programs,
             interfaces,
@@ -127,6 +114,25 @@ impl Attachment {
             }
         }
         Ok(attachment)
+    }
+
+    /// The mode that [`new`](Self::new) tries first.
+    pub(crate) fn first(mode: Mode, interfaces: &[Interface], pins: &Pins) -> Result<Mode, Error> {
+        let mode = Self::wanted(mode, interfaces, &pins.attached()?);
+        Ok(match mode {
+            Mode::Auto if against_native(interfaces).is_some() => Mode::Tc,
+            Mode::Auto => Mode::Native,
+            mode => mode,
+        })
+    }
+
+    /// What is asked for, or else what is in place.
+    fn wanted(mode: Mode, interfaces: &[Interface], attached: &[Attached]) -> Mode {
+        let in_place = interfaces.iter().find_map(|interface| {
+            let link = link_of(attached, interface)?;
+            Some(Self::mode_of(link, interface))
+        });
+        if mode == Mode::Auto { in_place.unwrap_or(mode) } else { mode }
     }
 
     fn in_some_mode(

@@ -135,8 +135,8 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     };
     let Dataplane { programs, mut maps, layout } = undisturbed(|| Dataplane::load(&load))?;
     info!("{}", memory_line(options.max_connections));
-    // The verifier takes its time, and so does what follows from a large configuration.
-    let first = (!pins.found()).then(|| options.mode.first(&interfaces));
+    // The verifier takes its time, and so does what follows from a large configuration, or is in the maps.
+    let first = Attachment::first(options.mode, &interfaces, &pins)?;
     let verified = spawn_blocking(move || undisturbed(|| verify(programs, first)));
     let sizes = write::sizes(&maps.split().0);
     let ledger = if pins.found() {
@@ -271,12 +271,11 @@ fn ended_early(name: &str, found: bool) {
     }
 }
 
-/// Has the kernel verify what collects connections, and the programs of the mode that is tried first, if it is known.
-fn verify(mut programs: Programs, first: Option<Mode>) -> Result<(Programs, Collector), Error> {
+/// Has the kernel verify what collects connections, and the programs of the mode that is tried first.
+fn verify(mut programs: Programs, first: Mode) -> Result<(Programs, Collector), Error> {
     match first {
-        Some(Mode::Tc) => drop(programs.tc()?),
-        Some(_) => drop(programs.xdp()?),
-        None => {}
+        Mode::Tc => drop(programs.tc()?),
+        _ => drop(programs.xdp()?),
     }
     let collector = programs.collector()?;
     Ok((programs, collector))
