@@ -47,6 +47,13 @@ pub(crate) fn take(open: impl Fn() -> io::Result<File>) -> io::Result<Option<Flo
     }
 }
 
+/// The processes that have locked a file, as far as they are seen from here.
+pub(crate) fn holders_of(file: &File) -> io::Result<Vec<i32>> {
+    let name = name(&file.metadata()?);
+    // Those of another namespace have no number here.
+    Ok(holders(&fs::read_to_string("/proc/locks")?, &name).filter(|process| *process > 0).collect())
+}
+
 /// What the kernel calls a file in its table of locks.
 fn name(file: &fs::Metadata) -> String {
     let (major, minor) = (libc::major(file.dev()), libc::minor(file.dev()));

@@ -101,7 +101,8 @@ pub enum Error {
     /// What is pinned has room for another number of connections.
     #[error(
         "the map {map} of the data plane that is there has {is} entries, and what is asked for needs {wanted}: give \
-         --max-connections as before, or end that data plane and its connections with `xlvs stop`"
+         --max-connections {} as before, or end that data plane and its connections with `xlvs stop`",
+        .is / 2
     )]
     Room {
         /// Name of the map.

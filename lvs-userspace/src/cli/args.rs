@@ -75,7 +75,7 @@ pub(super) enum Command {
     ///
     /// One that is still starting is waited for; after 60 s in all nothing is. Exit codes: 0 it is in use, 3 it is invalid
     /// and what was in use goes on, 1 failed, 2 wrong usage, 4 kernel or permissions lack something.
-    Reload(Directories),
+    Reload(Reload),
     /// End the running xlvs and its data plane, or what a killed one has left: nothing stays.
     Stop(Stop),
     /// Look for what keeps packets from being balanced, and say what mends it. Nothing is changed.
@@ -91,6 +91,16 @@ pub(super) enum Command {
     /// Be ipvsadm: its command line, its listings; `xlvs ipvsadm -Ln`.
     #[command(disable_help_flag = true)]
     Ipvsadm(Ipvsadm),
+}
+
+/// What `xlvs reload` takes.
+#[derive(Debug, clap::Args)]
+pub(super) struct Reload {
+    #[command(flatten)]
+    pub(super) directories: Directories,
+    /// Have what was edited at runtime (`xlvs ipvsadm`) count no more: only the file does.
+    #[arg(long)]
+    pub(super) discard_edits: bool,
 }
 
 /// `xlvs ipvsadm`: all that comes after it is ipvsadm's, but for the directories of an instance.

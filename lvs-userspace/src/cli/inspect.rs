@@ -142,7 +142,7 @@ pub(super) fn stats(options: &Stats) -> Result<(), Failure> {
         if options.shown.service.is_some() {
             return Ok(());
         }
-        let mut table = Table::new(&["PACKETS THAT WERE NOT SENT ON", "", ">COUNT"]);
+        let mut table = Table::new(&["PACKETS THAT WERE NOT SENT ON", "", ">IN ALL"]);
         for (counter, count) in counters.iter().filter(|(_, count)| *count > 0) {
             let fate = match counter.fate() {
                 Fate::Passed => "to the stack",

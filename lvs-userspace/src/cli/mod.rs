@@ -19,11 +19,11 @@ use std::{
 
 use clap::Parser as _;
 
-use self::args::Ipvsadm;
+use self::args::{Ipvsadm, Reload};
 
 use crate::{
     config,
-    control::{self, Options, Place, Reloaded},
+    control::{self, Options, Reloaded},
     exit::Failure,
 };
 
@@ -50,7 +50,7 @@ pub fn main() -> ExitCode {
         args::Command::Run(run) => execute(run.into(), &log).map(|()| ExitCode::SUCCESS),
         args::Command::Check(check) => configuration::check(check),
         args::Command::Config(command) => configuration::config(command),
-        args::Command::Reload(place) => reload(&place.into(), &log),
+        args::Command::Reload(options) => reload(options, &log),
         args::Command::Stop(args::Stop { keep_dataplane, directories }) => {
             control::stop(&directories.into(), keep_dataplane).map(say)
         }
@@ -94,8 +94,9 @@ fn on_a_runtime<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T
 
 /// Has the controller reload, and shows what was found in the file. Who reads the log by a program has that from the
 /// controller's, or in the one entry that says why it failed.
-fn reload(place: &Place, log: &log::Log) -> Result<ExitCode, Failure> {
-    let Reloaded { shown, outcome } = control::reload(place)?;
+fn reload(options: Reload, log: &log::Log) -> Result<ExitCode, Failure> {
+    let Reloaded { shown, outcome } =
+        control::reload(&options.directories.into(), options.discard_edits)?;
     if log.sink == log::Sink::Text {
         let gap = if shown.is_empty() { "" } else { "\n" };
         log.write(&(shown + gap));

@@ -9,7 +9,11 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use super::protocol::{Answer, Request, SOCKET};
+use super::{
+    protocol::{Answer, Request, SOCKET},
+    runtime::holder,
+    stop::refuse_stopped,
+};
 
 /// How long the controller may take: it may have hundreds of edits to apply, and others' before.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -37,6 +41,10 @@ impl Client {
                 path.display()
             )
         })?;
+        // It would be done whenever that goes on, perhaps when nobody wants it any more.
+        if let Ok(Some(pid)) = holder(runtime_dir) {
+            refuse_stopped(pid)?;
+        }
         for set in [UnixStream::set_read_timeout, UnixStream::set_write_timeout] {
             set(&stream, Some(patience))?;
         }

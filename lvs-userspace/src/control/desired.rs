@@ -29,6 +29,8 @@ const MOST_SERVERS: usize = lvs_common::abi::MAX_SERVERS as usize / 2;
 pub struct Fate {
     /// What was edited.
     pub what: String,
+    /// How.
+    pub kind: Kind,
     /// Whether the edit still counts.
     pub outcome: Outcome,
 }
@@ -46,17 +48,17 @@ pub enum Outcome {
 
 impl fmt::Display for Fate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (noun, what) = (self.kind.noun(), &self.what);
         match self.outcome {
-            Outcome::Kept => write!(f, "the edit of {} is kept", self.what),
-            Outcome::InFile => write!(f, "the edit of {} has become part of the file", self.what),
-            Outcome::Dropped(reason) => {
-                write!(f, "the edit of {} is dropped: {reason}", self.what)
-            }
+            Outcome::Kept => write!(f, "the {noun} of {what} is kept"),
+            Outcome::InFile => write!(f, "the {noun} of {what} has become part of the file"),
+            Outcome::Dropped(reason) => write!(f, "the {noun} of {what} is dropped: {reason}"),
         }
     }
 }
 
 const SAYS_OTHERWISE: &str = "the file now says something else about it";
+const DISCARDED: &str = "all were to be";
 const SERVICE_GONE: &str = "its service has gone from the file";
 
 /// Places of services in the file, and of the servers in each.
@@ -109,11 +111,18 @@ impl Desired {
         (desired, fates)
     }
 
-    /// The same with the next file.
+    /// The same with the next file, and with the edits unless they are to be discarded.
     #[must_use]
-    pub fn reloaded(&self, mut file: Config) -> (Self, Vec<Fate>) {
+    pub fn reloaded(&self, mut file: Config, discard_edits: bool) -> (Self, Vec<Fate>) {
         file.share(&self.file);
-        Self::with(file, self.edits.clone())
+        let (desired, mut fates) = Self::with(file, self.edits.clone());
+        if !discard_edits {
+            return (desired, fates);
+        }
+        for fate in &mut fates {
+            fate.outcome = Outcome::Dropped(DISCARDED);
+        }
+        (Self { edits: Edits::default(), ..desired }, fates)
     }
 
     /// The edits.
@@ -132,7 +141,8 @@ impl Desired {
         for ServerEdit { name: server, spec } in servers {
             let what = format!("{name}, real server {server}");
             if !exists {
-                fates.push(Fate { what, outcome: Outcome::Dropped(SERVICE_GONE) });
+                let (kind, outcome) = (spec.kind(), Outcome::Dropped(SERVICE_GONE));
+                fates.push(Fate { what, kind, outcome });
                 continue;
             }
             let file = self.file_server(name, server).map(ServerSpec::of);

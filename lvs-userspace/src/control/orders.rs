@@ -13,7 +13,7 @@ use tokio::net::unix::UCred;
 use tracing::{info, warn};
 
 use super::{
-    desired::{self, Desired, Edits, Fate, Outcome},
+    desired::{self, Desired, Edits, Fate, Kind, Outcome},
     edit::{Edit, Refusal, ServerSpec, ServiceSpec},
     interfaces,
     protocol::{Answer, Edited, Listed, ListedServer, Problem, Request, Status},
@@ -39,10 +39,12 @@ impl Running<'_> {
             Request::Status => Answer::Status(self.status()),
             Request::List => Answer::List(self.list()),
             Request::Edit { edits } => self.edit(&edits, &who(peer), maps).await,
-            Request::Reload => match self.reread("control socket", maps).await {
-                Ok(line) => Answer::Done(line),
-                Err(failure) => Answer::Error(Problem::failed(&failure)),
-            },
+            Request::Reload { discard_edits } => {
+                match self.reread("control socket", discard_edits, maps).await {
+                    Ok(line) => Answer::Done(line),
+                    Err(failure) => Answer::Error(Problem::failed(&failure)),
+                }
+            }
             Request::Stop => match raise(Signal::SIGTERM) {
                 Ok(()) => Answer::Done("stopping".to_owned()),
                 Err(errno) => Answer::Error(Problem::new("failed", &errno)),
@@ -224,11 +226,10 @@ fn tell_edits(edits: &[Edit], results: &[Result<(), Refusal>], who: &str) {
 /// Says what became of edits when a file was read; of those that are kept once.
 pub(super) fn tell(fates: &[Fate], said: &mut Said) {
     let (kept, others): (Vec<_>, Vec<_>) =
-        lines(fates).into_iter().partition(|(outcome, _)| *outcome == Outcome::Kept);
-    let kept = kept.into_iter().map(|(_, line)| (Severity::Notice, line));
-    said.tell(Topic::Edits, kept);
-    for (outcome, line) in others {
-        if severity(outcome) == Severity::Warning {
+        lines(fates).into_iter().partition(|(fate, _)| fate.outcome == Outcome::Kept);
+    said.tell(Topic::Edits, kept.into_iter().map(|(fate, line)| (severity(fate), line)));
+    for (fate, line) in others {
+        if severity(fate) == Severity::Warning {
             warn!("{line}");
         } else {
             info!("{line}");
@@ -241,28 +242,30 @@ pub(super) fn show(fates: &[Fate], shown: &mut String) {
     if !fates.is_empty() && !shown.is_empty() {
         shown.push('\n');
     }
-    for (outcome, line) in lines(fates) {
-        shown.extend([severity(outcome).as_str(), ": ", &line, "\n"]);
+    for (fate, line) in lines(fates) {
+        shown.extend([severity(fate).as_str(), ": ", &line, "\n"]);
     }
 }
 
-const fn severity(outcome: Outcome) -> Severity {
+/// That something of the file is left out may be a surprise.
+const fn severity(Fate { outcome, kind, .. }: &Fate) -> Severity {
     match outcome {
+        Outcome::Kept if matches!(kind, Kind::Deleted) => Severity::Warning,
         Outcome::Kept | Outcome::InFile => Severity::Notice,
         Outcome::Dropped(_) => Severity::Warning,
     }
 }
 
 /// A line for each edit that the file was compared with, or for so many as one may read: first those that are kept.
-fn lines(fates: &[Fate]) -> Vec<(Outcome, String)> {
+fn lines(fates: &[Fate]) -> Vec<(&Fate, String)> {
     let (kept, others): (Vec<&Fate>, Vec<_>) =
         fates.iter().partition(|fate| fate.outcome == Outcome::Kept);
     let mut lines = Vec::new();
     for (some, more) in [(&kept, "are kept"), (&others, "are none any more")] {
         let shown = some.iter().take(MOST_LINES);
-        lines.extend(shown.map(|fate| (fate.outcome, fate.to_string())));
+        lines.extend(shown.map(|fate| (*fate, fate.to_string())));
         if let Some(last) = some.get(MOST_LINES) {
-            lines.push((last.outcome, format!("… and so on: {} edits {more}", some.len())));
+            lines.push((*last, format!("… and so on: {} edits {more}", some.len())));
         }
     }
     lines

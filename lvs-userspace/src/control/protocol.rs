@@ -29,7 +29,11 @@ pub enum Request {
         edits: Vec<Edit>,
     },
     /// The file is read again, as with SIGHUP.
-    Reload,
+    Reload {
+        /// Edits that were made at runtime count no more.
+        #[serde(default)]
+        discard_edits: bool,
+    },
     /// The controller ends, as with SIGTERM.
     Stop,
 }

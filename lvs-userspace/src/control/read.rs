@@ -33,7 +33,7 @@ impl TryFrom<Map<String, Value>> for Request {
         let request = match kind.as_str() {
             "status" => Self::Status,
             "list" => Self::List,
-            "reload" => Self::Reload,
+            "reload" => Self::Reload { discard_edits: fields.or("discard_edits", false)? },
             "stop" => Self::Stop,
             _ => {
                 let edits: Vec<Map<String, Value>> = fields.needed("edits")?;

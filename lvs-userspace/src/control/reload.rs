@@ -49,7 +49,8 @@ pub(super) struct Running<'r> {
     pub(super) wanted: Option<(Config, Choices)>,
     /// Which servers are up; checks begin with the first configuration.
     pub(super) health: Option<Health>,
-    /// What was known when the controller started.
+    /// Whether packets flowed when the controller started, and what was known then.
+    pub(super) attached: bool,
     pub(super) past: Past,
     /// This host's addresses.
     pub(super) addresses: watch::Receiver<BTreeSet<IpAddr>>,
@@ -81,7 +82,7 @@ impl Running<'_> {
             tokio::select! {
                 () = watchdog.pat() => {}
                 _ = hangup.recv() => {
-                    let _told = self.reread("SIGHUP", &mut maps).await;
+                    let _told = self.reread("SIGHUP", false, &mut maps).await;
                 }
                 pools = changed(&mut self.health, rested) => {
                     let begun = Instant::now();
@@ -104,6 +105,7 @@ impl Running<'_> {
     pub(super) async fn reread(
         &mut self,
         why: &str,
+        discard_edits: bool,
         maps: &mut Configured<'_>,
     ) -> Result<String, Failure> {
         self.status.begun();
@@ -116,7 +118,7 @@ impl Running<'_> {
                 .collect::<Vec<_>>(),
         );
         let mut shown = String::new();
-        let result = self.reload(maps, &mut shown).await;
+        let result = self.reload(discard_edits, maps, &mut shown).await;
         match &result {
             Ok(line) => {
                 info!("reloaded: {line}");
@@ -142,6 +144,7 @@ impl Running<'_> {
     /// `shown` is what there is to say about the file and the edits, for who has asked for it.
     async fn reload(
         &mut self,
+        discard_edits: bool,
         maps: &mut Configured<'_>,
         shown: &mut String,
     ) -> Result<String, Failure> {
@@ -165,7 +168,7 @@ impl Running<'_> {
         self.said.tell_of_file(&notes);
         // It has the whole text.
         drop(notes);
-        let (desired, fates) = self.desired.reloaded(config);
+        let (desired, fates) = self.desired.reloaded(config, discard_edits);
         desired::check_room(&desired.effective()).map_err(anyhow::Error::msg)?;
         let line = self.take(desired, maps).await?;
         orders::tell(&fates, &mut self.said);
@@ -233,7 +236,10 @@ impl Running<'_> {
         let local = self.addresses.borrow_and_update().clone();
         match &mut self.health {
             Some(health) => health.reload(&config, &local),
-            None => self.health = Some(Health::go_on(&config, &local, &take(&mut self.past))),
+            None if self.attached => {
+                self.health = Some(Health::go_on(&config, &local, &take(&mut self.past)));
+            }
+            None => self.health = Some(Health::start_quietly(&config, &local)),
         }
         self.keep_memory();
         self.servers.replace(servers);

@@ -162,6 +162,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         desired: desired.clone(),
         wanted: None,
         health: None,
+        attached: pins.found(),
         past: if pins.found() {
             memory::recall(&options.runtime_dir, &ledger)
         } else {
@@ -216,6 +217,9 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     collector.now()?;
     pins.establish();
     runtime.established();
+    if let Some(health) = &mut running.health {
+        health.packets_flow();
+    }
     let managed = options.manage_vips.then(|| answers::virtual_addresses(&config));
     vips.lock().await.begin(managed, &interfaces, &before).await;
     let ready = ready_line(&config, &interfaces, attachment.mode);

@@ -156,11 +156,14 @@ pub(super) fn holder(directory: &Path) -> anyhow::Result<Option<Pid>> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             result => result.with_context(|| format!("cannot open {}", path.display()))?,
         };
+        let holders = lock::holders_of(&file).unwrap_or_default();
         // Free: its process has ended. A shared lock, so that two who ask do not take each other for the holder.
         if Flock::lock(file, FlockArg::LockSharedNonblock).is_ok() {
             return Ok(None);
         }
-        if let Some(pid) = process_in(&path) {
+        // Whoever else is in there is not to be signalled.
+        let is_holder = |pid: &Pid| holders.is_empty() || holders.contains(&pid.as_raw());
+        if let Some(pid) = process_in(&path).filter(is_holder) {
             return Ok(Some(pid));
         }
         if Instant::now() > give_up {

@@ -2,7 +2,7 @@
 //! it was given is in use, and how each reload has ended.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
     process,
 };
@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::runtime::{RuntimeDir, replace};
+use super::runtime::{RuntimeDir, kept, replace};
 use crate::{
     clock::now,
     config::{self, Severity},
@@ -52,10 +52,8 @@ pub(super) struct OutOfDate {
 impl Status {
     /// Reads what a controller has told; `None` if that is nothing yet.
     pub(super) fn read(path: &Path) -> anyhow::Result<Option<Self>> {
-        let text = match fs::read(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            text => text.with_context(|| format!("cannot read {}", path.display()))?,
-        };
+        let text = kept(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let Some(text) = text else { return Ok(None) };
         let status = serde_json::from_slice(&text);
         status.map(Some).with_context(|| format!("{} is not of this xlvs", path.display()))
     }

@@ -10,6 +10,8 @@ use anyhow::{Context as _, anyhow, bail};
 use nix::{errno::Errno, sys::signal::Signal, unistd::Pid};
 
 use super::{
+    client::Client,
+    protocol::Request,
     run::keep_signal,
     runtime::{self, clean, holder},
     status::Status,
@@ -88,7 +90,8 @@ pub(crate) struct Reloaded {
 }
 
 /// Has the controller read its file again, and tells how that has ended. One that is still starting is waited for.
-pub(crate) fn reload(place: &Place) -> Result<Reloaded, Failure> {
+/// With `discard_edits` those that were made at runtime count no more.
+pub(crate) fn reload(place: &Place, discard_edits: bool) -> Result<Reloaded, Failure> {
     let directory = &place.runtime_dir;
     let pid = holder(directory)?.with_context(|| {
         format!(
@@ -124,7 +127,12 @@ pub(crate) fn reload(place: &Place) -> Result<Reloaded, Failure> {
     };
     refuse_stopped(pid)?;
     let before = wait("become ready", &|_| true)?.begun;
-    signal(pid, Signal::SIGHUP as i32)?;
+    if discard_edits {
+        // How it went is in the status too, with what was found in the file.
+        let _its_line = Client::connect(directory)?.ask(&Request::Reload { discard_edits })?;
+    } else {
+        signal(pid, Signal::SIGHUP as i32)?;
+    }
     // One that was begun before may have read the file as it was.
     wait("reloaded", &|now| now.ended > before).map(outcome)
 }
@@ -140,7 +148,7 @@ fn late(pid: Pid, what: &str, status: &Path) -> anyhow::Error {
 }
 
 /// Who is stopped does nothing of what it is asked for.
-fn refuse_stopped(pid: Pid) -> anyhow::Result<()> {
+pub(super) fn refuse_stopped(pid: Pid) -> anyhow::Result<()> {
     if process::is_stopped(pid.as_raw()) {
         bail!(
             "process {pid} is stopped (by SIGSTOP, or Ctrl-Z), and does nothing; `kill -CONT {pid}` has it go on, then try \

@@ -70,6 +70,8 @@ pub struct Health {
     told: UnboundedReceiver<Told>,
     global: Arc<Global>,
     notifier: Notifier,
+    /// What there is to tell once packets flow.
+    held: Option<Vec<Notice>>,
     /// The services of each group, which are one here.
     groups: HashMap<ServiceId, Vec<ServiceName>>,
     /// What a restart should know.
@@ -106,6 +108,34 @@ impl Health {
     /// runtime. Who cannot be told, and which checks cannot be made, is logged.
     #[must_use]
     pub fn go_on(config: &Config, local: &BTreeSet<IpAddr>, past: &Past) -> Self {
+        Self::begin(config, local, past, None)
+    }
+
+    /// The same where packets do not flow yet and nothing is known: nobody is told anything before they do, for who is told
+    /// of a quorum may have clients come. See [`packets_flow`](Self::packets_flow).
+    #[must_use]
+    pub fn start_quietly(config: &Config, local: &BTreeSet<IpAddr>) -> Self {
+        Self::begin(config, local, &Past::default(), Some(Vec::new()))
+    }
+
+    /// Tells what there was to tell before packets flowed.
+    pub fn packets_flow(&mut self) {
+        self.notifier.tell(self.held.take().unwrap_or_default());
+    }
+
+    fn tell(&mut self, notices: Vec<Notice>) {
+        match &mut self.held {
+            Some(held) => held.extend(notices),
+            None => self.notifier.tell(notices),
+        }
+    }
+
+    fn begin(
+        config: &Config,
+        local: &BTreeSet<IpAddr>,
+        past: &Past,
+        held: Option<Vec<Notice>>,
+    ) -> Self {
         let global = Arc::new(config.global.clone());
         let (_, told) = unbounded_channel();
         let mut health = Self {
@@ -116,6 +146,7 @@ impl Health {
             files: HashMap::new(),
             told,
             notifier: Notifier::new(Arc::clone(&global)),
+            held,
             global,
             groups: HashMap::new(),
             memory: HashMap::new(),
@@ -188,14 +219,17 @@ impl Health {
 
     /// Ends the checks, tells with `omega` that all is down, and waits for whom it told, a second at most.
     pub async fn stop(self) {
-        let Self { checks, global, mut services, notifier, .. } = self;
+        let Self { checks, global, mut services, notifier, held, .. } = self;
         drop(checks);
         let each = global.lvs_flush_on_stop.is_none();
         let mut notices = Vec::new();
         for service in &mut services {
             service.stop(each, &mut notices);
         }
-        notifier.tell(notices);
+        // Or else nobody knows that anything was up.
+        if held.is_none() {
+            notifier.tell(notices);
+        }
         notifier.stop().await;
     }
 
@@ -262,7 +296,7 @@ impl Health {
         for (service, _) in (0..).zip(changed).filter(|(_, changed)| *changed) {
             self.publish(service);
         }
-        self.notifier.tell(notices);
+        self.tell(notices);
         self.checks.set_addresses(local);
     }
 
@@ -293,7 +327,7 @@ impl Health {
             self.judge(subscriber, report.status, report.reason.as_deref(), &mut notices);
             changed |= self.publish(subscriber.service);
         }
-        self.notifier.tell(notices);
+        self.tell(notices);
         changed
     }
 
@@ -310,7 +344,7 @@ impl Health {
             self.apply(subscriber, added, Some(&reason), &mut notices);
             changed |= self.publish(subscriber.service);
         }
-        self.notifier.tell(notices);
+        self.tell(notices);
         changed
     }
 

@@ -342,6 +342,25 @@ async fn changes_are_told_to_scripts_and_fifos() {
 }
 
 #[tokio::test]
+async fn nobody_is_told_before_packets_flow() {
+    let folder = TempDir::new().unwrap();
+    let (program, log) = writer(folder.path());
+    let mut peer = Peer::new().await;
+    let mut config = config(vec![service(1, vec![peer.server(1)])]);
+    config.services[0].quorum.up = Some(script(&[&program, "up"]));
+    config.services[0].quorum.down = Some(script(&[&program, "down"]));
+    let mut health = Health::start_quietly(&config, &BTreeSet::new());
+    peer.die().await;
+    until(&mut health, &config, 0, "").await;
+    // Checks were made and waited for; the script of the first moment would have run long ago.
+    assert!(!log.exists());
+    health.packets_flow();
+    let lines = || fs::read_to_string(&log).unwrap_or_default().lines().count() >= 2;
+    until_true(&mut health, lines).await;
+    health.stop().await;
+}
+
+#[tokio::test]
 async fn a_script_sets_the_weight() {
     let folder = TempDir::new().unwrap();
     let code = folder.path().join("code");

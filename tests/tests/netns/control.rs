@@ -50,7 +50,7 @@ fn edits_count_at_once_and_beside_the_file() -> Result<()> {
     ensure!(controller.log().contains("edit by user 0 (process "), "{}", controller.log());
     // Another one is refused, and has nothing to say about that.
     let (code, refused) = super::operation::start_refused(&bed, &setup)?;
-    ensure!(code == Some(1) && !refused.contains("the edit of"), "{code:?}: {refused}");
+    ensure!(code == Some(1) && !refused.contains("is kept"), "{code:?}: {refused}");
     // The same file again, and again.
     controller.reload(&file)?;
     controller.wait_for("real server 192.168.1.100:8089 is kept")?;
@@ -83,6 +83,15 @@ fn edits_count_at_once_and_beside_the_file() -> Result<()> {
     ensure!(bed.ask_many(1, 1).is_err() && ask().is_err(), "a service is still there");
     let cleared = json(&bed, &setup, "list", "")?;
     assert_eq!(cleared["deleted"][0]["port"], 10_000, "{cleared:#}");
+    // What is left out of the file is worth a warning, and there is a way back.
+    let told = xlvs(&bed, &setup, "reload", "")?;
+    let text = String::from_utf8(told.stderr)?;
+    ensure!(text.contains("warning: the deletion of TCP 10.64.1.2:10000 is kept"), "{text}");
+    let told = xlvs(&bed, &setup, "reload", "--discard-edits")?;
+    let text = String::from_utf8(told.stderr)?;
+    ensure!(told.status.success() && text.contains("10.64.1.2:10000 is dropped"), "{text}");
+    assert_eq!(by_server(&bed.ask_many(6, 1)?), [("web1", 3), ("web2", 3)].into());
+    ipvsadm("-C")?;
     assert!(controller.stop()?.success());
     let left = setup.runtime_dir.join("edits.json");
     ensure!(!left.exists(), "{} is left", left.display());
@@ -184,7 +193,8 @@ fn edits_last_as_long_as_the_data_plane() -> Result<()> {
     controller.stop_by(Signal::SIGKILL)?;
     let controller = bed.start(&file, None)?;
     assert_eq!(ipvsadm("-S -n")?, listed);
-    controller.wait_for("the edit of fwmark 7 is kept")?;
+    controller.wait_for("the addition of fwmark 7 is kept")?;
+    controller.wait_for("the deletion of TCP 10.64.1.2:10000, real server 192.168.1.100:8089 is kept")?;
     printed(&bed, &setup, "stop", "--keep-dataplane")?;
     drop(controller);
     assert_eq!(ipvsadm("-S -n")?, listed);

@@ -39,15 +39,14 @@ fn until(what: &str, is: impl Fn() -> bool) -> Result<()> {
 fn a_log_that_nobody_reads_holds_up_nothing() -> Result<()> {
     skip_unless_possible!();
     let bed = Bed::new()?;
-    // A hundred warnings for each reload.
-    let unknown: Vec<String> = (0..100).map(|number| format!("  unknown_{number} 1\n")).collect();
-    let unknown = unknown.concat();
-    let text = config::without_persistence().replacen(
-        "lb_algo rr\n",
-        &format!("lb_algo rr\n{unknown}"),
-        1,
-    );
-    let setup = bed.setup(&text, None)?;
+    // A hundred warnings for each reload, none of which was there before.
+    let text = |round: u32| {
+        let line = |number| format!("  unknown_{round}_{number} 1\n");
+        let unknown: String = (0..100).map(line).collect();
+        let unknown = format!("lb_algo rr\n{unknown}");
+        config::without_persistence().replacen("lb_algo rr\n", &unknown, 1)
+    };
+    let setup = bed.setup(&text(0), None)?;
     let mut command = bed.topology.lb.command("setpriv");
     command.args(["--pdeathsig", "KILL"]).arg(xlvs::binary()?).args(setup.arguments());
     let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
@@ -60,7 +59,8 @@ fn a_log_that_nobody_reads_holds_up_nothing() -> Result<()> {
         socket.set_read_timeout(Some(PROMPT))?;
         let mut answers = BufReader::new(socket.try_clone()?);
         let begin = Instant::now();
-        for number in 0..100 {
+        for number in 1..=100 {
+            fs::write(&setup.config, text(number))?;
             (&socket).write_all(b"{\"request\":\"reload\"}\n")?;
             let mut answer = String::new();
             answers.read_line(&mut answer).with_context(|| format!("reload {number}"))?;

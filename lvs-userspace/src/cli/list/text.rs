@@ -119,9 +119,16 @@ impl Service<'_> {
             "ALL DOWN".to_owned()
         } else if down > 0 {
             format!("{down} of {} DOWN", up + down)
+        } else if !self.servers.is_empty() && self.weight() == 0 {
+            "DRAINED".to_owned()
         } else {
             String::new()
         }
+    }
+
+    /// Of all servers that it has.
+    fn weight(&self) -> u64 {
+        self.view.servers.iter().map(|server| u64::from(server.weight)).sum()
     }
 }
 

@@ -60,6 +60,17 @@ pub enum Kind {
     Deleted,
 }
 
+impl Kind {
+    /// What it is called.
+    pub(super) const fn noun(self) -> &'static str {
+        match self {
+            Self::Added => "addition",
+            Self::Changed => "edit",
+            Self::Deleted => "deletion",
+        }
+    }
+}
+
 /// The edits of a service: what it is like, and its servers.
 pub type Kinds = (Option<Kind>, HashMap<ServerName, Kind>);
 
@@ -127,7 +138,7 @@ impl ServiceEdit {
 }
 
 impl<T> Edited<T> {
-    const fn kind(&self) -> Kind {
+    pub(super) const fn kind(&self) -> Kind {
         match (&self.file, &self.now) {
             (None, _) => Kind::Added,
             (Some(_), Some(_)) => Kind::Changed,
@@ -156,7 +167,7 @@ impl<T: PartialEq> Edited<T> {
         } else {
             Outcome::Dropped(SAYS_OTHERWISE)
         };
-        fates.push(Fate { what, outcome });
+        fates.push(Fate { what, kind: self.kind(), outcome });
         (outcome == Outcome::Kept).then_some(self)
     }
 }

@@ -165,7 +165,7 @@ proptest! {
         for edit in &edits {
             let _may_be_refused = desired.edit(edit);
         }
-        let (again, fates) = desired.reloaded(file);
+        let (again, fates) = desired.reloaded(file, false);
         prop_assert!(fates.iter().all(|fate| fate.outcome == Outcome::Kept), "{:?}", fates);
         prop_assert_eq!(again.edits(), desired.edits());
         prop_assert_eq!(again.effective(), desired.effective());
@@ -182,7 +182,7 @@ proptest! {
         for edit in &edits {
             let _may_be_refused = desired.edit(edit);
         }
-        let (reloaded, fates) = desired.reloaded(next.clone());
+        let (reloaded, fates) = desired.reloaded(next.clone(), false);
         let dropped = fates.iter().filter(|fate| fate.outcome != Outcome::Kept).count();
         prop_assert_eq!(fates.len(), desired.edits().len());
         prop_assert_eq!(fates.len() - dropped, reloaded.edits().len());
@@ -241,19 +241,23 @@ fn a_reload_drops_the_edits_of_what_it_changes_and_says_so() {
         desired.edit(&edit).unwrap();
     }
     let next = FILE.replace("weight 2", "weight 7") + "global_defs { lvs_timeouts udp 30 }";
-    let (reloaded, fates) = desired.reloaded(config(&next));
+    let (reloaded, fates) = desired.reloaded(config(&next), false);
     let shown: Vec<String> = fates.iter().map(ToString::to_string).collect();
     assert_eq!(
         shown,
         [
             "the edit of TCP 10.0.0.1:80, real server 192.168.0.1:80 is kept",
             "the edit of TCP 10.0.0.1:80, real server 192.168.0.2:80 is dropped: the file now says something else about it",
-            "the edit of TCP 10.0.0.3:80 is kept",
-            "the edit of TCP 10.0.0.2:80 is kept",
-            "the edit of the time-out tcp is kept",
-            "the edit of the time-out udp is dropped: the file now says something else about it",
+            "the addition of TCP 10.0.0.3:80 is kept",
+            "the deletion of TCP 10.0.0.2:80 is kept",
+            "the addition of the time-out tcp is kept",
+            "the addition of the time-out udp is dropped: the file now says something else about it",
         ]
     );
+    let (only_file, fates) = desired.reloaded(config(&next), true);
+    assert!(only_file.edits().is_empty() && fates.len() == 6);
+    assert!(fates.iter().all(|fate| matches!(fate.outcome, Outcome::Dropped(_))), "{fates:?}");
+    assert_eq!(only_file.effective(), config(&next));
     let effective = reloaded.effective();
     let weights: Vec<u32> =
         effective.services[0].real_servers.iter().map(|server| server.weight).collect();
@@ -261,7 +265,7 @@ fn a_reload_drops_the_edits_of_what_it_changes_and_says_so() {
     assert_eq!(effective.services.len(), 2, "the deleted one stays away");
     assert_eq!(effective.timeouts, Timeouts { tcp: Some(60), tcp_fin: None, udp: Some(30) });
     // The file without the service: its servers' edits go with it.
-    let (gone, fates) = reloaded.reloaded(Config::default());
+    let (gone, fates) = reloaded.reloaded(Config::default(), false);
     assert_eq!(gone.edits().services(), [service(3)].into());
     assert_eq!(fates[0].outcome, Outcome::Dropped(SERVICE_GONE));
 }
