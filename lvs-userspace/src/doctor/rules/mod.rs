@@ -4,8 +4,10 @@ mod addresses;
 mod config;
 mod counters;
 pub(super) mod drivers;
+mod edits;
 mod forwarding;
 mod full_nat;
+mod health;
 mod interfaces;
 mod ipvs;
 mod kernel;
@@ -34,6 +36,8 @@ pub(super) fn all(facts: &Facts) -> Vec<Finding> {
         return_route::check,
         ipvs::check,
         state::check,
+        health::check,
+        edits::check,
         counters::check,
     ];
     let mut findings: Vec<Finding> = areas.iter().flat_map(|check| check(facts)).collect();
@@ -60,6 +64,19 @@ fn said(check: fn(&Facts) -> Vec<Finding>, spoil: impl FnOnce(&mut Facts)) -> Ve
     let mut findings = check(&facts);
     findings.retain(|finding| finding.severity != Severity::Ok);
     findings
+}
+
+/// What a controller has told: services of which something is remembered, and services that are edited, in JSON.
+#[cfg(test)]
+fn told(memory: &str, edits: &str) -> crate::control::Told {
+    let edits = format!(r#"{{"services":[{edits}],"tcp":null,"tcp_fin":null,"udp":null}}"#);
+    crate::control::Told {
+        memory: serde_json::from_str(&format!(r#"{{"services":[{memory}]}}"#)).unwrap(),
+        edits: serde_json::from_str(&edits).unwrap(),
+        running: true,
+        changed: None,
+        out_of_date: None,
+    }
 }
 
 /// The same of one finding: its name, severity, and first command.
