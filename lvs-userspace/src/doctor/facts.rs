@@ -319,6 +319,13 @@ impl Facts {
         options
     }
 
+    /// A command of xlvs for what was looked at: its words behind the program's name, the subcommand first.
+    pub(crate) fn xlvs(&self, words: &str) -> String {
+        let end = words.find(' ').unwrap_or(words.len());
+        let (subcommand, others) = words.split_at_checked(end).unwrap_or((words, ""));
+        format!("xlvs {subcommand}{}{others}", self.directories())
+    }
+
     /// How `xlvs run` is started with what was looked at, in a mode, and perhaps with one more interface.
     pub(crate) fn run_command(&self, mode: Mode, further: Option<&str>) -> String {
         let names = self.interfaces.iter().map(|interface| interface.name.as_str()).chain(further);

@@ -39,7 +39,7 @@ fn edited(facts: &Facts) -> Option<Finding> {
     let finding = Finding::new(severity, "edits", found).why(format!(
         "{why} Edits stay until the file says something else, or `xlvs ipvsadm` takes them back."
     ));
-    Some(finding.look(format!("xlvs list{}", facts.directories())))
+    Some(finding.look(facts.xlvs("list")))
 }
 
 #[cfg(test)]

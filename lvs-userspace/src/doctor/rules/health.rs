@@ -34,7 +34,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
             .collect();
     }
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-    let look = format!("xlvs list{}", facts.directories());
+    let look = facts.xlvs("list");
     let further = findings.split_off(findings.len().min(SERVICES));
     findings.extend(further.first().map(|worst| {
         Finding::new(
@@ -69,8 +69,8 @@ fn of(service: &Remembered, running: bool) -> Option<Finding> {
         (Severity::Warning, counted(down.len()), why)
     };
     let named = down.iter().take(NAMED).map(|server| {
-        let reason = server.checkers.iter().filter(|checker| !checker.up);
-        let reason = reason.filter_map(|checker| checker.reason.as_deref()).next();
+        let mut failed = server.checkers.iter().filter(|checker| !checker.up);
+        let reason = failed.find_map(|checker| checker.reason.as_deref());
         let place = SocketAddr::new(server.address, server.port);
         format!("{place} is down ({})", reason.unwrap_or("its checks have not passed"))
     });
