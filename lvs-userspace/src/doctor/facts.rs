@@ -14,10 +14,13 @@ use crate::{
     bpf::{Mode, OtherProgram, Survey},
     config::{Config, Family, Forwarding, Protocol},
     control::{
-        Place,
+        Place, Told,
         found::{Controller, Given},
     },
 };
+
+/// A port for hosts of which none is known: nobody listens there (`tcpmux`), and a host says so.
+pub(crate) const ANY_PORT: u16 = 1;
 
 /// Everything that was read.
 #[derive(Debug)]
@@ -277,7 +280,7 @@ impl Outcome {
 }
 
 /// What is there of xlvs itself.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) pin_dir: PathBuf,
     pub(crate) runtime_dir: PathBuf,
@@ -285,6 +288,8 @@ pub(crate) struct State {
     pub(crate) controller: Option<Controller>,
     /// What the run was given that the data plane is from, if that is known.
     pub(crate) last_run: Option<Given>,
+    /// What a controller has told of its services, if there is the data plane that it was told of.
+    pub(crate) told: Option<Told>,
     /// Whether systemd has its unit.
     pub(crate) unit: bool,
     /// Packets by what became of them, and how many of them came while the doctor looked.
@@ -312,6 +317,13 @@ impl Facts {
             }
         }
         options
+    }
+
+    /// A command of xlvs for what was looked at: its words behind the program's name, the subcommand first.
+    pub(crate) fn xlvs(&self, words: &str) -> String {
+        let end = words.find(' ').unwrap_or(words.len());
+        let (subcommand, others) = words.split_at_checked(end).unwrap_or((words, ""));
+        format!("xlvs {subcommand}{}{others}", self.directories())
     }
 
     /// How `xlvs run` is started with what was looked at, in a mode, and perhaps with one more interface.

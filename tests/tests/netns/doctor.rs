@@ -292,13 +292,22 @@ fn what_runs_is_looked_at_without_being_named() -> Result<()> {
     // What it asks servers is no connection of a client's.
     lab.ask(lab.web(Method::Nat, Family::V4), lab.seen(Method::Nat, Family::V4), 4)?;
 
+    let mut clear = lab.topology.lb.command(xlvs::binary()?);
+    clear.arg("ipvsadm").arg("--pin-dir").arg(lab.scratch.path("bpf"));
+    command::run(clear.arg("--runtime-dir").arg(lab.scratch.path("run")).arg("-C"))?;
+    let cleared = Diagnosis::of(&lab, &[])?;
+    let edits = cleared.finding("edits")?;
+    ensure!(edits.severity == "problem" && edits.text.contains("--pin-dir"), "{}", edits.text);
+
     std::fs::write(&file, text.replace("weight 1", "weight weigth"))?;
     let mut reload = lab.topology.lb.command(xlvs::binary()?);
     reload.arg("reload").arg("--runtime-dir").arg(lab.scratch.path("run"));
     assert_eq!(reload.output()?.status.code(), Some(3));
     let diagnosis = Diagnosis::of(&lab, &[])?;
-    assert_eq!(diagnosis.finding("config-in-use")?.severity, "warning");
+    // A reload would fail: none is offered.
+    ensure!(diagnosis.finding("config-in-use").is_err(), "{:#}", diagnosis.json);
     let wrong = diagnosis.finding("config")?;
+    ensure!(wrong.text.contains("is balanced on"), "{}", wrong.text);
     ensure!(wrong.severity == "problem" && wrong.text.contains("xlvs check"), "{}", wrong.text);
 
     std::fs::remove_file(&file)?;

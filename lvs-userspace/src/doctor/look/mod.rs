@@ -70,15 +70,17 @@ pub(super) async fn everything(options: Options) -> anyhow::Result<Facts> {
     })
 }
 
-/// The interfaces that were given, else those of the controller, else those that one before was given, else those that have
-/// pins.
+/// The interfaces that were given, else those that the run was given that the data plane is from (some may not be there),
+/// else those of the controller, else those that have pins.
 fn interfaces_asked_for(options: &Options, state: &super::facts::State) -> Vec<String> {
     if !options.interfaces.is_empty() {
         return options.interfaces.clone();
     }
     match (&state.controller, &state.last_run) {
-        (Some(controller), _) if !controller.interfaces.is_empty() => controller.interfaces.clone(),
-        (None, Some(last)) if !last.interfaces.is_empty() => last.interfaces.clone(),
+        (_, Some(last)) if !last.interfaces.is_empty() => last.interfaces.clone(),
+        (Some(controller), None) if !controller.interfaces.is_empty() => {
+            controller.interfaces.clone()
+        }
         _ => {
             let live = state.survey.links.iter().filter(|link| link.interface != 0);
             let mut names: Vec<String> = live.map(|link| link.name.clone()).collect();

@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     config::{Config, Forwarding, Protocol, Target, VirtualServer},
-    doctor::facts::{Host, Outcome, Server, Tried, Way},
+    doctor::facts::{ANY_PORT, Host, Outcome, Server, Tried, Way},
     net,
 };
 
@@ -32,9 +32,6 @@ const IN_ALL: Duration = Duration::from_millis(4500);
 
 /// Servers that are talked to at a time, far fewer than files that a process may have open.
 const AT_ONCE: usize = 512;
-
-/// A port for hosts of which none is known: nobody listens there (`tcpmux`), and a host says so.
-const ANY_PORT: u16 = 1;
 
 /// What came of it.
 #[derive(Debug, Default)]

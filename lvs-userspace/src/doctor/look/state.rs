@@ -11,7 +11,7 @@ use super::{Unseen, seconds};
 use crate::{
     bpf::{PinnedMaps, Survey},
     control::{
-        Place,
+        Place, Told,
         found::{Controller, Given},
     },
     doctor::facts::State,
@@ -32,11 +32,20 @@ pub(super) fn read(place: &Place, unseen: &mut Unseen) -> State {
         unseen.push(("controller", format!("{error:#}; run as root")));
         None
     });
+    // Who names other pins only does not mean the controller of the usual ones.
+    let strange = place.pin_dir != Path::new(Place::PIN_DIR)
+        && place.runtime_dir == Path::new(Place::RUNTIME_DIR);
+    let told = (survey.data_plane && !strange).then(|| Told::read(&place.runtime_dir));
+    let told = told.transpose().unwrap_or_else(|error| {
+        unseen.push(("health and edits", format!("{error:#}")));
+        None
+    });
     State {
         pin_dir: absolute(&place.pin_dir).unwrap_or_else(|_| place.pin_dir.clone()),
         runtime_dir: place.runtime_dir.clone(),
         survey,
         last_run: Given::last(&place.runtime_dir),
+        told,
         controller,
         unit: UNITS.iter().any(|folder| Path::new(folder).join("xlvs.service").exists()),
         counters: Vec::new(),

@@ -13,35 +13,31 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     let check = format!("xlvs check{id} {path}");
     if let Some(reason) = &file.unreadable {
         let found = Finding::problem("config", reason.clone()).about(path);
-        let state = &facts.state;
-        let why = match &state.controller {
-            Some(running) if state.survey.data_plane && running.config.as_ref() == Some(&file.path) => {
-                format!(
-                    "What was read of it {} ago is balanced on; a reload fails and a restart comes to nothing until it can be \
-                     read again, and nothing of it was looked at here.",
-                    super::state::age(state.now.saturating_sub(running.since))
-                )
-            }
-            _ if state.survey.data_plane => {
+        let why = match in_use(facts) {
+            Some(age) => format!(
+                "What was read of it {age} ago is balanced on; a reload fails and a restart comes to nothing until it can be \
+                 read again, and nothing of it was looked at here."
+            ),
+            None if facts.state.survey.data_plane => {
                 "Packets flow on as the data plane has it; a start with this file comes to nothing, and nothing of it was \
                  looked at here."
                     .to_owned()
             }
-            _ => "Without a configuration nothing is balanced, and nothing of it was looked at here."
+            None => "Without a configuration nothing is balanced, and nothing of it was looked at here."
                 .to_owned(),
         };
-        return vec![found.why(why).look("xlvs doctor --config FILE")];
+        return vec![found.why(why).look(facts.xlvs("doctor --config FILE"))];
     }
     if file.errors > 0 {
         let found = format!("it cannot be used: {}", counted(file.errors, "error"));
-        return vec![
-            Finding::problem("config", found)
-                .about(path)
-                .why(
-                    "`xlvs run` does not start with it, and a reload goes on with what was in use.",
-                )
-                .look(check),
-        ];
+        let why = "`xlvs run` does not start with it";
+        let why = match in_use(facts) {
+            Some(age) => {
+                format!("{why}; what was read of it {age} ago is balanced on, and a reload fails.")
+            }
+            None => format!("{why}, and a reload goes on with what was in use."),
+        };
+        return vec![Finding::problem("config", found).about(path).why(why).look(check)];
     }
     let services = &facts.config.services;
     let servers: usize = services.iter().map(|service| service.real_servers.len()).sum();
@@ -60,6 +56,14 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
         ];
     }
     vec![Finding::ok("config", all).about(path)]
+}
+
+/// How long ago the file was read, if a controller has it in use.
+fn in_use(facts: &Facts) -> Option<String> {
+    let state = &facts.state;
+    let running = state.controller.as_ref().filter(|_| state.survey.data_plane)?;
+    let used = running.config.as_ref() == Some(&facts.file.path);
+    used.then(|| super::state::age(state.now.saturating_sub(running.since)))
 }
 
 fn counted(count: usize, what: &str) -> String {

@@ -60,6 +60,10 @@ fn hint(counter: Counter) -> Option<(&'static str, &'static str)> {
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     let found = |(counter, total, during): &(Counter, u64, u64)| {
         let (why, command) = hint(*counter).filter(|_| *total > 0)?;
+        let look = match command.strip_prefix("xlvs ") {
+            Some(words) => facts.xlvs(words),
+            None => command.to_owned(),
+        };
         let number = *counter as u32;
         let since = format!("{} ({number}): {total} since the start", counter.name());
         let finding = if *during > 0 {
@@ -70,7 +74,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
         } else {
             Finding::notice("counter", format!("{since}, none while the doctor looked"))
         };
-        Some(finding.about(counter.name()).why(why).look(command))
+        Some(finding.about(counter.name()).why(why).look(look))
     };
     facts.state.counters.iter().filter_map(found).collect()
 }
@@ -95,6 +99,15 @@ mod tests {
         assert!(
             said(check, |facts| facts.state.counters = vec![(Counter::NoRoute, 0, 0)]).is_empty()
         );
+    }
+
+    #[test]
+    fn commands_look_at_the_same_data_plane() {
+        let (.., command) = one(check, |facts| {
+            facts.state.runtime_dir = "/run/other".into();
+            facts.state.counters = vec![(Counter::TableFull, 7, 1)];
+        });
+        assert_eq!(command, "xlvs connections --runtime-dir /run/other | wc -l");
     }
 
     #[test]

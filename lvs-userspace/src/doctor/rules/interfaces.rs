@@ -3,7 +3,7 @@
 use crate::{
     control::answers,
     doctor::{
-        facts::{Facts, Interface},
+        facts::{Facts, Interface, State},
         finding::{Finding, some},
     },
 };
@@ -14,7 +14,11 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
         findings.push(
             Finding::problem("interface", wrong.clone())
                 .about(name.clone())
-                .why("Packets that come in there are not balanced.")
+                .why(if is_awaited(facts, name) {
+                    "Packets that come in there are not balanced; xlvs follows it as soon as it comes back."
+                } else {
+                    "Packets that come in there are not balanced."
+                })
                 .look("ip -br link"),
         );
     }
@@ -25,7 +29,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
         let about = &interface.name;
         let before = findings.len();
         findings.extend(down(interface));
-        findings.extend(part_of(interface));
+        findings.extend(part_of(facts, interface));
         findings.extend(queues(interface, facts.host.cpus));
         if findings.len() == before {
             let what = interface.driver.as_ref().or(interface.kind.as_ref());
@@ -34,6 +38,12 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Whether the controller that runs was given an interface.
+fn is_awaited(facts: &Facts, name: &String) -> bool {
+    let State { controller, last_run, .. } = &facts.state;
+    controller.is_some() && last_run.as_ref().is_some_and(|run| run.interfaces.contains(name))
 }
 
 /// Which ones it probably should be: those towards the servers, and those with virtual addresses.
@@ -55,7 +65,7 @@ fn none_given(facts: &Facts) -> Finding {
     if options.is_empty() {
         finding.look("ip -br link")
     } else {
-        finding.look(format!("xlvs doctor{}", options.concat()))
+        finding.look(facts.xlvs(&format!("doctor{}", options.concat())))
     }
 }
 
@@ -77,7 +87,7 @@ fn down(interface: &Interface) -> Option<Finding> {
     })
 }
 
-fn part_of(interface: &Interface) -> Option<Finding> {
+fn part_of(facts: &Facts, interface: &Interface) -> Option<Finding> {
     let (master, kind) = interface.master.as_ref()?;
     let name = &interface.name;
     Some(
@@ -87,7 +97,7 @@ fn part_of(interface: &Interface) -> Option<Finding> {
                 "Addresses and routes are those of {master}: what leaves by it would be dropped as a way out that is \
                  not attached (18)."
             ))
-            .look(format!("xlvs doctor --interface {master}")),
+            .look(facts.xlvs(&format!("doctor --interface {master}"))),
     )
 }
 
@@ -127,6 +137,20 @@ mod tests {
             facts.no_interfaces.push(("eth9".to_owned(), "there is none".to_owned()));
         });
         assert_eq!((name, severity), ("interface", Severity::Problem));
+    }
+
+    #[test]
+    fn one_that_is_to_come_back_is_waited_for() {
+        use crate::control::found::{Controller, Given};
+        let findings = said(check, |facts| {
+            facts.no_interfaces.push(("eth9".to_owned(), "there is none".to_owned()));
+            let mut run = Given::default();
+            run.interfaces.push("eth9".to_owned());
+            facts.state.last_run = Some(run);
+            facts.state.controller = Some(Controller::default());
+        });
+        assert_eq!(findings[0].about.as_deref(), Some("eth9"));
+        assert!(findings[0].why.contains("comes back"), "{findings:?}");
     }
 
     #[test]

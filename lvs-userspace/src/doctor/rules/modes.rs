@@ -24,7 +24,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
             findings.extend(mtu(interface));
             findings.extend(other_end(interface));
         }
-        findings.extend(vlans(interface));
+        findings.extend(vlans(facts, interface));
     }
     findings
 }
@@ -81,7 +81,7 @@ fn other_end(interface: &Interface) -> Option<Finding> {
     })
 }
 
-fn vlans(interface: &Interface) -> Option<Finding> {
+fn vlans(facts: &Facts, interface: &Interface) -> Option<Finding> {
     let devices = super::interfaces::vlans(interface)?;
     let name = &interface.name;
     let options: Vec<String> =
@@ -91,7 +91,7 @@ fn vlans(interface: &Interface) -> Option<Finding> {
         Finding::notice("vlan-devices", found)
             .about(name.clone())
             .why("Tagged frames pass to those devices; to balance what comes in there, attach to them.")
-            .look(format!("xlvs doctor{}", options.concat())),
+            .look(facts.xlvs(&format!("doctor{}", options.concat()))),
     )
 }
 

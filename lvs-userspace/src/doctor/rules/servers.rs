@@ -5,6 +5,7 @@ use std::{
     net::IpAddr,
 };
 
+use super::health::SentTo;
 use crate::doctor::{
     facts::{Facts, Outcome, Server, Way},
     finding::{Finding, some},
@@ -16,11 +17,18 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     findings.extend(here(facts));
     findings.extend(not_attached(facts));
     findings.extend(unresolved(facts));
-    findings.extend(silent(facts));
-    findings.extend(refused(facts));
+    // Checks have taken the others out: their clients have gone elsewhere.
+    let sent_to = SentTo::of(facts);
+    findings.extend(silent(facts, &sent_to));
+    findings.extend(refused(facts, &sent_to));
     let tried = facts.servers.len();
+    let out = facts.servers.iter().filter(|server| !sent_to.has(server)).count();
     if findings.is_empty() && tried > 0 && facts.not_tried == 0 {
-        let all = if tried == 1 { "1 real server".to_owned() } else { format!("all {tried}") };
+        let all = match (tried, out) {
+            (_, 1..) => format!("those of {tried} that clients are sent to"),
+            (1, _) => "1 real server".to_owned(),
+            _ => format!("all {tried}"),
+        };
         findings.push(Finding::ok("servers", format!("{all} can be reached")));
     }
     if facts.not_tried > 0 {
@@ -123,11 +131,12 @@ fn unresolved(facts: &Facts) -> Option<Finding> {
 }
 
 /// Servers whose neighbour answers, but not their port.
-fn silent(facts: &Facts) -> Option<Finding> {
+fn silent(facts: &Facts, sent_to: &SentTo) -> Option<Finding> {
     let is_silent = |server: &&Server| {
         let outcome = server.plain.as_ref().map(|tried| &tried.outcome);
         server.tcp
             && server.resolved != Some(false)
+            && sent_to.has(server)
             && matches!(outcome, Some(Outcome::Silent | Outcome::Failed(_)))
     };
     let silent: Vec<&Server> = facts.servers.iter().filter(is_silent).collect();
@@ -144,9 +153,10 @@ fn silent(facts: &Facts) -> Option<Finding> {
     )
 }
 
-fn refused(facts: &Facts) -> Option<Finding> {
+fn refused(facts: &Facts, sent_to: &SentTo) -> Option<Finding> {
     let is_refused = |server: &&Server| {
-        server.tcp && server.plain.as_ref().is_some_and(|tried| tried.outcome == Outcome::Refused)
+        let outcome = server.plain.as_ref().map(|tried| &tried.outcome);
+        server.tcp && outcome == Some(&Outcome::Refused) && sent_to.has(server)
     };
     let refused: Vec<&Server> = facts.servers.iter().filter(is_refused).collect();
     let first = refused.first()?;

@@ -21,7 +21,7 @@ fn other_versions(facts: &Facts) -> Option<Finding> {
         let found = format!("a data plane of another version: {}", some(others.iter().map(|path| path.display())));
         Finding::problem("other-version", found)
             .why("Its packets flow on, and this xlvs does not start beside it; stopping it ends its connections.")
-            .mend(format!("xlvs stop{}", facts.directories()))
+            .mend(facts.xlvs("stop"))
     })
 }
 
@@ -77,6 +77,10 @@ fn outdated(facts: &Facts) -> Option<Finding> {
     let config = controller.config.as_ref()?;
     let age = age(facts.state.now.saturating_sub(controller.since));
     let about = config.display().to_string();
+    // Reading it again would fail: the finding about the file says what is in use.
+    if *config == facts.file.path && (facts.file.errors > 0 || facts.file.unreadable.is_some()) {
+        return None;
+    }
     if let Some(reason) = &controller.outdated {
         let reason = reason.lines().next().unwrap_or_default();
         return Some(
@@ -87,7 +91,7 @@ fn outdated(facts: &Facts) -> Option<Finding> {
             .about(about.clone())
             .why("Changes to the file since then do not count.")
             .look(format!("xlvs check {about}"))
-            .mend(format!("xlvs reload{}", facts.directories())),
+            .mend(facts.xlvs("reload")),
         );
     }
     if *config == facts.file.path && facts.file.changed > controller.since {
@@ -98,7 +102,7 @@ fn outdated(facts: &Facts) -> Option<Finding> {
             )
             .about(about)
             .why("The change does not count yet.")
-            .mend(format!("xlvs reload{}", facts.directories())),
+            .mend(facts.xlvs("reload")),
         );
     }
     Some(Finding::ok("config-in-use", format!("read {age} ago")).about(about))
@@ -219,6 +223,17 @@ mod tests {
         assert_eq!(command, "xlvs reload");
         assert_eq!(age(90), "90 s");
         assert_eq!(age(3 * 86_400), "3 days");
+    }
+
+    #[test]
+    fn no_reload_is_offered_that_would_fail() {
+        let findings = said(check, |facts| {
+            runs(facts);
+            facts.file.errors = 1;
+            facts.file.changed = 600;
+            facts.state.controller.as_mut().unwrap().outdated = Some("line 3: wrong".to_owned());
+        });
+        assert!(findings.is_empty(), "{findings:?}");
     }
 
     #[test]
