@@ -194,7 +194,8 @@ fn edits_last_as_long_as_the_data_plane() -> Result<()> {
     let controller = bed.start(&file, None)?;
     assert_eq!(ipvsadm("-S -n")?, listed);
     controller.wait_for("the addition of fwmark 7 is kept")?;
-    controller.wait_for("the deletion of TCP 10.64.1.2:10000, real server 192.168.1.100:8089 is kept")?;
+    controller
+        .wait_for("the deletion of TCP 10.64.1.2:10000, real server 192.168.1.100:8089 is kept")?;
     printed(&bed, &setup, "stop", "--keep-dataplane")?;
     drop(controller);
     assert_eq!(ipvsadm("-S -n")?, listed);
