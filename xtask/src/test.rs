@@ -2,9 +2,7 @@
 //! nothing is printed after the last runner's own summary when all is well.
 
 use std::fs;
-use std::num::NonZero;
 use std::path::Path;
-use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -127,9 +125,6 @@ fn kernel_tests(workspace: &Workspace, nextest: &Path) -> Result<()> {
     fs::write(&log, "").with_context(|| format!("writing {}", log.display()))?;
     let mut tests = nextest::command(workspace, nextest, "kernel");
     tests.env("XLVS_BIN", xlvs).env("XLVS_SKIP_LOG", &log);
-    // Most of them wait for packets, time-outs and the kernel's verifier more than they compute.
-    let threads = 2 * thread::available_parallelism().map_or(1, NonZero::get);
-    tests.args(["--test-threads", &threads.to_string()]);
     let result = run_last(&mut tests);
     let skips = fs::read_to_string(&log).with_context(|| format!("reading {}", log.display()))?;
     for skip in skips.lines() {

@@ -75,7 +75,7 @@ fn stop_can_keep_the_data_plane() -> Result<()> {
     bed.ask_many(1, 1)?;
     let (code, said) = order(&bed, &setup, &["stop", "--keep-dataplane"])?;
     ensure!(code == Some(0) && said.contains("packets flow on"), "{code:?}: {said}");
-    ensure!(xlvs.log().contains("the data plane stays"), "{}", xlvs.log());
+    xlvs.wait_for("the data plane stays")?;
     drop(xlvs);
     bed.ask_many(2, 1)?;
     let next = bed.start(&text, None)?;

@@ -37,7 +37,8 @@ fn edited(facts: &Facts) -> Option<Finding> {
         (Severity::Warning, found, "What the file says of them is not balanced.")
     };
     let finding = Finding::new(severity, "edits", found).why(format!(
-        "{why} Edits stay until the file says something else, or `xlvs ipvsadm` takes them back."
+        "{why} Edits stay until the file says something else, `xlvs ipvsadm` takes them back, or `xlvs reload --discard-edits` \
+         has none of them count any more."
     ));
     Some(finding.look(facts.xlvs("list")))
 }
