@@ -274,6 +274,12 @@ impl Pins {
         }
     }
 
+    /// Refuses if a controller holds a data plane below `pin_dir`, of whatever version.
+    pub(crate) fn refuse_held(pin_dir: &Path) -> Result<(), Error> {
+        let mut versions = versions(pin_dir)?.into_iter();
+        versions.try_for_each(|version| lock(&pin_dir.join(version)).map(drop))
+    }
+
     /// Ends the data planes of all versions below `pin_dir` that no controller holds, and tells how many there were.
     pub(crate) fn end_all(pin_dir: &Path) -> Result<usize, Error> {
         let mut count = 0;

@@ -6,6 +6,7 @@ use std::{
     net::IpAddr,
 };
 
+use anyhow::anyhow;
 use lvs_common::abi::Fate;
 use serde_json::{Value, json};
 
@@ -48,7 +49,7 @@ pub(super) struct Connections {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Shown {
-    /// Of this service only: ADDRESS, ADDRESS:PORT, [ADDRESS]:PORT or fwmark:MARK.
+    /// Of this service only: ADDRESS, ADDRESS:PORT, [ADDRESS]:PORT, each perhaps with /TCP or /UDP, or fwmark:MARK.
     #[arg(long, value_name = "SERVICE")]
     pub(super) service: Option<ServiceFilter>,
     /// For programs.
@@ -91,14 +92,25 @@ pub(super) fn wanted(services: &mut Services, filter: Option<ServiceFilter>) {
     services.services.retain(|view| filter.is_none_or(|filter| filter.matches(view.name)));
 }
 
+/// Nothing is listed.
+pub(super) fn no_such(filter: ServiceFilter) -> Failure {
+    anyhow!("there is no virtual service {filter}; `xlvs list` shows those that there are").into()
+}
+
 pub(super) fn stats(options: &Stats) -> Result<(), Failure> {
     let maps = PinnedMaps::open(options.directories.pins())?;
     let mut services = Services::read(&maps, false)?;
     wanted(&mut services, options.shown.service);
-    if options.rate {
-        inspect::rates(&maps, &mut services)?;
+    if let Some(filter) = options.shown.service
+        && services.services.is_empty()
+    {
+        return Err(no_such(filter));
     }
-    let counters = inspect::counters(&maps)?;
+    let counters = if options.rate {
+        inspect::rates(&maps, &mut services)?
+    } else {
+        inspect::counters(&maps)?
+    };
     print(|out| {
         if options.shown.json {
             let views: Vec<Value> = services
@@ -142,7 +154,8 @@ pub(super) fn stats(options: &Stats) -> Result<(), Failure> {
         if options.shown.service.is_some() {
             return Ok(());
         }
-        let mut table = Table::new(&["PACKETS THAT WERE NOT SENT ON", "", ">IN ALL"]);
+        let per = if options.rate { ">PACKETS/S" } else { ">IN ALL" };
+        let mut table = Table::new(&["PACKETS THAT WERE NOT SENT ON", "", per]);
         for (counter, count) in counters.iter().filter(|(_, count)| *count > 0) {
             let fate = match counter.fate() {
                 Fate::Passed => "to the stack",

@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{
-    inspect::{Shown, print, wanted},
+    inspect::{Shown, no_such, print, wanted},
     places::Directories,
 };
 use crate::{
@@ -117,6 +117,9 @@ pub(super) fn list(options: &List) -> Result<(), Failure> {
     let mut listing = Listing::new(&services.services, told.as_ref());
     if let Some(filter) = options.shown.service {
         listing.deleted.retain(|name| filter.matches(*name));
+        if listing.services.is_empty() && listing.deleted.is_empty() {
+            return Err(no_such(filter));
+        }
     }
     print(|out| {
         if options.shown.json {
@@ -184,7 +187,7 @@ impl<'a> Service<'a> {
                 view,
                 state: known.then_some(state),
                 since: down.and_then(|down| down.since),
-                reason: down.map(|down| reasons(down)),
+                reason: down.map(|down| down.why()),
                 edit: edits.get(&name).copied(),
             }
         };
@@ -215,19 +218,6 @@ impl<'a> Service<'a> {
     fn sorry(&self) -> Option<ServerName> {
         let sorry = self.servers.iter().find(|server| server.state == Some(State::Sorry));
         sorry.map(|sorry| sorry.name)
-    }
-}
-
-/// Why a server is down: what each check that has failed says.
-fn reasons(server: &RememberedServer) -> String {
-    let failed = || server.checkers.iter().filter(|checker| !checker.up);
-    let reasons: Vec<&str> = failed().filter_map(|checker| checker.reason.as_deref()).collect();
-    if !reasons.is_empty() {
-        reasons.join("; ")
-    } else if failed().any(|checker| checker.made) {
-        "a check has failed".to_owned()
-    } else {
-        "it was not checked yet (alpha)".to_owned()
     }
 }
 

@@ -67,6 +67,8 @@ pub(crate) fn stop(place: &Place, keep_dataplane: bool) -> Result<String, Failur
     }
     // Before those who follow the addresses find nobody under them.
     if running.is_none() {
+        // It may have its files elsewhere.
+        Pins::refuse_held(pin_dir)?;
         vips::remove_left(pin_dir)?;
     }
     let ended = Pins::end_all(pin_dir)?;

@@ -89,6 +89,21 @@ pub(crate) struct RememberedChecker {
     pub(crate) reason: Option<String>,
 }
 
+impl RememberedServer {
+    /// Why it is down: what each check that has failed says.
+    pub(crate) fn why(&self) -> String {
+        let failed = || self.checkers.iter().filter(|checker| !checker.up);
+        let reasons: Vec<&str> = failed().filter_map(|checker| checker.reason.as_deref()).collect();
+        if !reasons.is_empty() {
+            reasons.join("; ")
+        } else if failed().any(|checker| checker.made) {
+            "a check has failed".to_owned()
+        } else {
+            "it was not checked yet (alpha)".to_owned()
+        }
+    }
+}
+
 /// What a check is known by after a restart: another one has another mark.
 pub(crate) fn mark(check: &Check) -> String {
     // There is nothing in it that JSON could not say.

@@ -86,6 +86,8 @@ struct State {
     status: Status,
     /// What was warned of last: the same is not told again and again.
     warned: Option<Box<str>>,
+    /// Why it is down, as it was told last.
+    told: Option<Box<str>>,
 }
 
 impl Runner {
@@ -144,7 +146,7 @@ impl Job {
         status: Status,
         common: Arc<Common>,
     ) -> Self {
-        let state = Mutex::new(State { status, warned: None });
+        let state = Mutex::new(State { status, warned: None, told: None });
         Self { id, label, probe, common, state, enabled: AtomicBool::new(true) }
     }
 
@@ -184,9 +186,16 @@ impl Job {
             }
         }
         let step = progress.note(Rule::of(check), schedule, well);
-        let news = step.verdict.is_some() || (well && exit != last_exit && progress.up);
         let status = Status { progress, exit: if well { exit } else { last_exit } };
-        *self.state() = State { status, warned: None };
+        let news = {
+            let mut state = self.state();
+            // What is down may be so for another reason by now.
+            let down = !progress.up && progress.has_run;
+            let other = down && reason.is_some() && reason.as_deref() != state.told.as_deref();
+            let told = if down { reason.as_deref().map(Box::from) } else { None };
+            *state = State { status, warned: None, told };
+            step.verdict.is_some() || other || (well && exit != last_exit && progress.up)
+        };
         if news && common.teller.send(Report { runner: *id, status, reason }).is_err() {
             return None;
         }

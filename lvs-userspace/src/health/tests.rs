@@ -264,6 +264,37 @@ async fn a_restart_goes_on_from_what_was_found() {
     assert_eq!(serde_json::to_string(&health.new_memory().unwrap()).unwrap(), nothing);
 }
 
+#[tokio::test]
+async fn what_is_down_for_another_reason_says_so() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("why");
+    fs::write(&file, "1").unwrap();
+    let words = ["/bin/sh", "-c", "read code < $0; exit $code", file.to_str().unwrap()];
+    let timeout_of_it = Duration::from_secs(5);
+    let check = Check::Misc(MiscCheck {
+        script: script(&words),
+        timeout: timeout_of_it,
+        dynamic: false,
+    });
+    let server = with(check, real_server(Ipv4Addr::LOCALHOST, 1));
+    let config = config(vec![service(1, vec![server])]);
+    let mut health = start(&config);
+    for code in ["1", "3", "1"] {
+        fs::write(&file, code).unwrap();
+        let told = async {
+            loop {
+                health.changed().await;
+                let memory = health.new_memory().unwrap_or_default();
+                let down = memory.services.first().and_then(|service| service.servers.first());
+                if down.is_some_and(|server| server.why().ends_with(code)) {
+                    return;
+                }
+            }
+        };
+        assert!(timeout(LIMIT, told).await.is_ok(), "exit code {code} was never told");
+    }
+}
+
 fn script(words: &[&str]) -> Script {
     Script { command: words.iter().map(|word| (*word).to_owned()).collect(), user: None }
 }

@@ -256,7 +256,11 @@ impl<'w> Walk<'w> {
         let of_service = |filter: ServiceFilter| {
             // A service for all ports of its address, and one of a mark, are known by the server.
             self.name(server).is_some_and(|name| filter.matches(name))
-                || filter.is_at(connection.service)
+                || filter.matches(ServiceName::Address {
+                    protocol: connection.protocol,
+                    address: connection.service.ip(),
+                    port: connection.service.port(),
+                })
         };
         service.is_none_or(of_service)
             && client.is_none_or(|client| client == connection.client.ip())

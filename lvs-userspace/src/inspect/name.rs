@@ -135,11 +135,12 @@ mod family {
     }
 }
 
-/// Services that a person asks for: `ADDRESS`, `ADDRESS:PORT`, `[ADDRESS]:PORT` or `fwmark:MARK`.
+/// Services that a person asks for: `ADDRESS`, `ADDRESS:PORT`, `[ADDRESS]:PORT`, each with `/TCP` or `/UDP` behind it if only
+/// those are meant, as the log names services; or `fwmark:MARK`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServiceFilter {
-    /// Those of an address, with any port if none is given.
-    Address(IpAddr, Option<u16>),
+    /// Those of an address, with any port and protocol if none is given.
+    Address(IpAddr, Option<u16>, Option<Protocol>),
     /// Those of a firewall mark.
     Mark(u32),
 }
@@ -149,22 +150,16 @@ impl ServiceFilter {
     #[must_use]
     pub fn matches(self, name: ServiceName) -> bool {
         match (self, name) {
-            (Self::Address(wanted, any), ServiceName::Address { address, port, .. }) => {
-                wanted == address && any.is_none_or(|wanted| wanted == port)
+            (
+                Self::Address(wanted, wanted_port, wanted_protocol),
+                ServiceName::Address { protocol, address, port },
+            ) => {
+                wanted == address
+                    && wanted_port.is_none_or(|wanted| wanted == port)
+                    && wanted_protocol.is_none_or(|wanted| wanted == protocol)
             }
             (Self::Mark(wanted), ServiceName::Mark { mark, .. }) => wanted == mark,
             _ => false,
-        }
-    }
-
-    /// Whether packets that are sent there are meant.
-    #[must_use]
-    pub fn is_at(self, place: SocketAddr) -> bool {
-        match self {
-            Self::Address(wanted, any) => {
-                wanted == place.ip() && any.is_none_or(|wanted| wanted == place.port())
-            }
-            Self::Mark(_) => false,
         }
     }
 }
@@ -179,13 +174,36 @@ impl FromStr for ServiceFilter {
                 .map(Self::Mark)
                 .map_err(|_| format!("`{mark}` is no firewall mark"));
         }
-        if let Ok(address) = text.parse::<SocketAddr>() {
-            return Ok(Self::Address(address.ip(), Some(address.port())));
+        let (place, protocol) = match text.split_once('/') {
+            Some((place, "TCP" | "tcp")) => (place, Some(Protocol::Tcp)),
+            Some((place, "UDP" | "udp")) => (place, Some(Protocol::Udp)),
+            _ => (text, None),
+        };
+        if let Ok(place) = place.parse::<SocketAddr>() {
+            return Ok(Self::Address(place.ip(), Some(place.port()), protocol));
         }
-        let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-        bare.parse()
-            .map(|address| Self::Address(address, None))
-            .map_err(|_| "write ADDRESS, ADDRESS:PORT, [ADDRESS]:PORT or fwmark:MARK".to_owned())
+        let bare = place.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+        bare.unwrap_or(place).parse().map(|address| Self::Address(address, None, protocol)).map_err(
+            |_| {
+                "write ADDRESS, ADDRESS:PORT, [ADDRESS]:PORT, one of them with /TCP or /UDP, or fwmark:MARK"
+                    .to_owned()
+            },
+        )
+    }
+}
+
+impl fmt::Display for ServiceFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Address(address, port, protocol) => {
+                match port {
+                    Some(port) => write!(f, "{}", SocketAddr::new(address, port))?,
+                    None => write!(f, "{address}")?,
+                }
+                protocol.map_or(Ok(()), |protocol| write!(f, "/{protocol}"))
+            }
+            Self::Mark(mark) => write!(f, "fwmark:{mark}"),
+        }
     }
 }
 
@@ -219,13 +237,20 @@ mod tests {
             ("10.0.0.1", true, false),
             ("10.0.0.1:80", true, false),
             ("10.0.0.1:81", false, false),
+            ("10.0.0.1:80/TCP", true, false),
+            ("10.0.0.1/tcp", true, false),
+            ("10.0.0.1:80/UDP", false, false),
             ("[fd00::1]", false, false),
             ("fwmark:7", false, true),
         ] {
             let filter: ServiceFilter = text.parse().unwrap();
             assert_eq!((filter.matches(web), filter.matches(mark)), (of_web, of_mark), "{text}");
         }
-        assert!("web:80".parse::<ServiceFilter>().is_err());
-        assert!("fwmark:x".parse::<ServiceFilter>().is_err());
+        for text in ["web:80", "fwmark:x", "10.0.0.1:80/SCTP", "10.0.0.1:80/", "/TCP"] {
+            assert!(text.parse::<ServiceFilter>().is_err(), "{text}");
+        }
+        for text in ["10.0.0.1", "10.0.0.1:80/TCP", "[fd00::1]:53/UDP", "fwmark:7"] {
+            assert_eq!(text.parse::<ServiceFilter>().unwrap().to_string(), text);
+        }
     }
 }

@@ -34,12 +34,17 @@ impl Counts {
         }
     }
 
-    /// So much in so many milliseconds, as a rate per second, rounded.
+    /// The same as a rate, if that is what came in so many milliseconds.
     #[must_use]
     pub fn per_second(self, milliseconds: u64) -> Self {
-        let milliseconds = milliseconds.max(1);
-        self.with(self, |count, _| (count.saturating_mul(1000) + milliseconds / 2) / milliseconds)
+        self.with(self, |count, _| per_second(count, milliseconds))
     }
+}
+
+/// So many in so many milliseconds, as a rate per second, rounded.
+pub(super) fn per_second(count: u64, milliseconds: u64) -> u64 {
+    let milliseconds = milliseconds.max(1);
+    count.saturating_mul(1000).saturating_add(milliseconds / 2) / milliseconds
 }
 
 impl Add for Counts {

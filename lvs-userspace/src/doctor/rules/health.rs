@@ -69,10 +69,8 @@ fn of(service: &Remembered, running: bool) -> Option<Finding> {
         (Severity::Warning, counted(down.len()), why)
     };
     let named = down.iter().take(NAMED).map(|server| {
-        let mut failed = server.checkers.iter().filter(|checker| !checker.up);
-        let reason = failed.find_map(|checker| checker.reason.as_deref());
         let place = SocketAddr::new(server.address, server.port);
-        format!("{place} is down ({})", reason.unwrap_or("its checks have not passed"))
+        format!("{place} is down ({})", server.why())
     });
     let mut parts: Vec<String> = [found].into_iter().chain(named).collect();
     if down.len() > NAMED {

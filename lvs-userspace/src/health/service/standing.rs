@@ -213,9 +213,13 @@ impl Service {
                 (true, false) if nobody => Some(Line::Warning(format!(
                     "{id} has no real server that is up: new connections are refused"
                 ))),
-                (true, false) => Some(Line::Warning(format!(
-                    "{id} has lost its quorum: weight {up} is up, {least} is the least; what is up goes on"
-                ))),
+                (true, false) => {
+                    let effect =
+                        if up > 0 { "what is up goes on" } else { "new connections are refused" };
+                    Some(Line::Warning(format!(
+                        "{id} has lost its quorum: weight {up} is up, {least} is the least; {effect}"
+                    )))
+                }
                 (false, true) => Some(Line::Info(format!(
                     "{id} has its quorum: weight {up} is up, {needed} is needed"
                 ))),
