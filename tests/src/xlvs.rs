@@ -196,6 +196,11 @@ impl Xlvs {
         Ok(())
     }
 
+    /// How it has ended, if it has.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        self.process.ended()
+    }
+
     /// Asks it to end by SIGTERM, and waits until it has.
     pub fn stop(self) -> Result<ExitStatus> {
         self.stop_by(Signal::SIGTERM)

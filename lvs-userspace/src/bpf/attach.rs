@@ -21,7 +21,7 @@ use super::{
     Error, Pins, Programs,
     error::{chain, os_error},
     pins::Attached,
-    sys,
+    sys::{self, link_info},
 };
 use crate::net::{Filter, Interface};
 
@@ -209,6 +209,18 @@ impl Attachment {
             _ => {}
         }
         self.filters.retain(|(index, _)| *index != interface.index);
+    }
+
+    /// Whether somebody else has detached the link of an interface, or removed its pin, which held it.
+    pub fn is_lost(&self, interface: &Interface) -> bool {
+        if self.filters.iter().any(|(index, _)| *index == interface.index) {
+            return false;
+        }
+        match link_info(&self.pin(&interface.name)) {
+            Ok(link) => link.interface != interface.index,
+            // Or else it is the bpffs that is not seen any more; the link may be in it.
+            Err(error) => error.kind() == io::ErrorKind::NotFound && self.links.exists(),
+        }
     }
 
     /// Follows an interface that has another name now.

@@ -5,7 +5,10 @@ use std::{
     io,
     os::{
         fd::OwnedFd,
-        unix::{ffi::OsStrExt as _, fs::DirBuilderExt as _},
+        unix::{
+            ffi::OsStrExt as _,
+            fs::{DirBuilderExt as _, MetadataExt as _},
+        },
     },
     path::{Path, PathBuf},
 };
@@ -202,6 +205,23 @@ impl Pins {
             }
         }
         Ok(attached)
+    }
+
+    /// Refuses to go on where somebody has removed the directory: all links have gone with their pins, so that no packet is
+    /// balanced, and maps without pins are of no use to anybody.
+    pub(crate) fn refuse_removed(&self) -> Result<(), Error> {
+        // A directory that is removed has no names any more; one that only is not seen under its path has.
+        let removed = |lock: &Flock<File>| lock.metadata().is_ok_and(|is| is.nlink() == 0);
+        if !self.lock.as_ref().is_some_and(removed) {
+            return Ok(());
+        }
+        Err(Error::Pins {
+            path: self.root.clone(),
+            reason: "somebody has removed it, and with it what balances packets; start xlvs again, which makes all of it \
+                     anew (without the connections that it had)"
+                .to_owned(),
+            permission: false,
+        })
     }
 
     /// Removes what belongs to the programs of other runs, which no link leads to any more. A packet may still be in one of

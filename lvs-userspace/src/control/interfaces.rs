@@ -123,6 +123,7 @@ impl Follower<'_> {
                 _ = ticks.tick() => {}
                 () = events.next() => {}
             }
+            self.pins.refuse_removed()?;
             let changed = match Addresses::read(self.netlink).await {
                 Ok(now) if now != self.addresses => {
                     self.addresses = now;
@@ -145,6 +146,10 @@ impl Follower<'_> {
                 after.push(now);
             }
             let attached = there(&after);
+            if attached.len() < there(&before).len() {
+                // What was detached is attached again at once.
+                ticks.reset_immediately();
+            }
             self.wanted.replace(after);
             self.vips.lock().await.refresh(&attached).await;
         }
@@ -166,6 +171,15 @@ impl Follower<'_> {
                 }
                 if now.mac != known.mac {
                     info!("interface `{}` has another MAC address now", now.name);
+                }
+                if self.attachment.is_lost(&now) {
+                    error!(
+                        "interface `{}`: somebody has detached the link, or removed its pin; it is attached again",
+                        now.name
+                    );
+                    self.attachment.forget(&now);
+                    remove(map, now.index)?;
+                    return Ok(Wanted { attached: None, ..wanted.clone() });
                 }
                 if changed || now.mac != known.mac {
                     note(map, &now, &self.addresses)?;

@@ -271,11 +271,8 @@ async fn what_is_down_for_another_reason_says_so() {
     fs::write(&file, "1").unwrap();
     let words = ["/bin/sh", "-c", "read code < $0; exit $code", file.to_str().unwrap()];
     let timeout_of_it = Duration::from_secs(5);
-    let check = Check::Misc(MiscCheck {
-        script: script(&words),
-        timeout: timeout_of_it,
-        dynamic: false,
-    });
+    let check =
+        Check::Misc(MiscCheck { script: script(&words), timeout: timeout_of_it, dynamic: false });
     let server = with(check, real_server(Ipv4Addr::LOCALHOST, 1));
     let config = config(vec![service(1, vec![server])]);
     let mut health = start(&config);

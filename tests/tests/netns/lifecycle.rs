@@ -126,3 +126,39 @@ fn an_interface_that_is_renamed_is_still_followed() -> Result<()> {
     assert!(xlvs.stop()?.success());
     Ok(())
 }
+
+#[test]
+fn a_link_that_somebody_removes_is_attached_again() -> Result<()> {
+    skip_unless_possible!();
+    for mode in ["generic", "tc"] {
+        let bed = Bed::new()?;
+        let xlvs = bed.start(&config::without_persistence(), Some(mode))?;
+        bed.ask_many(10, 1)?;
+        for (times, interface) in (1..).zip(["xlvs-c", "xlvs-s", "xlvs-c"]) {
+            let pin = xlvs.setup().pin_dir.join("v5/links").join(interface);
+            std::fs::remove_file(&pin)?;
+            xlvs.wait_for_times("somebody has detached the link, or removed its pin", times)?;
+            wait_for("its link", || Ok(pin.exists().then_some(())))?;
+            bed.ask_many(10, 1)?;
+        }
+        assert_eq!(bed.served()?, [20, 20]);
+        assert!(xlvs.stop()?.success());
+    }
+    Ok(())
+}
+
+#[test]
+fn where_its_pins_are_removed_it_ends_and_can_be_started_again() -> Result<()> {
+    skip_unless_possible!();
+    let bed = Bed::new()?;
+    let mut xlvs = bed.start(&config::without_persistence(), None)?;
+    std::fs::remove_dir_all(xlvs.setup().pin_dir.join("v5"))?;
+    let status = wait_for("its end", || xlvs.ended())?;
+    assert_eq!(status.code(), Some(1), "{}", xlvs.log());
+    ensure!(xlvs.log().contains("somebody has removed it"), "{}", xlvs.log());
+    drop(xlvs);
+    let next = bed.start(&config::without_persistence(), None)?;
+    bed.ask_many(10, 1)?;
+    assert!(next.stop()?.success());
+    Ok(())
+}
