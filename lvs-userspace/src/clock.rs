@@ -6,10 +6,20 @@ use humantime::format_duration;
 
 /// Now, in seconds since 1970.
 pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+    since_1970(SystemTime::now())
 }
 
-/// For how long something has been so that began then: `2m 5s`.
+/// A time in seconds since 1970.
+pub(crate) fn since_1970(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+}
+
+/// For how long something has been so that began then.
 pub(crate) fn age(since: u64) -> String {
-    format_duration(Duration::from_secs(now().saturating_sub(since))).to_string()
+    span(now().saturating_sub(since))
+}
+
+/// So many seconds, for people: `2m 5s`.
+pub(crate) fn span(seconds: u64) -> String {
+    format_duration(Duration::from_secs(seconds)).to_string()
 }

@@ -212,6 +212,7 @@ impl Attachment {
     }
 
     /// Whether somebody else has detached the link of an interface, or removed its pin, which held it.
+    #[must_use]
     pub fn is_lost(&self, interface: &Interface) -> bool {
         if self.filters.iter().any(|(index, _)| *index == interface.index) {
             return false;

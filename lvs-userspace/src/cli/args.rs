@@ -9,7 +9,6 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use lvs_common::abi::DEFAULT_CONNECTIONS;
 
-use super::places::Directories;
 use crate::{
     bpf::{Mode, Trace},
     config::{NotAllowed, Policy, host_name},
@@ -97,7 +96,7 @@ pub(super) enum Command {
 #[derive(Debug, clap::Args)]
 pub(super) struct Reload {
     #[command(flatten)]
-    pub(super) directories: Directories,
+    pub(super) place: Place,
     /// Have what was edited at runtime (`xlvs ipvsadm`) count no more: only the file does.
     #[arg(long)]
     pub(super) discard_edits: bool,
@@ -209,7 +208,7 @@ pub(super) struct Stop {
     #[arg(long)]
     pub(super) keep_dataplane: bool,
     #[command(flatten)]
-    pub(super) directories: Directories,
+    pub(super) place: Place,
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
@@ -225,7 +224,7 @@ pub(super) struct Run {
     #[arg(long, value_enum, default_value_t = Mode::Auto)]
     mode: Mode,
     #[command(flatten)]
-    directories: Directories,
+    place: Place,
     /// How many connections of each address family fit; the memory is taken as they come.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_CONNECTIONS, value_parser = clap::value_parser!(u32).range(1..=MOST_CONNECTIONS))]
     max_connections: u32,
@@ -272,7 +271,7 @@ impl From<Run> for Options {
             config,
             interfaces,
             mode,
-            directories,
+            place,
             max_connections,
             sloppy_tcp,
             expire_nodest_conn,
@@ -283,7 +282,7 @@ impl From<Run> for Options {
             trace_service,
             reading,
         } = run;
-        let Place { pin_dir, runtime_dir } = directories.into();
+        let Place { pin_dir, runtime_dir } = place;
         let trace = trace.then(|| Trace {
             client: trace_client,
             address: trace_service.map(|(address, _)| address),

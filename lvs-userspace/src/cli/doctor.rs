@@ -9,9 +9,10 @@ use std::{
 use anyhow::Context as _;
 use clap::ValueEnum;
 
-use super::{args::Reading, places::Directories};
+use super::args::Reading;
 use crate::{
     bpf::Mode,
+    control::Place,
     doctor::{self, Options},
     exit::{Failure, Reason},
 };
@@ -29,7 +30,7 @@ pub(super) struct Doctor {
     #[arg(long, value_enum)]
     mode: Option<Mode>,
     #[command(flatten)]
-    directories: Directories,
+    place: Place,
     /// How to show what was found.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -48,10 +49,9 @@ enum Format {
 
 /// Looks, and shows what was found. Ends with 1 if there is a problem.
 pub(super) async fn run(options: Doctor) -> Result<ExitCode, Failure> {
-    let Doctor { config, interfaces, mode, directories, format, reading } = options;
+    let Doctor { config, interfaces, mode, place, format, reading } = options;
     let policy = reading.policy();
     let Reading { config_id, .. } = reading;
-    let place = directories.into();
     let options = Options { config, config_id, policy, interfaces, mode, place };
     let report = doctor::examine(options).await?;
     let text = match format {

@@ -10,9 +10,10 @@ use anyhow::anyhow;
 use lvs_common::abi::Fate;
 use serde_json::{Value, json};
 
-use super::{places::Directories, table::Table};
+use super::table::Table;
 use crate::{
     bpf::{Error, PinnedMaps},
+    control::Place,
     exit::Failure,
     inspect::{
         self, Connection, Counts, Entry, Filter, Persistent, ServerView, ServiceFilter,
@@ -24,7 +25,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(super) struct Stats {
     #[command(flatten)]
-    directories: Directories,
+    place: Place,
     #[command(flatten)]
     shown: Shown,
     /// Count for a second, and show what came in it.
@@ -36,7 +37,7 @@ pub(super) struct Stats {
 #[derive(Debug, clap::Args)]
 pub(super) struct Connections {
     #[command(flatten)]
-    directories: Directories,
+    place: Place,
     #[command(flatten)]
     shown: Shown,
     /// Of this client only.
@@ -98,7 +99,7 @@ pub(super) fn no_such(filter: ServiceFilter) -> Failure {
 }
 
 pub(super) fn stats(options: &Stats) -> Result<(), Failure> {
-    let maps = PinnedMaps::open(options.directories.pins())?;
+    let maps = PinnedMaps::open(&options.place.pin_dir)?;
     let mut services = Services::read(&maps, false)?;
     wanted(&mut services, options.shown.service);
     if let Some(filter) = options.shown.service
@@ -170,7 +171,7 @@ pub(super) fn stats(options: &Stats) -> Result<(), Failure> {
 }
 
 pub(super) fn connections(options: &Connections) -> Result<(), Failure> {
-    let maps = PinnedMaps::open(options.directories.pins())?;
+    let maps = PinnedMaps::open(&options.place.pin_dir)?;
     let filter =
         Filter { service: options.shown.service, client: options.client, server: options.server };
     print(|out| {

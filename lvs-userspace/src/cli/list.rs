@@ -12,14 +12,11 @@ use std::{
     io,
 };
 
-use super::{
-    inspect::{Shown, no_such, print, wanted},
-    places::Directories,
-};
+use super::inspect::{Shown, no_such, print, wanted};
 use crate::{
     bpf::PinnedMaps,
     control::{
-        Told,
+        Place, Told,
         desired::{Kind, Kinds},
         edit::ServerName,
     },
@@ -32,7 +29,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
     #[command(flatten)]
-    directories: Directories,
+    place: Place,
     #[command(flatten)]
     shown: Shown,
 }
@@ -105,11 +102,11 @@ struct Listing<'a> {
 }
 
 pub(super) fn list(options: &List) -> Result<(), Failure> {
-    let maps = PinnedMaps::open(options.directories.pins())?;
+    let maps = PinnedMaps::open(&options.place.pin_dir)?;
     let mut services = Services::read(&maps, true)?;
     wanted(&mut services, options.shown.service);
     // What it says of them is no reason not to show them.
-    let (told, trouble) = match options.directories.files().map(Told::read) {
+    let (told, trouble) = match options.place.files().map(Told::read) {
         None => (None, None),
         Some(Ok(told)) => (Some(told), None),
         Some(Err(error)) => (None, Some(format!("{error:#}"))),

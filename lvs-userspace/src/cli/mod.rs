@@ -7,7 +7,6 @@ mod inspect;
 mod ipvsadm;
 mod list;
 mod log;
-mod places;
 mod table;
 
 use std::{
@@ -18,6 +17,7 @@ use std::{
 };
 
 use clap::Parser as _;
+use tracing::warn;
 
 use self::args::{Ipvsadm, Reload};
 
@@ -50,9 +50,9 @@ pub fn main() -> ExitCode {
         args::Command::Run(run) => execute(run.into(), &log).map(|()| ExitCode::SUCCESS),
         args::Command::Check(check) => configuration::check(check),
         args::Command::Config(command) => configuration::config(command),
-        args::Command::Reload(options) => reload(options, &log),
-        args::Command::Stop(args::Stop { keep_dataplane, directories }) => {
-            control::stop(&directories.into(), keep_dataplane).map(say)
+        args::Command::Reload(options) => reload(&options, &log),
+        args::Command::Stop(args::Stop { keep_dataplane, place }) => {
+            control::stop(&place, keep_dataplane).map(say)
         }
         args::Command::Doctor(options) => on_a_runtime(doctor::run(options)),
         args::Command::List(options) => list::list(&options).map(|()| ExitCode::SUCCESS),
@@ -92,20 +92,26 @@ fn on_a_runtime<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T
     runtime.block_on(future)
 }
 
-/// Has the controller reload, and shows what was found in the file. Who reads the log by a program has that from the
-/// controller's, or in the one entry that says why it failed.
-fn reload(options: Reload, log: &log::Log) -> Result<ExitCode, Failure> {
-    let Reloaded { shown, outcome } =
-        control::reload(&options.directories.into(), options.discard_edits)?;
+/// Has the controller reload, and shows what was found in the file. Who reads the log by a program has that in an entry of its
+/// own, or in the one that says why it failed.
+fn reload(options: &Reload, log: &log::Log) -> Result<ExitCode, Failure> {
+    let Reloaded { shown, outcome } = control::reload(&options.place, options.discard_edits)?;
     if log.sink == log::Sink::Text {
         let gap = if shown.is_empty() { "" } else { "\n" };
         log.write(&(shown + gap));
         return outcome.map(say);
     }
-    outcome.map(say).map_err(|Failure { reason, error }| Failure {
-        reason,
-        error: anyhow::anyhow!("{shown}{error:#}"),
-    })
+    match outcome {
+        Ok(line) => {
+            if !shown.is_empty() {
+                warn!("{}", shown.trim_end());
+            }
+            Ok(say(line))
+        }
+        Err(Failure { reason, error }) => {
+            Err(Failure { reason, error: anyhow::anyhow!("{shown}{error:#}") })
+        }
+    }
 }
 
 /// Tells the user what was done. That stdout cannot be written to changes nothing of the exit code.

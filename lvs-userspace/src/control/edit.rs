@@ -190,7 +190,7 @@ pub enum Refusal {
     NoServer,
     /// A number is too large, or the lower threshold is above the upper one.
     #[error(
-        "a weight or threshold is out of range: the lower threshold must not be above the upper one"
+        "a weight or threshold is out of range: at most {GREATEST}, and the lower threshold not above the upper one"
     )]
     Range,
     /// Something else about it does not fit.

@@ -17,6 +17,7 @@ mod lists;
 mod memory;
 mod neighbours;
 mod orders;
+mod place;
 pub mod protocol;
 mod read;
 mod reload;
@@ -34,6 +35,7 @@ mod vips;
 mod watchdog;
 pub mod write;
 
+pub(crate) use place::Place;
 pub(crate) use run::{Options, run};
-pub(crate) use stop::{Place, Reloaded, reload, stop};
+pub(crate) use stop::{Reloaded, reload, stop};
 pub(crate) use told::Told;

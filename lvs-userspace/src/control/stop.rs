@@ -1,7 +1,7 @@
 //! `xlvs stop` and `xlvs reload`: what is asked of a controller that runs, by its process id.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -11,6 +11,7 @@ use nix::{errno::Errno, sys::signal::Signal, unistd::Pid};
 
 use super::{
     client::Client,
+    place::Place,
     protocol::Request,
     run::keep_signal,
     runtime::{self, clean, holder},
@@ -29,19 +30,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often it is looked at meanwhile.
 const POLL: Duration = Duration::from_millis(10);
-
-/// Where a controller has its pins and its files.
-#[derive(Clone, Debug)]
-pub(crate) struct Place {
-    pub(crate) pin_dir: PathBuf,
-    pub(crate) runtime_dir: PathBuf,
-}
-
-impl Place {
-    /// Where they are if nobody says otherwise.
-    pub(crate) const PIN_DIR: &str = "/sys/fs/bpf/xlvs";
-    pub(crate) const RUNTIME_DIR: &str = "/run/xlvs";
-}
 
 /// Ends the controller if there is one, and the data plane unless it is to be kept. Tells what was done.
 pub(crate) fn stop(place: &Place, keep_dataplane: bool) -> Result<String, Failure> {

@@ -8,11 +8,7 @@ mod netdev;
 mod servers;
 mod state;
 
-use std::{
-    fs, io,
-    path::Path,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{fs, io, path::Path};
 
 use super::{
     Options,
@@ -20,6 +16,7 @@ use super::{
 };
 use crate::{
     bpf::{Mode, Survey},
+    clock,
     config::{self, Config, Policy, Severity},
     control::answers,
     net,
@@ -144,12 +141,7 @@ fn load(path: &Path, id: &str, policy: &Policy) -> Result<config::Loaded, config
 }
 
 fn changed(path: &Path) -> io::Result<u64> {
-    Ok(seconds(fs::metadata(path)?.modified()?))
-}
-
-/// A time in seconds since 1970.
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    Ok(clock::since_1970(fs::metadata(path)?.modified()?))
 }
 
 /// A file's contents without the line's end; `None` if it cannot be read.

@@ -1,15 +1,13 @@
 //! What is there of xlvs itself.
 
-use std::{
-    path::{Path, absolute},
-    time::SystemTime,
-};
+use std::path::{Path, absolute};
 
 use lvs_common::abi::Counter;
 
-use super::{Unseen, seconds};
+use super::Unseen;
 use crate::{
     bpf::{PinnedMaps, Survey},
+    clock,
     control::{
         Place, Told,
         found::{Controller, Given},
@@ -32,10 +30,7 @@ pub(super) fn read(place: &Place, unseen: &mut Unseen) -> State {
         unseen.push(("controller", format!("{error:#}; run as root")));
         None
     });
-    // Who names other pins only does not mean the controller of the usual ones.
-    let strange = place.pin_dir != Path::new(Place::PIN_DIR)
-        && place.runtime_dir == Path::new(Place::RUNTIME_DIR);
-    let told = (survey.data_plane && !strange).then(|| Told::read(&place.runtime_dir));
+    let told = place.files().filter(|_| survey.data_plane).map(Told::read);
     let told = told.transpose().unwrap_or_else(|error| {
         unseen.push(("health and edits", format!("{error:#}")));
         None
@@ -49,7 +44,7 @@ pub(super) fn read(place: &Place, unseen: &mut Unseen) -> State {
         controller,
         unit: UNITS.iter().any(|folder| Path::new(folder).join("xlvs.service").exists()),
         counters: Vec::new(),
-        now: seconds(SystemTime::now()),
+        now: clock::now(),
     }
 }
 

@@ -63,7 +63,7 @@ fn in_use(facts: &Facts) -> Option<String> {
     let state = &facts.state;
     let running = state.controller.as_ref().filter(|_| state.survey.data_plane)?;
     let used = running.config.as_ref() == Some(&facts.file.path);
-    used.then(|| super::state::age(state.now.saturating_sub(running.since)))
+    used.then(|| crate::clock::span(state.now.saturating_sub(running.since)))
 }
 
 fn counted(count: usize, what: &str) -> String {
@@ -109,7 +109,7 @@ mod tests {
                 ..Default::default()
             });
         });
-        assert!(running.contains("read of it 10 min ago is balanced on"), "{running}");
+        assert!(running.contains("read of it 10m ago is balanced on"), "{running}");
         let killed = why(|facts| facts.state.survey.data_plane = true);
         assert!(killed.contains("Packets flow on"), "{killed}");
     }

@@ -1,8 +1,11 @@
 //! What is there of xlvs itself: its pins, its controller, and how old the configuration in use is.
 
-use crate::doctor::{
-    facts::{Facts, Interface, State},
-    finding::{Finding, some},
+use crate::{
+    clock::span,
+    doctor::{
+        facts::{Facts, Interface, State},
+        finding::{Finding, some},
+    },
 };
 
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
@@ -75,7 +78,7 @@ fn running(facts: &Facts) -> Option<Finding> {
 fn outdated(facts: &Facts) -> Option<Finding> {
     let controller = facts.state.controller.as_ref()?;
     let config = controller.config.as_ref()?;
-    let age = age(facts.state.now.saturating_sub(controller.since));
+    let age = span(facts.state.now.saturating_sub(controller.since));
     let about = config.display().to_string();
     // Reading it again would fail: the finding about the file says what is in use.
     if *config == facts.file.path && (facts.file.errors > 0 || facts.file.unreadable.is_some()) {
@@ -106,16 +109,6 @@ fn outdated(facts: &Facts) -> Option<Finding> {
         );
     }
     Some(Finding::ok("config-in-use", format!("read {age} ago")).about(about))
-}
-
-/// Seconds, for people.
-pub(super) fn age(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
-    }
 }
 
 fn not_attached(facts: &Facts) -> Option<Finding> {
@@ -214,15 +207,13 @@ mod tests {
             facts.state.controller.as_mut().unwrap().outdated = Some("line 3: wrong".to_owned());
         });
         assert_eq!((findings[0].name, findings[0].severity), ("config-in-use", Severity::Warning));
-        assert!(findings[0].found.contains("8 min ago: line 3"), "{findings:?}");
+        assert!(findings[0].found.contains("8m 20s ago: line 3"), "{findings:?}");
         let (name, severity, command) = one(check, |facts| {
             runs(facts);
             facts.file.changed = 600;
         });
         assert_eq!((name, severity), ("config-in-use", Severity::Notice));
         assert_eq!(command, "xlvs reload");
-        assert_eq!(age(90), "90 s");
-        assert_eq!(age(3 * 86_400), "3 days");
     }
 
     #[test]
