@@ -173,9 +173,11 @@ impl<'a> Service<'a> {
             let down = known_of.filter(|server| !server.up);
             let state = match down {
                 _ if sorry == Some(name) && view.is_some() => State::Sorry,
+                _ if view.is_none() && edits.get(&name) == Some(&Kind::Deleted) => State::Deleted,
                 Some(_) => State::Down,
                 None if view.is_none() && known_of.is_none() => State::Deleted,
-                None if sorry.is_some() => State::Held,
+                // An edit can have added one beside the sorry server.
+                None if sorry.is_some() && view.is_none() => State::Held,
                 None => State::Up,
             };
             let down = down.filter(|_| state == State::Down);

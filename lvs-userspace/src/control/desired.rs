@@ -16,6 +16,7 @@ use crate::{
     config::{
         Config, Forwarding, Quorum, RealServer, Scheduler, SchedulerFlags, Timeouts, VirtualServer,
     },
+    health::{self, Pool, ServiceId, State},
     inspect::ServiceName,
 };
 
@@ -67,10 +68,12 @@ type Index = HashMap<ServiceName, (usize, HashMap<ServerName, usize>)>;
 /// The desired state.
 #[derive(Clone, Debug)]
 pub struct Desired {
-    file: Config,
+    file: Arc<Config>,
     /// Where each service is in the file, and where its servers are in it.
     index: Arc<Index>,
     edits: Edits,
+    /// Servers of the file that edits have deleted and added again, which nobody has been told of.
+    again: Vec<(ServiceName, ServerName)>,
 }
 
 impl Desired {
@@ -88,7 +91,8 @@ impl Desired {
         let services = file.services.iter().enumerate();
         let index =
             services.map(|(at, service)| (service_name(service), (at, places(service)))).collect();
-        Self { file, index: Arc::new(index), edits: Edits::default() }
+        let index = Arc::new(index);
+        Self { file: Arc::new(file), index, edits: Edits::default(), again: Vec::new() }
     }
 
     /// The same with edits that were made to what another file said, and what becomes of each.
@@ -123,6 +127,29 @@ impl Desired {
             fate.outcome = Outcome::Dropped(DISCARDED);
         }
         (Self { edits: Edits::default(), ..desired }, fates)
+    }
+
+    /// What the file says, which is what is checked.
+    #[must_use]
+    pub const fn file(&self) -> &Arc<Config> {
+        &self.file
+    }
+
+    /// Servers of the file that edits have deleted and added again since this was asked last.
+    pub(super) fn came_again(&mut self) -> Vec<(ServiceName, ServerName)> {
+        std::mem::take(&mut self.again)
+    }
+
+    /// Servers of the file that are in no map because an edit has deleted them, or their service.
+    pub(super) fn left_out(&self) -> impl Iterator<Item = (ServiceName, ServerName)> {
+        self.edits.services.iter().flat_map(|edit| {
+            let gone = edit.spec.as_ref().is_some_and(|spec| spec.now.is_none());
+            let file = self.file_service(edit.name).filter(|_| gone);
+            let of_service = file.into_iter().flat_map(|file| file.real_servers.iter());
+            let deleted = edit.servers.iter().filter(|server| server.spec.now.is_none());
+            let servers = deleted.map(|server| server.name).chain(of_service.map(server_name));
+            servers.map(|server| (edit.name, server))
+        })
     }
 
     /// The edits.
@@ -235,6 +262,9 @@ impl Desired {
                     return Err(Refusal::ServerExists);
                 }
                 self.set_server(*service, *server, Some(*spec));
+                if self.file_server(*service, *server).is_some() {
+                    self.again.push((*service, *server));
+                }
             }
             Edit::EditServer { service, server, spec } => {
                 if !self.has(*service) {
@@ -323,10 +353,31 @@ impl Desired {
         });
     }
 
-    /// The configuration that the file and the edits make together. Services and servers of the file come first.
+    /// The configuration that the file and the edits make together, with all servers up. Services and servers of the file
+    /// come first.
     #[must_use]
     pub fn effective(&self) -> Config {
-        let mut config = self.file.clone();
+        self.edit_config((*self.file).clone(), &State::default())
+    }
+
+    /// The same with what checks have found: what the data path should do. An edit changes nothing of who is up and whether
+    /// there is a quorum, as with keepalived, which sees no edits.
+    #[must_use]
+    pub fn serving(&self, state: &State) -> Config {
+        self.edit_config(health::apply(&self.file, state), state)
+    }
+
+    fn edit_config(&self, mut config: Config, state: &State) -> Config {
+        if self.edits.is_empty() {
+            return config;
+        }
+        let ids = ServiceId::of_all(&config);
+        let pools: HashMap<ServiceName, &Pool> = config
+            .services
+            .iter()
+            .zip(&ids)
+            .filter_map(|(service, id)| Some((service_name(service), state.pools.get(id)?)))
+            .collect();
         let edits: HashMap<ServiceName, &ServiceEdit> =
             self.edits.services.iter().map(|edit| (edit.name, edit)).collect();
         config.services.retain_mut(|service| {
@@ -336,14 +387,14 @@ impl Desired {
                 Some(Edited { now: Some(spec), .. }) => spec.apply(service),
                 None => {}
             }
-            edit.apply_to_servers(service);
+            edit.apply_to_servers(service, pools.get(&edit.name).copied());
             true
         });
         for edit in &self.edits.services {
             if let Some(Edited { file: None, now: Some(spec) }) = &edit.spec {
                 let mut service = new_service(edit.name);
                 spec.apply(&mut service);
-                edit.apply_to_servers(&mut service);
+                edit.apply_to_servers(&mut service, None);
                 config.services.push(service);
             }
         }

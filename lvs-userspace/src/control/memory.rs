@@ -13,6 +13,8 @@ use anyhow::Context as _;
 use tracing::warn;
 
 use super::{
+    desired::Desired,
+    edit::ServerName,
     ledger::Ledger,
     runtime::{keep, kept},
 };
@@ -39,13 +41,18 @@ pub(super) fn read(runtime_dir: &Path) -> anyhow::Result<Memory> {
     memory.with_context(|| format!("cannot use {}", path.display()))
 }
 
-/// What a controller has left, for a data plane that it has left too. A file that cannot be used is as good as none.
-pub(super) fn recall(runtime_dir: &Path, ledger: &Ledger) -> Past {
+/// What a controller has left, for a data plane that it has left too. A file that cannot be used is as good as none. Who is in
+/// no map because of an edit is not down.
+pub(super) fn recall(runtime_dir: &Path, ledger: &Ledger, desired: &Desired) -> Past {
     let memory = read(runtime_dir).unwrap_or_else(|error| {
         warn!("servers that were down count as up until they are checked: {error:#}");
         Memory::default()
     });
-    Past { memory, serving: serving(ledger) }
+    let mut serving = serving(ledger);
+    for (service, ServerName { address, port }) in desired.left_out() {
+        serving.entry(service).or_default().insert(Endpoint { address, port });
+    }
+    Past { memory, serving }
 }
 
 fn serving(ledger: &Ledger) -> HashMap<ServiceName, HashSet<Endpoint>> {

@@ -2,7 +2,9 @@
 //! of a server changes. A file that cannot be used changes nothing. Edits come on top of the file, as long as they still
 //! apply (`desired.rs`), and the health of the servers on top of both.
 
-use std::{cell::RefCell, collections::BTreeSet, fs, future::pending, mem::take, net::IpAddr};
+use std::{
+    cell::RefCell, collections::BTreeSet, fs, future::pending, mem::take, net::IpAddr, sync::Arc,
+};
 
 use anyhow::anyhow;
 use sd_notify::NotifyState;
@@ -16,6 +18,7 @@ use tracing::{error, info, warn};
 use super::{
     advice, answers, capabilities,
     desired::{self, Desired},
+    edit::ServerName,
     interfaces::{self, Wanted},
     ledger::{Change, Ledger},
     memory, neighbours, orders,
@@ -32,7 +35,7 @@ use crate::{
     bpf::{self, Configured},
     config::{self, Config, Loaded},
     exit::Failure,
-    health::{self, Health, Past},
+    health::{self, Endpoint, Health, Past},
     net::{self, Addresses},
 };
 
@@ -45,8 +48,10 @@ pub(super) struct Running<'r> {
     pub(super) servers: &'r RefCell<Vec<IpAddr>>,
     /// What the file says, and what was edited since.
     pub(super) desired: Desired,
-    /// What both come to, and what else was chosen then.
-    pub(super) wanted: Option<(Config, Choices)>,
+    /// What is to be in use, which is the same unless that has failed, and what else was chosen then.
+    pub(super) wanted: Option<(Desired, Choices)>,
+    /// What is checked.
+    pub(super) checked: Option<Arc<Config>>,
     /// Which servers are up; checks begin with the first configuration.
     pub(super) health: Option<Health>,
     /// Whether packets flowed when the controller started, and what was known then.
@@ -198,7 +203,7 @@ impl Running<'_> {
     ) -> Result<String, Failure> {
         let config = desired.effective();
         let line = run::services_line(&config);
-        self.apply(config, maps).await?;
+        self.apply(desired.clone(), &config, maps).await?;
         self.desired = desired;
         self.keep_edits();
         if self.options.manage_vips {
@@ -210,11 +215,16 @@ impl Running<'_> {
         Ok(line)
     }
 
-    /// Has the maps hold what a configuration says, as far as the servers are up.
-    async fn apply(&mut self, config: Config, maps: &mut Configured<'_>) -> Result<(), Failure> {
-        let choices = run::choices(&config, self.options, &mut self.said)?;
+    /// Has the maps hold what the file and the edits come to, which is `config`, as far as the servers are up.
+    async fn apply(
+        &mut self,
+        mut desired: Desired,
+        config: &Config,
+        maps: &mut Configured<'_>,
+    ) -> Result<(), Failure> {
+        let choices = run::choices(config, self.options, &mut self.said)?;
         // Before the first packet to a new server comes.
-        let servers = run::real_servers(&config);
+        let servers = run::real_servers(config);
         let new: Vec<IpAddr> = {
             let old = self.servers.borrow();
             let is_new = |server: &IpAddr| old.binary_search(server).is_err();
@@ -232,22 +242,35 @@ impl Running<'_> {
         }
         // Nobody is checked or told for a configuration that does not fit, with all servers up.
         let seen = write::look(&self.ledger, maps)?;
-        let change = self.ledger.next(&config, &choices, &seen)?;
-        let local = self.addresses.borrow_and_update().clone();
-        match &mut self.health {
-            Some(health) => health.reload(&config, &local),
-            None if self.attached => {
-                self.health = Some(Health::go_on(&config, &local, &take(&mut self.past)));
+        let change = self.ledger.next(config, &choices, &seen)?;
+        let file = Arc::clone(desired.file());
+        self.check(&file);
+        if let Some(health) = &mut self.health {
+            for (service, ServerName { address, port }) in desired.came_again() {
+                health.came_again(service, Endpoint { address, port });
             }
-            None => self.health = Some(Health::start_quietly(&config, &local)),
         }
         self.keep_memory();
         self.servers.replace(servers);
         let whole =
-            self.health.as_ref().is_none_or(|health| health::all_serve(&config, health.state()));
-        self.wanted = Some((config, choices));
+            self.health.as_ref().is_none_or(|health| health::all_serve(&file, health.state()));
+        self.wanted = Some((desired, choices));
         // With all servers up it is this very change. (Nothing was waited for since.)
         if whole { self.make(change, maps) } else { self.write(maps) }
+    }
+
+    /// Has what a file says be checked. Edits have no say in it.
+    fn check(&mut self, file: &Arc<Config>) {
+        let local = self.addresses.borrow_and_update().clone();
+        match &mut self.health {
+            Some(_) if self.checked.as_ref().is_some_and(|checked| Arc::ptr_eq(checked, file)) => {}
+            Some(health) => health.reload(file, &local),
+            None if self.attached => {
+                self.health = Some(Health::go_on(file, &local, &take(&mut self.past)));
+            }
+            None => self.health = Some(Health::start_quietly(file, &local)),
+        }
+        self.checked = Some(Arc::clone(file));
     }
 
     /// The health of a server has changed; `pools` is whether the data path has to know.
@@ -274,11 +297,11 @@ impl Running<'_> {
         if !self.certain {
             self.look_again(maps)?;
         }
-        let Some(((config, choices), health)) = self.wanted.as_ref().zip(self.health.as_ref())
+        let Some(((desired, choices), health)) = self.wanted.as_ref().zip(self.health.as_ref())
         else {
             return Ok(());
         };
-        let config = health::apply(config, health.state());
+        let config = desired.serving(health.state());
         // From here on in one go, for turns are taken meanwhile.
         let seen = write::look(&self.ledger, maps)?;
         let change = self.ledger.next(&config, choices, &seen)?;

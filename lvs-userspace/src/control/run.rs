@@ -161,10 +161,11 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         servers: &servers,
         desired: desired.clone(),
         wanted: None,
+        checked: None,
         health: None,
         attached: pins.found(),
         past: if pins.found() {
-            memory::recall(&options.runtime_dir, &ledger)
+            memory::recall(&options.runtime_dir, &ledger, &desired)
         } else {
             Past::default()
         },

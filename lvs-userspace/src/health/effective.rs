@@ -27,21 +27,36 @@ pub struct Member {
     pub server: Endpoint,
     /// Its weight now.
     pub weight: u32,
+    /// Whether it is a real server that is up.
+    pub up: bool,
 }
 
 impl Pool {
     /// Puts a server in; as in IPVS that changes nothing if it is there.
-    pub(crate) fn add(&mut self, server: Endpoint, weight: u32) {
+    pub(crate) fn add(&mut self, server: Endpoint, weight: u32, up: bool) {
         if self.members.iter().all(|member| member.server != server) {
-            self.members.push(Member { server, weight });
+            self.members.push(Member { server, weight, up });
         }
     }
 
     /// Changes the weight of a server that is there.
-    pub(crate) fn edit(&mut self, server: Endpoint, weight: u32) {
+    pub(crate) fn edit(&mut self, server: Endpoint, weight: u32, up: bool) {
         if let Some(member) = self.members.iter_mut().find(|member| member.server == server) {
-            member.weight = weight;
+            (member.weight, member.up) = (weight, up);
         }
+    }
+
+    /// Has a server that is there be the one that came last.
+    pub(crate) fn move_to_end(&mut self, server: Endpoint) {
+        if let Some(at) = self.members.iter().position(|member| member.server == server) {
+            let member = self.members.remove(at);
+            self.members.push(member);
+        }
+    }
+
+    /// Whether a server is there although it is down, with weight 0.
+    pub(crate) fn inhibits(&self, server: Endpoint) -> bool {
+        self.members.iter().any(|member| member.server == server && !member.up)
     }
 
     /// Takes a server out.
@@ -91,7 +106,7 @@ fn members(service: &VirtualServer, pool: &Pool) -> Vec<RealServer> {
         next = at + 1;
         configured.get(at)
     };
-    let member = |Member { server, weight }: &Member| {
+    let member = |Member { server, weight, .. }: &Member| {
         let found = match server_of(*server) {
             Some(real) => as_served(real),
             None => sorry_as_real(service.sorry_server.as_ref()?),

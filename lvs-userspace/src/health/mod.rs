@@ -211,6 +211,18 @@ impl Health {
         self.checks.set_addresses(local);
     }
 
+    /// A server that was deleted by an edit is there again, the newest of its service as in IPVS. (The services of a group keep
+    /// the order of their group.)
+    pub fn came_again(&mut self, name: ServiceName, server: Endpoint) {
+        let (target, family, protocol) = (name.target(), name.family(), name.protocol());
+        let id = ServiceId::Single { target, family, protocol };
+        let Some(at) = self.services.iter().position(|service| service.id == id) else { return };
+        if let Some(service) = self.services.get_mut(at) {
+            service.pool.move_to_end(server);
+        }
+        let _change = self.publish(at);
+    }
+
     /// How many different checks are made.
     #[must_use]
     pub fn checks(&self) -> usize {

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    Endpoint, Health, Past, ServiceId, State, apply,
+    Endpoint, Health, Past, ServiceId, State, all_serve, apply,
     service::tests::{connection, real_server, schedule, virtual_server},
 };
 use crate::config::{
@@ -480,6 +480,18 @@ async fn checks_rest_while_the_address_is_elsewhere() {
     health.reload(&config, &BTreeSet::new());
     let asked = peer.asked();
     until_true(&mut health, || peer.asked() > asked).await;
+}
+
+#[tokio::test]
+async fn who_comes_again_by_an_edit_is_the_newest() {
+    let server = |port| RealServer { port, ..real_server(Ipv4Addr::LOCALHOST, 1) };
+    let config = config(vec![service(1, vec![server(1), server(2)])]);
+    let mut health = start(&config);
+    let VirtualServer { target, protocol, family, .. } = config.services[0];
+    let name = ServiceName::new(target, protocol, family);
+    health.came_again(name, Endpoint { address: Ipv4Addr::LOCALHOST.into(), port: 1 });
+    assert_eq!(pool(&config, health.state(), 0), "2*1 1*1");
+    assert!(!all_serve(&config, health.state()));
 }
 
 #[tokio::test]

@@ -11,7 +11,11 @@ use super::{
     super::edit::{ServerName, ServerSpec, ServiceSpec},
     Fate, Outcome, SAYS_OTHERWISE, new_server, server_name,
 };
-use crate::{config::VirtualServer, inspect::ServiceName};
+use crate::{
+    config::VirtualServer,
+    health::{Endpoint, Pool},
+    inspect::ServiceName,
+};
 
 /// All edits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,7 +117,8 @@ impl ServiceEdit {
         self.servers.iter().find(|edit| edit.name == name)
     }
 
-    pub(super) fn apply_to_servers(&self, service: &mut VirtualServer) {
+    /// Edits the servers that a service has, which are in this pool if they are checked.
+    pub(super) fn apply_to_servers(&self, service: &mut VirtualServer, pool: Option<&Pool>) {
         if self.servers.is_empty() {
             return;
         }
@@ -125,9 +130,20 @@ impl ServiceEdit {
         servers.retain_mut(|server| {
             let Some(edit) = edits.get(&server_name(server)) else { return true };
             there.insert(edit.name);
-            edit.spec.now.map(|spec| spec.apply(server)).is_some()
+            let Some(spec) = edit.spec.now else { return false };
+            let checked = server.weight;
+            spec.apply(server);
+            let of_file = edit.spec.file.is_none_or(|file| file.weight == checked);
+            let inhibited = pool.is_some_and(|pool| pool.inhibits(Endpoint::of(server)));
+            if inhibited || (!of_file && spec.weight > 0) {
+                // Its checks have given it another weight, which counts; but who is drained stays so.
+                server.weight = checked;
+            }
+            true
         });
-        for edit in self.servers.iter().filter(|edit| !there.contains(&edit.name)) {
+        // Who has gone because a check has failed, does not come back by an edit.
+        let added = self.servers.iter().filter(|edit| edit.spec.file.is_none());
+        for edit in added.filter(|edit| !there.contains(&edit.name)) {
             if let Some(spec) = edit.spec.now {
                 let mut server = new_server(edit.name, *forwarding);
                 spec.apply(&mut server);

@@ -1,6 +1,6 @@
 //! Edits beside the file: against a model that simply does what ipvsadm says, and what a reload leaves of them.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{collections::BTreeMap, fmt::Write as _, net::IpAddr};
 
 use proptest::prelude::*;
 
@@ -339,4 +339,131 @@ fn there_is_room_for_so_much_and_no_more() {
     let edit = Edit::AddServer { service: service(1), server: number(999), spec: weight(1) };
     desired.edit(&edit).unwrap();
     assert!(check_room(&desired.effective()).unwrap_err().contains("TCP 10.0.0.1:80"));
+}
+
+const GROUP: &str = "
+    virtual_server_group WEB {
+        10.0.0.1 80
+        10.0.0.2 80
+    }
+    virtual_server group WEB {
+        lb_algo rr
+        lb_kind NAT
+        protocol TCP
+        sorry_server 192.168.0.9 80
+        real_server 192.168.0.1 80 { weight 3 }
+        real_server 192.168.0.2 80 {
+            weight 1
+            inhibit_on_failure
+        }
+    }";
+
+/// What checks have found of the services of a file: who is in the pool, by the last part of the address, with which weight,
+/// and whether it is up.
+fn found(desired: &Desired, members: &[(u8, u32, bool)]) -> State {
+    let member = |&(number, weight, up): &(u8, u32, bool)| {
+        let ServerName { address, port } = server(number);
+        health::Member { server: health::Endpoint { address, port }, weight, up }
+    };
+    let pool = Pool { members: members.iter().map(member).collect() };
+    let ids = ServiceId::of_all(desired.file());
+    State { pools: ids.into_iter().map(|id| (id, pool.clone())).collect() }
+}
+
+/// `1*3 2*1`, the servers of a service of 10.0.0.`number` with what checks have found.
+fn served(desired: &Desired, state: &State, number: u8) -> String {
+    let config = desired.serving(state);
+    let is = |one: &&VirtualServer| service_name(one) == service(number);
+    let servers = &config.services.iter().find(is).unwrap().real_servers;
+    let text = |one: &RealServer| {
+        let IpAddr::V4(address) = one.address else { panic!("{one:?}") };
+        format!("{}*{}", address.octets()[3], one.weight)
+    };
+    servers.iter().map(text).collect::<Vec<_>>().join(" ")
+}
+
+fn edited(edits: &[Edit]) -> Desired {
+    let mut desired = Desired::new(config(GROUP));
+    for edit in edits {
+        desired.edit(edit).unwrap();
+    }
+    desired
+}
+
+#[test]
+fn an_edit_of_one_service_of_a_group_is_of_that_one_only() {
+    let (one, two) = (service(1), service(2));
+    let all = [(1, 3, true), (2, 1, true)];
+    for (edit, of_one, of_two) in [
+        (
+            Edit::EditServer { service: two, server: server(1), spec: weight(0) },
+            "1*3 2*1",
+            "1*0 2*1",
+        ),
+        (
+            Edit::EditServer { service: one, server: server(1), spec: weight(0) },
+            "1*0 2*1",
+            "1*3 2*1",
+        ),
+        (Edit::DeleteServer { service: two, server: server(1) }, "1*3 2*1", "2*1"),
+        (Edit::DeleteServer { service: one, server: server(2) }, "1*3", "1*3 2*1"),
+        (
+            Edit::AddServer { service: two, server: server(3), spec: weight(5) },
+            "1*3 2*1",
+            "1*3 2*1 3*5",
+        ),
+    ] {
+        let desired = edited(&[edit]);
+        let state = found(&desired, &all);
+        assert_eq!([served(&desired, &state, 1), served(&desired, &state, 2)], [of_one, of_two]);
+        assert!(health::all_serve(desired.file(), &state));
+        assert_eq!(desired.effective(), desired.serving(&state));
+    }
+}
+
+#[test]
+fn edits_come_on_top_of_what_checks_have_found() {
+    let edit = |number, to| Edit::EditServer {
+        service: service(1),
+        server: server(number),
+        spec: weight(to),
+    };
+    for (edits, members, wanted) in [
+        // Who is down is not brought back, be it gone or there with weight 0.
+        (vec![edit(1, 7), edit(2, 7)], vec![(2, 0, false)], "2*0"),
+        // A check gives another weight: it counts, but not for who is drained.
+        (vec![edit(1, 7)], vec![(1, 40, true), (2, 1, true)], "1*40 2*1"),
+        (vec![edit(1, 0)], vec![(1, 40, true), (2, 1, true)], "1*0 2*1"),
+        // The sorry server serves, and whom an edit has added.
+        (
+            vec![
+                edit(1, 0),
+                Edit::AddServer { service: service(1), server: server(3), spec: weight(2) },
+            ],
+            vec![(9, 1, false)],
+            "9*1 3*2",
+        ),
+        // The order is that of the pool.
+        (vec![edit(1, 7)], vec![(2, 1, true), (1, 3, true)], "2*1 1*7"),
+    ] {
+        let desired = edited(&edits);
+        let state = found(&desired, &members);
+        assert_eq!(served(&desired, &state, 1), wanted, "{edits:?}");
+    }
+}
+
+#[test]
+fn who_was_deleted_and_added_again_is_told_once_and_is_not_down() {
+    let delete = Edit::DeleteServer { service: service(1), server: server(1) };
+    let mut desired = edited(&[delete.clone(), Edit::DeleteService { service: service(2) }]);
+    let left_out: Vec<_> = desired.left_out().collect();
+    assert_eq!(
+        left_out,
+        [(service(1), server(1)), (service(2), server(1)), (service(2), server(2))]
+    );
+    let add = Edit::AddServer { service: service(1), server: server(1), spec: weight(3) };
+    desired.edit(&add).unwrap();
+    assert_eq!(desired.came_again(), [(service(1), server(1))]);
+    assert_eq!(desired.came_again(), []);
+    assert!(desired.left_out().all(|(name, _)| name == service(2)));
 }

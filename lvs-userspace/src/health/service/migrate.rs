@@ -37,7 +37,7 @@ impl Service {
             let before = server.weight();
             server.effective = effective;
             if server.set && server.alive && real_ones && server.weight() != before {
-                self.pool.edit(server.endpoint, server.weight());
+                self.pool.edit(server.endpoint, server.weight(), true);
             }
         }
         self.start(init_notifies, notices);

@@ -148,7 +148,7 @@ impl Service {
         {
             sorry.set = true;
             if !sorry.duplicate {
-                self.pool.add(sorry.endpoint, 0);
+                self.pool.add(sorry.endpoint, 0, false);
             }
         }
     }
@@ -209,7 +209,7 @@ impl Service {
         let new = server.weight();
         if now && old != new {
             if server.set && server.alive && real_ones {
-                self.pool.edit(server.endpoint, new);
+                self.pool.edit(server.endpoint, new, true);
             }
             self.update_quorum(false, notices);
         }

@@ -50,14 +50,16 @@ impl Service {
         let Some(sorry) = &mut self.sorry else { return };
         sorry.alive = on;
         match (on, sorry.inhibit) {
-            (true, true) if sorry.set => self.pool.edit(sorry.endpoint, RealServer::WEIGHT),
+            (true, true) if sorry.set => {
+                self.pool.edit(sorry.endpoint, RealServer::WEIGHT, false);
+            }
             (true, _) => {
                 sorry.set = true;
-                self.pool.add(sorry.endpoint, RealServer::WEIGHT);
+                self.pool.add(sorry.endpoint, RealServer::WEIGHT, false);
                 // It may be there with weight 0, as a real server. keepalived leaves it so at the start.
-                self.pool.edit(sorry.endpoint, RealServer::WEIGHT);
+                self.pool.edit(sorry.endpoint, RealServer::WEIGHT, false);
             }
-            (false, true) => self.pool.edit(sorry.endpoint, 0),
+            (false, true) => self.pool.edit(sorry.endpoint, 0, false),
             (false, false) => {
                 sorry.set = false;
                 self.pool.remove(sorry.endpoint);
@@ -70,20 +72,20 @@ impl Service {
         let Some(server) = self.servers.get_mut(at) else { return };
         let weight = server.weight();
         if server.inhibit && server.set {
-            self.pool.edit(server.endpoint, weight);
+            self.pool.edit(server.endpoint, weight, true);
             return;
         }
         let first = !server.set;
         server.set = true;
         let held = first && server.inhibit && server.failed > 0;
-        self.pool.add(server.endpoint, if held { 0 } else { weight });
+        self.pool.add(server.endpoint, if held { 0 } else { weight }, !held);
     }
 
     /// `ipvs_cmd(LVS_CMD_DEL_DEST)`.
     pub(super) fn remove(&mut self, at: usize) {
         let Some(server) = self.servers.get_mut(at) else { return };
         if server.inhibit {
-            self.pool.edit(server.endpoint, 0);
+            self.pool.edit(server.endpoint, 0, false);
         } else {
             server.set = false;
             self.pool.remove(server.endpoint);

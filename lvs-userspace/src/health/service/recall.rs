@@ -86,14 +86,14 @@ impl Service {
     fn fill(&mut self) {
         let real_ones = self.serves_itself();
         for server in self.servers.iter().filter(|server| server.set) {
-            let weight = if server.alive && real_ones { server.weight() } else { 0 };
-            self.pool.add(server.endpoint, weight);
+            let up = server.alive && real_ones;
+            self.pool.add(server.endpoint, if up { server.weight() } else { 0 }, up);
         }
         if let Some(sorry) = self.sorry.as_ref().filter(|sorry| sorry.set) {
             let weight = if sorry.alive { RealServer::WEIGHT } else { 0 };
-            self.pool.add(sorry.endpoint, weight);
+            self.pool.add(sorry.endpoint, weight, false);
             if sorry.alive {
-                self.pool.edit(sorry.endpoint, weight);
+                self.pool.edit(sorry.endpoint, weight, false);
             }
         }
     }
