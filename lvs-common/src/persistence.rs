@@ -143,9 +143,41 @@ fn template<A: Ip, E: Env + Tables<A>>(
     (template.server == server && template.generation as u8 == generation).then_some(handle)
 }
 
+/// For how many ns more a template lives: until its time is over, and then a minute at a time while connections refer to it,
+/// as the timer in IPVS does that finds them.
+#[must_use]
+pub const fn left(template: &Template, now: u64) -> u64 {
+    let grace = GRACE as u64 * SECOND;
+    match now.checked_sub(template.expires) {
+        None => template.expires - now,
+        Some(over) => grace - over % grace,
+    }
+}
+
 /// Whether a template has ended: what the controller collects.
 #[inline(always)]
 #[must_use]
 pub const fn ended(template: &Template, now: u64) -> bool {
     now > template.expires && template.connections == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_that_is_held_is_looked_at_each_minute() {
+        let template = Template {
+            expires: 100 * SECOND,
+            connections: 1,
+            timeout: 30,
+            server: 0,
+            generation: 0,
+        };
+        for (now, seconds) in
+            [(70, 30), (99, 1), (100, 60), (101, 59), (159, 1), (160, 60), (230, 50)]
+        {
+            assert_eq!(left(&template, now * SECOND), seconds * SECOND, "at {now} s");
+        }
+    }
 }

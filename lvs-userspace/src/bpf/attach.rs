@@ -15,7 +15,7 @@ use aya::{
     },
     util::KernelVersion,
 };
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::{
     Error, Pins, Programs,
@@ -107,7 +107,10 @@ impl Attachment {
         for link in pins.attached()? {
             let of = |interface: &Interface| link.path == attachment.pin(&interface.name);
             if !interfaces.iter().any(of) {
-                debug!("removed the link {}", link.path.display());
+                let name = link.path.file_name().unwrap_or_default().to_string_lossy();
+                if !name.ends_with(SECOND) {
+                    info!("detached from `{}`, which is not asked for any more", named(&name));
+                }
                 if let Err(error) = remove_link(&link.path) {
                     warn!("cannot remove {}: {error}", link.path.display());
                 }
@@ -355,6 +358,11 @@ fn replace(programs: &mut Programs, interface: &Interface, link: &Attached) -> R
 /// The name of an interface's pin. A bpffs takes no dots, interfaces take no colons.
 fn pin_name(interface: &str) -> String {
     interface.replace('.', ":")
+}
+
+/// The interface that a pin is named after.
+fn named(pin: &str) -> String {
+    pin.trim_end_matches(SECOND).replace(':', ".")
 }
 
 /// Says why a mode was taken that is not the first choice.

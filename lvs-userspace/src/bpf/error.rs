@@ -115,7 +115,7 @@ pub enum Error {
     /// Another xlvs is on an interface.
     #[error(
         "`{interface}` is balanced by another xlvs already (program {program}), whose pins are not in this --pin-dir; \
-         end that one: `xlvs stop --pin-dir DIR`, or `bpftool link` shows where it is pinned"
+         end that one: `xlvs stop` with its --pin-dir and --runtime-dir; `bpftool link` shows where it is pinned"
     )]
     Occupied {
         /// Name of the interface.

@@ -15,7 +15,7 @@ use lvs_common::abi::{
     Template, TemplateKey, Tuple, V4, V6,
 };
 
-use super::{Elements, Error, PerCpuElements, Table};
+use super::{Elements, Error, PerCpuElements, Table, error::os_error};
 
 /// What listings need.
 #[expect(missing_debug_implementations, reason = "aya's arrays have none")]
@@ -89,6 +89,9 @@ impl Directory {
             // Who may not look into the directory is told so by the kernel.
             if matches!(path.try_exists(), Ok(false)) {
                 Error::NoPins { path: self.0.clone() }
+            } else if let Some(libc::EACCES | libc::EPERM) = os_error(&source) {
+                let reason = format!("its map {map} cannot be opened: no permission; run as root");
+                Error::Pins { path: self.0.clone(), reason, permission: true }
             } else {
                 Error::Map { map, source }
             }

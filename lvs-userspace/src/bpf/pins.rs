@@ -34,6 +34,9 @@ use super::{
 /// `f_type` of a bpffs (`BPF_FS_MAGIC` in `uapi/linux/magic.h`).
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 
+/// How often the directory is made where one that ends removes it again.
+const ATTEMPTS: u32 = 10;
+
 /// What a bpffs that we have mounted for a pin directory alone is called in the list of mounts.
 const MOUNT_SOURCE: &str = "xlvs";
 
@@ -81,11 +84,20 @@ impl Pins {
     /// there is [found](Self::found); what is left of a start that came to nothing is removed.
     pub fn prepare(pin_dir: &Path) -> Result<Self, Error> {
         let mut pins = Self::at(pin_dir)?;
-        let pin_dir = pins.pin_dir.clone();
-        pins.ensure_bpffs(&pin_dir)?;
-        pins.make(&pin_dir)?;
-        pins.make(&pins.root.clone())?;
-        pins.lock = Some(lock(&pins.root)?);
+        let (pin_dir, root) = (pins.pin_dir.clone(), pins.root.clone());
+        for attempt in 1.. {
+            pins.ensure_bpffs(&pin_dir)?;
+            pins.make(&pin_dir)?;
+            pins.make(&root)?;
+            match lock(&root) {
+                // Another one is ending, which has removed it right now.
+                Err(_) if attempt < ATTEMPTS && !root.exists() => {}
+                locked => {
+                    pins.lock = Some(locked?);
+                    break;
+                }
+            }
+        }
         pins.refuse_others()?;
         pins.found = pins.layout()? != 0;
         if !pins.found {
@@ -264,7 +276,11 @@ impl Pins {
         // What is open keeps a mount in use.
         drop(self.lock.take());
         let unmount = |point: PathBuf| {
-            if let Err(errno) = umount(&point) {
+            // It would take along what others have pinned there. (What has a dot in its name is the kernel's own.)
+            let theirs = |name: &String| !name.contains('.');
+            if names(&point).is_ok_and(|names| names.iter().any(theirs)) {
+                warn!("the bpffs at {} stays: there is more in it", point.display());
+            } else if let Err(errno) = umount(&point) {
                 warn!("cannot unmount the bpffs at {}: {errno}", point.display());
             }
         };
@@ -294,10 +310,30 @@ impl Pins {
         }
     }
 
+    /// The processes that hold a data plane below `pin_dir`, of whatever version, as far as they are seen from here.
+    pub(crate) fn holders(pin_dir: &Path) -> Result<Vec<i32>, Error> {
+        let of = |version: String| {
+            let root = pin_dir.join(version);
+            let holders = File::open(&root).and_then(|root| lock::holders_of(&root));
+            holders.map_err(|error| failed(&root, &error))
+        };
+        let all: Result<Vec<Vec<i32>>, Error> = versions(pin_dir)?.into_iter().map(of).collect();
+        Ok(all?.concat())
+    }
+
     /// Refuses if a controller holds a data plane below `pin_dir`, of whatever version.
     pub(crate) fn refuse_held(pin_dir: &Path) -> Result<(), Error> {
         let mut versions = versions(pin_dir)?.into_iter();
-        versions.try_for_each(|version| lock(&pin_dir.join(version)).map(drop))
+        versions.try_for_each(|version| lock(&pin_dir.join(version)).map(drop)).map_err(|error| {
+            match (error, Self::holders(pin_dir).unwrap_or_default().first()) {
+                (Error::Pins { path, permission, .. }, Some(process)) => Error::Pins {
+                    path,
+                    reason: format!("process {process} has them, whose files are elsewhere; give its --runtime-dir"),
+                    permission,
+                },
+                (error, _) => error,
+            }
+        })
     }
 
     /// Ends the data planes of all versions below `pin_dir` that no controller holds, and tells how many there were.

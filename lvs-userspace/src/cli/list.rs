@@ -106,10 +106,9 @@ pub(super) fn list(options: &List) -> Result<(), Failure> {
     let mut services = Services::read(&maps, true)?;
     wanted(&mut services, options.shown.service);
     // What it says of them is no reason not to show them.
-    let (told, trouble) = match options.place.files().map(Told::read) {
-        None => (None, None),
-        Some(Ok(told)) => (Some(told), None),
-        Some(Err(error)) => (None, Some(format!("{error:#}"))),
+    let (told, trouble) = match Told::read(&options.place) {
+        Ok(told) => (told, None),
+        Err(error) => (None, Some(format!("{error:#}"))),
     };
     let mut listing = Listing::new(&services.services, told.as_ref());
     if let Some(filter) = options.shown.service {

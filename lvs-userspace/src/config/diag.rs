@@ -203,7 +203,7 @@ impl Sink {
             let (message, help) = match code {
                 Code::Foreign => (
                     "skipped, for keepalived to go on with",
-                    "nothing in them concerns xlvs; keepalived can run beside it for VRRP",
+                    "nothing in them concerns xlvs; keepalived can run beside it for VRRP (`keepalived --vrrp`, or it does the services too)",
                 ),
                 _ => (
                     "understood, not acted on",

@@ -55,11 +55,14 @@ impl Client {
     pub fn ask(&mut self, request: &Request) -> anyhow::Result<Answer> {
         let mut line = serde_json::to_vec(request)?;
         line.push(b'\n');
-        self.stream.get_mut().write_all(&line).context("the controller does not listen")?;
+        // Who is too busy, or finds it too long, says so and listens no further.
+        let heard =
+            self.stream.get_mut().write_all(&line).context("the controller does not listen");
         let mut answer = String::new();
         match self.stream.read_line(&mut answer) {
-            Ok(0) => bail!("the controller has closed the connection"),
-            Ok(_) => {}
+            Ok(read) if read > 0 => {}
+            Ok(_) => return heard.and_then(|()| bail!("the controller has closed the connection")),
+            Err(_) if heard.is_err() => heard?,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 bail!("the controller does not answer within {} s", self.patience.as_secs())
             }

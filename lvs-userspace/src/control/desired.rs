@@ -9,9 +9,14 @@ mod edits;
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
+use lvs_common::tcp::TcpState;
+
 use self::edits::{Edited, ServerEdit, ServiceEdit};
 pub use self::edits::{Edits, Kind, Kinds};
-use super::edit::{Edit, Refusal, ServerName, ServerSpec, ServiceSpec, check_timeouts};
+use super::{
+    edit::{Edit, Refusal, ServerName, ServerSpec, ServiceSpec, check_timeouts},
+    tables::UDP_TIMEOUT,
+};
 use crate::{
     config::{
         Config, Forwarding, Quorum, RealServer, Scheduler, SchedulerFlags, Timeouts, VirtualServer,
@@ -79,7 +84,11 @@ pub struct Desired {
 impl Desired {
     /// What a file says, edited by nobody.
     #[must_use]
-    pub fn new(file: Config) -> Self {
+    pub fn new(mut file: Config) -> Self {
+        let Timeouts { tcp, tcp_fin, udp } = &mut file.timeouts;
+        tcp.get_or_insert(TcpState::Established.timeout());
+        tcp_fin.get_or_insert(TcpState::FinWait.timeout());
+        udp.get_or_insert(UDP_TIMEOUT);
         let places = |service: &VirtualServer| {
             service
                 .real_servers

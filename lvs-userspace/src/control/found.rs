@@ -11,6 +11,7 @@ use tracing::debug;
 use super::{
     client::Client,
     last_run::LastRun,
+    place::Place,
     protocol::{Answer, Request},
     runtime::{self, holder},
     status::Status,
@@ -40,8 +41,12 @@ pub(crate) struct Controller {
 
 impl Controller {
     /// The one that has this runtime directory; `None` if none runs.
-    pub(crate) fn of(runtime_dir: &Path) -> anyhow::Result<Option<Self>> {
-        let Some(process) = holder(runtime_dir)? else { return Ok(None) };
+    pub(crate) fn of(place: &Place) -> anyhow::Result<Option<Self>> {
+        let runtime_dir = &place.runtime_dir;
+        let Some(process) = holder(runtime_dir)? else {
+            place.refuse_elsewhere()?;
+            return Ok(None);
+        };
         let mut found = Self { process: process.as_raw(), ..Self::default() };
         match Status::read(&runtime::status(runtime_dir)) {
             Ok(None) => {}

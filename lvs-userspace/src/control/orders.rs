@@ -186,7 +186,11 @@ pub(super) fn left_edits(runtime_dir: &Path) -> anyhow::Result<Edits> {
         None => Ok(Edits::default()),
     });
     edits.with_context(|| {
-        format!("the edits of the last run in {} cannot be used; remove it", path.display())
+        format!(
+            "the edits of the last run in {} cannot be used. See what they have come to with `xlvs ipvsadm -S -n`; then \
+             remove that file, and make them again after the start (servers that were drained have clients again meanwhile)",
+            path.display()
+        )
     })
 }
 

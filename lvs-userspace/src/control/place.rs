@@ -2,6 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::bail;
+
+use crate::bpf::Pins;
+
 /// Where a controller has its pins and its files.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Place {
@@ -24,5 +28,16 @@ impl Place {
         let strange = self.pin_dir != Path::new(Self::PIN_DIR)
             && self.runtime_dir == Path::new(Self::RUNTIME_DIR);
         (!strange).then_some(&self.runtime_dir)
+    }
+
+    /// Refuses where a controller has the pins, but not the files: where nobody has these.
+    pub(super) fn refuse_elsewhere(&self) -> anyhow::Result<()> {
+        let Some(process) = Pins::holders(&self.pin_dir)?.first().copied() else { return Ok(()) };
+        bail!(
+            "process {process} has the pins in {}, and its files are not in {}: give its --runtime-dir, or if that was \
+             removed, `kill -9 {process}` and start xlvs again, which goes on with the data plane",
+            self.pin_dir.display(),
+            self.runtime_dir.display()
+        )
     }
 }

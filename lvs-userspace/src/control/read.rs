@@ -1,7 +1,12 @@
 //! Requests as clients write them: read field by field, so that what does not fit is named, and what nobody reads is refused
 //! instead of being passed over.
 
-use serde::de::DeserializeOwned;
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::{Map, Value};
 
 use super::{
@@ -23,6 +28,71 @@ const EDITS: [&str; 9] = [
     "zero",
     "set-timeouts",
 ];
+
+/// A line as a client has written it.
+pub(super) fn request(line: &[u8]) -> Result<Request, String> {
+    let Single(value) = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    serde_json::from_value(value).map_err(|error| error.to_string())
+}
+
+/// JSON in which no object has a field twice: which of them is meant nobody can tell.
+struct Single(Value);
+
+impl<'d> Deserialize<'d> for Single {
+    fn deserialize<D: Deserializer<'d>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'d> Visitor<'d> for Reader {
+            type Value = Value;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("JSON")
+            }
+
+            fn visit_unit<E>(self) -> Result<Value, E> {
+                Ok(Value::Null)
+            }
+
+            fn visit_bool<E>(self, is: bool) -> Result<Value, E> {
+                Ok(is.into())
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
+                Ok(number.into())
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
+                Ok(number.into())
+            }
+
+            fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
+                Ok(number.into())
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+                Ok(text.into())
+            }
+
+            fn visit_seq<A: SeqAccess<'d>>(self, mut all: A) -> Result<Value, A::Error> {
+                let mut values = Vec::new();
+                while let Some(Single(value)) = all.next_element()? {
+                    values.push(value);
+                }
+                Ok(values.into())
+            }
+
+            fn visit_map<A: MapAccess<'d>>(self, mut all: A) -> Result<Value, A::Error> {
+                let mut map = Map::new();
+                while let Some((name, Single(value))) = all.next_entry::<String, _>()? {
+                    if map.insert(name.clone(), value).is_some() {
+                        return Err(A::Error::custom(format!("`{name}` is there twice")));
+                    }
+                }
+                Ok(map.into())
+            }
+        }
+        deserializer.deserialize_any(Reader).map(Self)
+    }
+}
 
 /// A request and an edit are made of the fields of an object; the error is for people.
 impl TryFrom<Map<String, Value>> for Request {
@@ -206,7 +276,7 @@ impl Fields {
         self.map.remove(name).filter(|value| !value.is_null())
     }
 
-    fn wrong(&self, name: &str, why: &dyn std::fmt::Display) -> String {
+    fn wrong(&self, name: &str, why: &dyn fmt::Display) -> String {
         format!("{}: `{name}` is wrong: {why}", self.what)
     }
 
@@ -264,6 +334,25 @@ mod tests {
             let text = format!(r#"{{"request":"edit","edits":[{{"edit":{edit}}}]}}"#);
             let expected = format!("edit 1: {expected}");
             assert!(refused(&text).starts_with(&expected), "{text}: {}", refused(&text));
+        }
+    }
+
+    #[test]
+    fn what_is_there_twice_is_refused_wherever_it_is() {
+        for text in [
+            r#"{"request":"status","request":"stop"}"#,
+            r#"{"request":"edit","edits":[{"edit":"clear","edit":"zero"}]}"#,
+            r#"{"request":"edit","edits":[{"edit":"zero","service":{"mark":1,"family":"IPv4","mark":2}}]}"#,
+        ] {
+            let error = request(text.as_bytes()).unwrap_err();
+            assert!(error.contains("is there twice"), "{text}: {error}");
+        }
+        assert_eq!(request(br#"{"request":"status"}"#), Ok(Request::Status));
+        let all =
+            r#"{"request":"edit","edits":[{"edit":"set-timeouts","tcp":900},{"edit":"clear"}]}"#;
+        assert!(request(all.as_bytes()).is_ok());
+        for garbage in ["", "[]", "1.5", "nonsense", "{\"request\":1e999}"] {
+            assert!(request(garbage.as_bytes()).is_err(), "{garbage}");
         }
     }
 }

@@ -40,14 +40,22 @@ impl RuntimeDir {
     /// Makes the directory if needed and writes the process id.
     pub(super) fn prepare(path: &Path) -> anyhow::Result<Self> {
         let there = path.exists();
-        fs::create_dir_all(path).with_context(|| {
-            format!(
-                "cannot make the runtime directory {}; give another --runtime-dir",
-                path.display()
-            )
-        })?;
         let pid_path = path.join(PID_FILE);
-        let locked = lock(&pid_path).and_then(|file| {
+        let lock_in_it = |attempt: u32| {
+            fs::create_dir_all(path).with_context(|| {
+                format!(
+                    "cannot make the runtime directory {}; give another --runtime-dir",
+                    path.display()
+                )
+            })?;
+            match lock(&pid_path) {
+                // Another one is ending, which has removed it right now.
+                Err(_) if attempt < ATTEMPTS && !path.exists() => Ok(None),
+                locked => locked.map(Some),
+            }
+        };
+        let locked = (1..).find_map(|attempt| lock_in_it(attempt).transpose()).unwrap_or(Ok(None));
+        let locked = locked.and_then(|file| {
             file.with_context(|| {
                 format!(
                     "another xlvs (process {}) keeps its files in {}; give this one another --runtime-dir",
@@ -115,6 +123,9 @@ const STATUS_FILE: &str = "status.json";
 /// Bytes of what a restart should have: some 100 for each server that is down, or edit.
 const MOST_KEPT: u64 = 64 << 20;
 
+/// How often the directory is made where one that ends removes it again.
+const ATTEMPTS: u32 = 10;
+
 /// How long a process id is waited for that is written right after the lock was taken, and how often it is looked for.
 const PID_PATIENCE: Duration = Duration::from_millis(100);
 const PID_POLL: Duration = Duration::from_millis(10);
@@ -126,8 +137,10 @@ fn lock(path: &Path) -> anyhow::Result<Option<Flock<File>>> {
             .write(true)
             .create(true)
             .truncate(false)
-            .custom_flags(libc::O_NOFOLLOW)
+            // A pipe is not waited for, and refused.
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
             .open(path)
+            .and_then(a_file)
     };
     lock::take(open).map_err(|error| {
         let hint = match (fs::symlink_metadata(path), error.kind()) {
@@ -141,6 +154,11 @@ fn lock(path: &Path) -> anyhow::Result<Option<Flock<File>>> {
     })
 }
 
+/// Refuses a pipe and the like.
+fn a_file(file: File) -> io::Result<File> {
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a file")) }
+}
+
 /// The process id in a file.
 fn process_in(path: &Path) -> Option<Pid> {
     let text = fs::read_to_string(path).ok()?;
@@ -152,9 +170,17 @@ pub(super) fn holder(directory: &Path) -> anyhow::Result<Option<Pid>> {
     let path = directory.join(PID_FILE);
     let give_up = Instant::now() + PID_PATIENCE;
     loop {
-        let file = match File::open(&path) {
+        let open = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path);
+        let file = match open.and_then(a_file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            result => result.with_context(|| format!("cannot open {}", path.display()))?,
+            Err(error) => {
+                let hint = match error.kind() {
+                    io::ErrorKind::PermissionDenied => "; run as root",
+                    _ => "",
+                };
+                bail!("cannot open {}: {error}{hint}", path.display());
+            }
+            Ok(file) => file,
         };
         let holders = lock::holders_of(&file).unwrap_or_default();
         // Free: its process has ended. A shared lock, so that two who ask do not take each other for the holder.

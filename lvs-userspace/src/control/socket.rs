@@ -21,7 +21,10 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::protocol::{Answer, LONGEST_REQUEST, Problem, Request, SOCKET};
+use super::{
+    protocol::{Answer, LONGEST_REQUEST, Problem, Request, SOCKET},
+    read,
+};
 
 /// Clients at a time.
 const MOST_CLIENTS: usize = 16;
@@ -136,7 +139,7 @@ async fn talk(stream: UnixStream, orders: &mpsc::Sender<Order>) -> io::Result<()
                 &format!("a request has {LONGEST_REQUEST} bytes at most; send several"),
             ))
         } else {
-            match serde_json::from_slice(&request) {
+            match read::request(&request) {
                 Ok(request) => ask(request, peer, orders).await?,
                 Err(error) => Answer::Error(Problem::new(
                     "not-understood",

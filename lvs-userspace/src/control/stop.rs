@@ -37,6 +37,7 @@ pub(crate) fn stop(place: &Place, keep_dataplane: bool) -> Result<String, Failur
     let running = holder(runtime_dir)?;
     if let Some(pid) = running {
         refuse_stopped(pid)?;
+        refuse_others_pins(pid, place)?;
         signal(pid, if keep_dataplane { keep_signal() } else { Signal::SIGTERM as i32 })?;
         let give_up = Instant::now() + PATIENCE;
         while holder(runtime_dir)?.is_some_and(|holder| holder == pid) {
@@ -68,6 +69,23 @@ pub(crate) fn stop(place: &Place, keep_dataplane: bool) -> Result<String, Failur
         (None, 0) => format!("nothing to stop in {}", pin_dir.display()),
         (None, _) => format!("no xlvs was running; ended the data plane in {}", pin_dir.display()),
     })
+}
+
+/// Refuses to stop a controller that has its pins elsewhere. (One that is starting may have none yet.)
+fn refuse_others_pins(pid: Pid, place: &Place) -> Result<(), Failure> {
+    let Place { pin_dir, runtime_dir } = place;
+    let holders = Pins::holders(pin_dir)?;
+    let told = Status::read(&runtime::status(runtime_dir)).ok().flatten();
+    let ready = told.is_some_and(|status| i32::try_from(status.pid) == Ok(pid.as_raw()));
+    if holders.contains(&pid.as_raw()) || (holders.is_empty() && !ready) {
+        return Ok(());
+    }
+    let (pin_dir, runtime_dir) = (pin_dir.display(), runtime_dir.display());
+    Err(anyhow!(
+        "process {pid}, which has its files in {runtime_dir}, does not have its pins in {pin_dir}: give --pin-dir and \
+         --runtime-dir of the same xlvs (`ps -ww -fp {pid}` shows those of this one)"
+    )
+    .into())
 }
 
 /// How a reload went.

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// A UDP connection's time-out in seconds (`udp_timeouts` in `ip_vs_proto_udp.c`).
-const UDP_TIMEOUT: u32 = 300;
+pub(super) const UDP_TIMEOUT: u32 = 300;
 
 /// What holds for all services, beside the configuration file.
 #[derive(Clone, Debug, Default)]

@@ -1,11 +1,12 @@
 //! What a controller tells of its services beside the maps: who is down and why, and what was edited. It is in the files of its
 //! runtime directory, which are written before the maps follow, and stay when it is killed; so who reads them need not ask it.
 
-use std::{fs, path::Path, time::UNIX_EPOCH};
+use std::{fs, time::UNIX_EPOCH};
 
 use super::{
     desired::Edits,
     memory, orders,
+    place::Place,
     runtime::{self, holder},
     status::{OutOfDate, Status},
 };
@@ -26,20 +27,25 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    /// Reads it.
-    pub(crate) fn read(runtime_dir: &Path) -> anyhow::Result<Self> {
+    /// Reads it, if it is known where it is. A controller whose files are somewhere else, or have been removed, tells nothing.
+    pub(crate) fn read(place: &Place) -> anyhow::Result<Option<Self>> {
+        let Some(runtime_dir) = place.files() else { return Ok(None) };
+        let process = holder(runtime_dir).ok().flatten();
+        if process.is_none() {
+            place.refuse_elsewhere()?;
+        }
         let changed = fs::metadata(memory::file(runtime_dir)).and_then(|is| is.modified()).ok();
         let changed = changed.and_then(|when| when.duration_since(UNIX_EPOCH).ok());
         // It may be just starting, or ending.
         let status = Status::read(&runtime::status(runtime_dir)).ok().flatten();
-        Ok(Self {
+        Ok(Some(Self {
             memory: memory::read(runtime_dir)?,
             edits: orders::left_edits(runtime_dir)?,
-            running: holder(runtime_dir).is_ok_and(|process| process.is_some()),
+            running: process.is_some(),
             changed: changed.map(|since| since.as_secs()),
             out_of_date: status
                 .and_then(|status| status.out_of_date)
                 .map(|OutOfDate { since, reason }| (since, reason)),
-        })
+        }))
     }
 }

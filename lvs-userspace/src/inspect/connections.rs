@@ -11,7 +11,7 @@ use lvs_common::{
         Address, Clock, Flow, Identity, Server, Template, TemplateKey, Tuple, V4, V6, flow_flags,
     },
     connection::{self, ENDED, ticks},
-    persistence::ended,
+    persistence::{self, ended},
     tcp::{TcpState, is_half_open},
     wire,
 };
@@ -295,7 +295,7 @@ impl<'w> Walk<'w> {
             client: key.client.shown(),
             address: address(server.address, A::FAMILY),
             port: server.port,
-            expires: template.expires.saturating_sub(self.now) / SECOND,
+            expires: persistence::left(template, self.now) / SECOND,
             connections: template.connections,
             half_open: half_open > 0 && half_open >= template.connections,
         };

@@ -1,5 +1,6 @@
 //! Edits and listings beside a running controller, and without one.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 use std::process::Output;
@@ -95,6 +96,66 @@ fn edits_count_at_once_and_beside_the_file() -> Result<()> {
     assert!(controller.stop()?.success());
     let left = setup.runtime_dir.join("edits.json");
     ensure!(!left.exists(), "{} is left", left.display());
+    Ok(())
+}
+
+/// Two services that share their health, and need both servers for their quorum.
+const GROUP: &str = "
+virtual_server_group web {
+    10.64.1.2 10000
+    10.64.1.2 10005
+}
+virtual_server group web {
+    lb_algo rr
+    lb_kind NAT
+    protocol TCP
+    quorum 2
+    sorry_server 192.168.1.109 80
+    real_server 192.168.1.100 8089 {
+        weight 1
+        TCP_CHECK {
+        }
+    }
+    real_server 192.168.1.101 18089 {
+        weight 1
+        TCP_CHECK {
+        }
+    }
+}
+";
+
+#[test]
+fn who_is_drained_costs_no_quorum_and_a_group_is_edited_one_by_one() -> Result<()> {
+    skip_unless_possible!();
+    let bed = Bed::new()?;
+    let controller = bed.start(GROUP, None)?;
+    let setup = controller.setup().clone();
+    let ipvsadm = |words: &str| printed(&bed, &setup, "ipvsadm", words);
+    let address = "10.64.1.2:10005".parse::<std::net::SocketAddrV4>()?;
+    let ask_other =
+        || bed.topology.client.block_on(|| lvs_tests::http::client::ask_many(address, 6, 1));
+    let both: BTreeMap<_, _> = [("web1", 3), ("web2", 3)].into();
+    let one: BTreeMap<_, _> = [("web2", 6)].into();
+    ipvsadm("-e -t 10.64.1.2:10005 -r 192.168.1.100:8089 -m -w 0")?;
+    assert_eq!(by_server(&bed.ask_many(6, 1)?), both);
+    assert_eq!(by_server(&ask_other()?), one);
+    ipvsadm("-d -t 10.64.1.2:10005 -r 192.168.1.100:8089")?;
+    ipvsadm(&format!("-e {SERVICE} -r 192.168.1.100:8089 -m -w 0"))?;
+    ipvsadm(&format!("-e {SERVICE} -r 192.168.1.101:18089 -m -w 0"))?;
+    let shown = printed(&bed, &setup, "list", "")?;
+    ensure!(!shown.contains("SORRY") && !shown.contains("192.168.1.109"), "{shown}");
+    ensure!(bed.ask_many(1, 1).is_err(), "a drained server was sent a client");
+    // The next controller knows that nobody is down.
+    drop(controller);
+    let controller = bed.start(GROUP, None)?;
+    assert_eq!(by_server(&ask_other()?), one);
+    let text = String::from_utf8(xlvs(&bed, &setup, "reload", "--discard-edits")?.stderr)?;
+    ensure!(text.contains("10.64.1.2:10005, real server 192.168.1.100:8089 is dropped"), "{text}");
+    assert_eq!(by_server(&bed.ask_many(6, 1)?), both);
+    assert_eq!(by_server(&ask_other()?), both);
+    let log = controller.log();
+    ensure!(!log.contains("is down") && !log.contains("quorum"), "{log}");
+    assert!(controller.stop()?.success());
     Ok(())
 }
 

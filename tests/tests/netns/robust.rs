@@ -16,7 +16,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::operation::order_in;
+use super::operation::{order_in, start_refused};
 use super::support::{Bed, say};
 use super::survival::nothing_is_left;
 
@@ -155,7 +155,7 @@ fn what_stands_in_its_way_is_named() -> Result<()> {
             "make room there",
         ),
         (format!("echo x > {at}"), 1, "cannot make the runtime directory"),
-        (format!("mkdir -p {at}; echo '{{' > {at}/edits.json"), 3, "remove it"),
+        (format!("mkdir -p {at}; echo '{{' > {at}/edits.json"), 3, "remove that file"),
         (format!("echo x > {}", setup.pin_dir.display()), 1, "give another --pin-dir"),
     ];
     for (before, code, expected) in cases {
@@ -263,5 +263,69 @@ fn a_directory_of_the_user_stays() -> Result<()> {
     drop(bed.start(&text, None)?);
     let (code, said) = stop()?;
     ensure!(code == Some(0) && is_empty()?, "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_controller_is_only_stopped_with_its_own_directories() -> Result<()> {
+    skip_unless_possible!();
+    let bed = Bed::new()?;
+    let xlvs = bed.start(&config::without_persistence(), None)?;
+    let own = xlvs.setup().clone();
+    let empty = bed.scratch.path("empty");
+    fs::create_dir(&empty)?;
+    let pid = format!("process {}", xlvs.pid());
+    let (pins, files) = (
+        Setup { pin_dir: bed.scratch.path("other"), ..own.clone() },
+        Setup { runtime_dir: empty, ..own.clone() },
+    );
+    for strange in [&pins, &files] {
+        let (code, said) = order_in(&bed.topology.lb, strange, &["stop"])?;
+        ensure!(code == Some(1) && said.contains(&pid), "{code:?}: {said}");
+    }
+    // Nor does anybody say that none runs.
+    for word in ["list", "doctor"] {
+        let (_, said) = order_in(&bed.topology.lb, &files, &[word])?;
+        ensure!(said.contains(&format!("{pid} has the pins")), "{word}: {said}");
+        ensure!(!said.to_lowercase().contains("no controller runs"), "{word}: {said}");
+    }
+    bed.ask_many(4, 1)?;
+    ensure!(xlvs.stop()?.success(), "it has not ended well");
+    nothing_is_left(&bed.topology.lb, &own.pin_dir)
+}
+
+#[test]
+fn a_pipe_in_the_place_of_the_process_id_is_not_waited_for() -> Result<()> {
+    skip_unless_possible!();
+    let bed = Bed::new()?;
+    let setup = bed.setup(&config::without_persistence(), None)?;
+    fs::create_dir(&setup.runtime_dir)?;
+    let pipe = setup.runtime_dir.join("xlvs.pid");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU)?;
+    let (code, said) = start_refused(&bed, &setup)?;
+    ensure!(code == Some(1) && said.contains("xlvs.pid"), "{code:?}: {said}");
+    for word in ["reload", "stop"] {
+        let (code, said) = order_in(&bed.topology.lb, &setup, &[word])?;
+        ensure!(code == Some(1) && said.contains("it is not a file"), "{word}: {code:?}: {said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_bpffs_in_which_others_have_pins_stays() -> Result<()> {
+    skip_unless_possible!();
+    let bed = Bed::new()?;
+    let first = bed.start(&config::without_persistence(), None)?;
+    let pins = first.setup().pin_dir.clone();
+    // Another one's, in the bpffs that the first one has mounted.
+    let theirs = pins.join("theirs");
+    fs::create_dir(&theirs)?;
+    ensure!(first.stop()?.success(), "it has not ended well");
+    ensure!(theirs.exists(), "it was unmounted");
+    fs::remove_dir(&theirs)?;
+    let second = bed.start(&config::without_persistence(), None)?;
+    ensure!(second.stop()?.success(), "it has not ended well");
+    // Who has made the directory is not known any more; but nothing is mounted, for a bpffs always has files.
+    ensure!(fs::read_dir(&pins)?.next().is_none(), "it is still mounted");
     Ok(())
 }

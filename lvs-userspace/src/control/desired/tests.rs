@@ -225,7 +225,7 @@ fn an_edit_that_is_taken_back_is_none() {
     assert_eq!(desired.edits().len(), 1);
     desired.edit(&change(1)).unwrap();
     assert!(desired.edits().is_empty());
-    assert_eq!(desired.effective(), config(FILE));
+    assert_eq!(&desired.effective(), &**Desired::new(config(FILE)).file());
 }
 
 #[test]
@@ -250,20 +250,20 @@ fn a_reload_drops_the_edits_of_what_it_changes_and_says_so() {
             "the edit of TCP 10.0.0.1:80, real server 192.168.0.2:80 is dropped: the file now says something else about it",
             "the addition of TCP 10.0.0.3:80 is kept",
             "the deletion of TCP 10.0.0.2:80 is kept",
-            "the addition of the time-out tcp is kept",
-            "the addition of the time-out udp is dropped: the file now says something else about it",
+            "the edit of the time-out tcp is kept",
+            "the edit of the time-out udp is dropped: the file now says something else about it",
         ]
     );
     let (only_file, fates) = desired.reloaded(config(&next), true);
     assert!(only_file.edits().is_empty() && fates.len() == 6);
     assert!(fates.iter().all(|fate| matches!(fate.outcome, Outcome::Dropped(_))), "{fates:?}");
-    assert_eq!(only_file.effective(), config(&next));
+    assert_eq!(only_file.effective(), Desired::new(config(&next)).effective());
     let effective = reloaded.effective();
     let weights: Vec<u32> =
         effective.services[0].real_servers.iter().map(|server| server.weight).collect();
     assert_eq!(weights, [0, 7]);
     assert_eq!(effective.services.len(), 2, "the deleted one stays away");
-    assert_eq!(effective.timeouts, Timeouts { tcp: Some(60), tcp_fin: None, udp: Some(30) });
+    assert_eq!(effective.timeouts, Timeouts { tcp: Some(60), tcp_fin: Some(120), udp: Some(30) });
     // The file without the service: its servers' edits go with it.
     let (gone, fates) = reloaded.reloaded(Config::default(), false);
     assert_eq!(gone.edits().services(), [service(3)].into());
@@ -466,4 +466,17 @@ fn who_was_deleted_and_added_again_is_told_once_and_is_not_down() {
     assert_eq!(desired.came_again(), [(service(1), server(1))]);
     assert_eq!(desired.came_again(), []);
     assert!(desired.left_out().all(|(name, _)| name == service(2)));
+}
+
+#[test]
+fn a_time_out_that_is_set_to_the_default_is_no_edit() {
+    let mut desired = Desired::new(config(FILE));
+    desired.edit(&Edit::SetTimeouts { tcp: 900, tcp_fin: 120, udp: 300 }).unwrap();
+    assert!(desired.edits().is_empty(), "{:?}", desired.edits());
+    desired.edit(&Edit::SetTimeouts { tcp: 901, tcp_fin: 0, udp: 0 }).unwrap();
+    assert_eq!(desired.edits().len(), 1);
+    let (next, fates) = desired.reloaded(config(FILE), false);
+    assert_eq!((next.edits().len(), fates[0].outcome), (1, Outcome::Kept));
+    desired.edit(&Edit::SetTimeouts { tcp: 900, tcp_fin: 0, udp: 0 }).unwrap();
+    assert!(desired.edits().is_empty());
 }

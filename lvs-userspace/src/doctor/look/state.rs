@@ -26,12 +26,12 @@ pub(super) fn read(place: &Place, unseen: &mut Unseen) -> State {
         unseen.push(("pins", error.to_string()));
         Survey::default()
     });
-    let controller = Controller::of(&place.runtime_dir).unwrap_or_else(|error| {
-        unseen.push(("controller", format!("{error:#}; run as root")));
+    let controller = Controller::of(place).unwrap_or_else(|error| {
+        unseen.push(("controller", format!("{error:#}")));
         None
     });
-    let told = place.files().filter(|_| survey.data_plane).map(Told::read);
-    let told = told.transpose().unwrap_or_else(|error| {
+    let told = if survey.data_plane { Told::read(place) } else { Ok(None) };
+    let told = told.unwrap_or_else(|error| {
         unseen.push(("health and edits", format!("{error:#}")));
         None
     });
