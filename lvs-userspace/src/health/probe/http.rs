@@ -10,15 +10,12 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Fault, Tls, regex::Pattern, socket, tls, within, words};
+use super::{Fault, Tls, head::Head, regex::Pattern, socket, tls, within, words};
 use crate::{
     config::{HttpCheck, HttpVersion, RegexError, Url},
     health::identity::Endpoint,
 };
 
-/// A header may be this long, in bytes, and have so many fields.
-const HEAD: usize = 64 << 10;
-const FIELDS: usize = 128;
 /// An expression looks at the first bytes of a page only, so many.
 const SEARCHED: usize = 4 << 20;
 /// So many bytes are read at once.
@@ -139,22 +136,8 @@ async fn read(
     limit: Duration,
     keep: bool,
 ) -> Result<Answer, Fault> {
-    let mut head = Vec::new();
+    let mut head = Head::default();
     let mut buffer = vec![0; READ];
-    let (status, mut left, start) = loop {
-        let length = some(stream, &mut buffer, limit).await?;
-        head.extend_from_slice(buffer.get(..length).unwrap_or_default());
-        if let Some((status, left, start)) = parse(&head)? {
-            break (status, left, start);
-        }
-        if length == 0 {
-            let what = if head.is_empty() { "no answer" } else { "half an answer" };
-            return Err(Fault::failed(format!("{what}: the server closed the connection")));
-        }
-        if head.len() > HEAD {
-            return Err(Fault::failed(format!("a header of more than {HEAD} bytes")));
-        }
-    };
     let mut digest = Md5::new();
     let mut text = Vec::new();
     let mut take = |part: &[u8], left: &mut Option<u64>| {
@@ -167,7 +150,18 @@ async fn read(
             text.extend_from_slice(part);
         }
     };
-    take(head.get(start..).unwrap_or_default(), &mut left);
+    let (status, mut left) = loop {
+        let length = some(stream, &mut buffer, limit).await?;
+        if length == 0 {
+            let what = if head.is_empty() { "no answer" } else { "half an answer" };
+            return Err(Fault::failed(format!("{what}: the server closed the connection")));
+        }
+        if let Some(start) = head.take(buffer.get(..length).unwrap_or_default())? {
+            let mut left = start.length;
+            take(start.page, &mut left);
+            break (start.status, left);
+        }
+    };
     while left != Some(0) {
         let length = some(stream, &mut buffer, limit).await?;
         if length == 0 {
@@ -176,23 +170,6 @@ async fn read(
         take(buffer.get(..length).unwrap_or_default(), &mut left);
     }
     Ok(Answer { status, digest: digest.finalize().into(), text })
-}
-
-/// The status, how long the page is, and where it starts; nothing yet if there is not enough.
-fn parse(head: &[u8]) -> Result<Option<(u16, Option<u64>, usize)>, Fault> {
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS];
-    let mut response = httparse::Response::new(&mut fields);
-    let start = match response.parse(head) {
-        Ok(httparse::Status::Complete(start)) => start,
-        Ok(httparse::Status::Partial) => return Ok(None),
-        Err(error) => return Err(Fault::failed(format!("not HTTP: {error}"))),
-    };
-    let length = response
-        .headers
-        .iter()
-        .find(|field| field.name.eq_ignore_ascii_case("content-length"))
-        .and_then(|field| std::str::from_utf8(field.value).ok()?.trim().parse().ok());
-    Ok(Some((response.code.unwrap_or(0), length, start)))
 }
 
 /// Reads once. Many servers end TLS without saying so: keepalived takes that as an end like others.

@@ -175,7 +175,7 @@ async fn http_fails_for_whatever_reason() {
     for (answer, wanted) in [
         (&b""[..], "no answer: the server closed the connection"),
         (b"HTTP/1.1 200", "half an answer: the server closed the connection"),
-        (b"SSH-2.0-OpenSSH_9.9\r\n", "not HTTP: invalid HTTP version"),
+        (b"SSH-2.0-OpenSSH_9.9\r\n", "not HTTP: the answer starts with \"SSH-2.0-OpenSSH_9.9\""),
     ] {
         let outcome = run(page(server(answer.to_vec()).await, |_| ())).await;
         assert_eq!(outcome, failed(&format!("HTTP_GET /health: {wanted}")));
