@@ -14,6 +14,7 @@ use std::{
     iter,
     path::Path,
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::Parser as _;
@@ -26,6 +27,9 @@ use crate::{
     control::{self, Options, Reloaded},
     exit::Failure,
 };
+
+/// What other threads do may take so long when the process is to end.
+const LAST: Duration = Duration::from_secs(1);
 
 /// Runs the command that the arguments name; the exit code is 0 when it is done, 1 when it failed, 2 on
 /// wrong usage, 3 on an invalid configuration, 4 when kernel or permissions lack something, 5 when two configurations
@@ -83,13 +87,16 @@ fn execute(options: Options, log: &log::Log) -> Result<(), Failure> {
     })
 }
 
-/// Waits for a future on a runtime of this thread.
+/// Waits for a future on a runtime of this thread. What it waits for itself is done by then; other threads may be at something
+/// that takes its time, like looking up a user in a network that does not answer, and end with the process.
 fn on_a_runtime<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::from(anyhow::Error::new(error)))?;
-    runtime.block_on(future)
+    let result = runtime.block_on(future);
+    runtime.shutdown_timeout(LAST);
+    result
 }
 
 /// Has the controller reload, and shows what was found in the file. Who reads the log by a program has that in an entry of its
@@ -132,5 +139,26 @@ fn report(failure: &Failure, log: &log::Log) {
         log.write(&message);
     } else {
         log::failure(&message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{thread::sleep, time::Instant};
+
+    use tokio::task::{spawn_blocking, yield_now};
+
+    use super::*;
+
+    #[test]
+    fn the_end_does_not_wait_for_what_never_ends() {
+        let start = Instant::now();
+        let result = on_a_runtime(async {
+            drop(spawn_blocking(|| sleep(Duration::from_secs(60))));
+            yield_now().await;
+            Ok(())
+        });
+        assert!(result.is_ok());
+        assert!(start.elapsed() < Duration::from_secs(30));
     }
 }

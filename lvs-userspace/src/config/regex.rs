@@ -7,6 +7,10 @@ use thiserror::Error;
 
 use super::model::UrlRegex;
 
+/// A search may have so many KiB, where there can be no machine code (`MemoryDenyWriteExecute`), instead of PCRE2's 20 GB.
+/// Machine code makes do with `regex_stack`, or 32 KiB.
+const MEMORY: u64 = 16 << 10;
+
 /// Why an expression cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RegexError {
@@ -31,7 +35,8 @@ impl UrlRegex {
         if let Some((_, most)) = self.stack {
             builder.max_jit_stack_size(Some(usize::try_from(most).unwrap_or(usize::MAX)));
         }
-        let mut verbs = String::new();
+        let memory = self.stack.map_or(MEMORY, |(_, most)| MEMORY.max(most >> 10));
+        let mut verbs = format!("(*LIMIT_HEAP={})", memory.min(u32::MAX.into()));
         let mut flags = String::new();
         for option in &self.options {
             match *option {
@@ -62,5 +67,27 @@ impl UrlRegex {
             let reason = whole.rsplit_once(": ").map_or(&*whole, |(_, reason)| reason).to_owned();
             RegexError::Pattern { reason, offset: offset.min(self.pattern.len()) }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_without_machine_code_has_limited_memory() {
+        let mut url = UrlRegex {
+            pattern: "(?:.|\\n)*ok".to_owned(),
+            no_match: false,
+            options: Vec::new(),
+            min_offset: None,
+            max_offset: None,
+            stack: None,
+        };
+        let page = "-".repeat(256 << 10) + "ok";
+        let error = url.compile(false).unwrap().is_match(page.as_bytes()).unwrap_err();
+        assert!(error.to_string().contains("heap limit exceeded"), "{error}");
+        url.stack = Some((1 << 10, 256 << 20));
+        assert!(url.compile(false).unwrap().is_match(page.as_bytes()).unwrap());
     }
 }

@@ -6,23 +6,22 @@ use std::{ops::RangeInclusive, time::Duration};
 use md5::{Digest as _, Md5};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    task::spawn_blocking,
-    time::timeout,
+    task::yield_now,
+    time::{Instant, timeout, timeout_at},
 };
 
-use super::{Fault, Tls, regex::Pattern, socket, tls, within, words};
+use super::{Fault, Tls, head::Head, regex::Pattern, socket, tls, within, words};
 use crate::{
     config::{HttpCheck, HttpVersion, RegexError, Url},
     health::identity::Endpoint,
 };
 
-/// A header may be this long, in bytes, and have so many fields.
-const HEAD: usize = 64 << 10;
-const FIELDS: usize = 128;
 /// An expression looks at the first bytes of a page only, so many.
-const SEARCHED: usize = 4 << 20;
+const SEARCHED: usize = 256 << 10;
 /// So many bytes are read at once.
 const READ: usize = 16 << 10;
+/// After so many bytes of an answer it is the turn of others: a server can send as fast as they are read, for ever.
+const TURN: usize = 4 * READ;
 
 /// What to ask whom.
 pub(super) struct Page<'p> {
@@ -33,12 +32,14 @@ pub(super) struct Page<'p> {
     pub(super) tls: &'p Result<Tls, String>,
 }
 
-/// What there is of an answer.
+/// What there is of an answer whose status is well.
 struct Answer {
-    status: u16,
-    digest: [u8; 16],
+    /// Only if something looks at it.
+    digest: Option<[u8; 16]>,
     /// Only if something looks at it.
     text: Vec<u8>,
+    /// Until when it must be clear whether it is well.
+    deadline: Instant,
 }
 
 impl Page<'_> {
@@ -90,10 +91,17 @@ impl Page<'_> {
             Ok(result) => result.map_err(|error| Fault::of_peer(&error))?,
             Err(_) => return Err(within("cannot send the request", limit)),
         }
-        let whole = limit.max(self.limit);
-        timeout(whole, read(stream, limit, keep))
+        let whole = self.whole();
+        let deadline = Instant::now() + whole;
+        let (digest, text) = timeout_at(deadline, self.read(stream, keep))
             .await
-            .unwrap_or_else(|_| Err(within("no complete answer", whole)))
+            .unwrap_or_else(|_| Err(within("no complete answer", whole)))?;
+        Ok(Answer { digest, text, deadline })
+    }
+
+    /// How long it may take from the question on until it is clear whether the answer is well.
+    fn whole(&self) -> Duration {
+        self.http.connection.timeout.max(self.limit)
     }
 
     /// As keepalived writes it, so that servers that know its checks by that know these.
@@ -113,86 +121,83 @@ impl Page<'_> {
         )
     }
 
-    async fn judge(&self, answer: Answer, regex: Option<&Pattern>) -> Result<(), Fault> {
-        let codes = &self.url.status_codes;
-        if !codes.iter().any(|range| range.contains(&answer.status)) {
-            let wanted = listed(codes);
-            return Err(Fault::failed(format!("status {}, {wanted} wanted", answer.status)));
+    /// Reads an answer to its end: where its length says, or where the server closes. Whatever comes after a status that is not
+    /// wanted makes it no better.
+    pub(super) async fn read(
+        &self,
+        stream: &mut (impl AsyncRead + Unpin),
+        keep: bool,
+    ) -> Result<(Option<[u8; 16]>, Vec<u8>), Fault> {
+        let limit = self.http.connection.timeout;
+        let mut buffer = vec![0; READ];
+        let mut digest = self.url.digest.map(|_| Md5::new());
+        let mut text = Vec::new();
+        let mut take = |part: &[u8], left: &mut Option<u64>| {
+            let room = left.map_or(part.len(), |left| {
+                part.len().min(usize::try_from(left).unwrap_or(usize::MAX))
+            });
+            let part = part.get(..room).unwrap_or(part);
+            *left = left.map(|left| left - room as u64);
+            if let Some(digest) = &mut digest {
+                digest.update(part);
+            }
+            if keep {
+                let room = SEARCHED.saturating_sub(text.len());
+                text.extend_from_slice(part.get(..room).unwrap_or(part));
+            }
+        };
+        let mut head = Head::default();
+        let mut left = loop {
+            let length = some(stream, &mut buffer, limit).await?;
+            if length == 0 {
+                let what = if head.is_empty() { "no answer" } else { "half an answer" };
+                return Err(Fault::failed(format!("{what}: the server closed the connection")));
+            }
+            if let Some(start) = head.take(buffer.get(..length).unwrap_or_default())? {
+                self.expect(start.status)?;
+                let mut left = start.length;
+                take(start.page, &mut left);
+                break left;
+            }
+        };
+        drop(head);
+        let mut turn = 0;
+        while left != Some(0) {
+            let length = some(stream, &mut buffer, limit).await?;
+            if length == 0 {
+                break;
+            }
+            take(buffer.get(..length).unwrap_or_default(), &mut left);
+            turn += length;
+            if turn >= TURN {
+                turn = 0;
+                yield_now().await;
+            }
         }
-        if let Some(wanted) = self.url.digest
-            && wanted != answer.digest
+        Ok((digest.map(|digest| digest.finalize().into()), text))
+    }
+
+    fn expect(&self, status: u16) -> Result<(), Fault> {
+        let codes = &self.url.status_codes;
+        if codes.iter().any(|range| range.contains(&status)) {
+            return Ok(());
+        }
+        Err(Fault::failed(format!("status {status}, {} wanted", listed(codes))))
+    }
+
+    async fn judge(&self, answer: Answer, regex: Option<&Pattern>) -> Result<(), Fault> {
+        if let Some((wanted, found)) = self.url.digest.zip(answer.digest)
+            && wanted != found
         {
-            let (found, wanted) = (hex(&answer.digest), hex(&wanted));
+            let (found, wanted) = (hex(&found), hex(&wanted));
             return Err(Fault::failed(format!("digest {found}, {wanted} wanted")));
         }
-        if let Some(pattern) = regex.cloned() {
-            let found = spawn_blocking(move || pattern.check(&answer.text)).await;
-            found.map_err(Fault::unable)?.map_err(Fault::Failed)?;
+        let Some(pattern) = regex else { return Ok(()) };
+        match pattern.check(answer.text, answer.deadline).await {
+            Some(found) => found,
+            None => Err(within("no result of the regex", self.whole())),
         }
-        Ok(())
     }
-}
-
-/// Reads an answer to its end: where its length says, or where the server closes.
-async fn read(
-    stream: &mut (impl AsyncRead + Unpin),
-    limit: Duration,
-    keep: bool,
-) -> Result<Answer, Fault> {
-    let mut head = Vec::new();
-    let mut buffer = vec![0; READ];
-    let (status, mut left, start) = loop {
-        let length = some(stream, &mut buffer, limit).await?;
-        head.extend_from_slice(buffer.get(..length).unwrap_or_default());
-        if let Some((status, left, start)) = parse(&head)? {
-            break (status, left, start);
-        }
-        if length == 0 {
-            let what = if head.is_empty() { "no answer" } else { "half an answer" };
-            return Err(Fault::failed(format!("{what}: the server closed the connection")));
-        }
-        if head.len() > HEAD {
-            return Err(Fault::failed(format!("a header of more than {HEAD} bytes")));
-        }
-    };
-    let mut digest = Md5::new();
-    let mut text = Vec::new();
-    let mut take = |part: &[u8], left: &mut Option<u64>| {
-        let room = left
-            .map_or(part.len(), |left| part.len().min(usize::try_from(left).unwrap_or(usize::MAX)));
-        let part = part.get(..room).unwrap_or(part);
-        *left = left.map(|left| left - room as u64);
-        digest.update(part);
-        if keep && text.len() < SEARCHED {
-            text.extend_from_slice(part);
-        }
-    };
-    take(head.get(start..).unwrap_or_default(), &mut left);
-    while left != Some(0) {
-        let length = some(stream, &mut buffer, limit).await?;
-        if length == 0 {
-            break;
-        }
-        take(buffer.get(..length).unwrap_or_default(), &mut left);
-    }
-    Ok(Answer { status, digest: digest.finalize().into(), text })
-}
-
-/// The status, how long the page is, and where it starts; nothing yet if there is not enough.
-fn parse(head: &[u8]) -> Result<Option<(u16, Option<u64>, usize)>, Fault> {
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS];
-    let mut response = httparse::Response::new(&mut fields);
-    let start = match response.parse(head) {
-        Ok(httparse::Status::Complete(start)) => start,
-        Ok(httparse::Status::Partial) => return Ok(None),
-        Err(error) => return Err(Fault::failed(format!("not HTTP: {error}"))),
-    };
-    let length = response
-        .headers
-        .iter()
-        .find(|field| field.name.eq_ignore_ascii_case("content-length"))
-        .and_then(|field| std::str::from_utf8(field.value).ok()?.trim().parse().ok());
-    Ok(Some((response.code.unwrap_or(0), length, start)))
 }
 
 /// Reads once. Many servers end TLS without saying so: keepalived takes that as an end like others.

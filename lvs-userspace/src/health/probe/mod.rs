@@ -5,6 +5,7 @@ use std::{fmt, io, sync::Arc, time::Duration};
 use crate::config::{Check, Checker, Global, RegexError};
 
 mod dns;
+mod head;
 mod http;
 mod misc;
 mod ping;

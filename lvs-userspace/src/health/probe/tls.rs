@@ -8,8 +8,8 @@ use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore,
-        SignatureScheme,
+        AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error,
+        RootCertStore, SignatureScheme,
         client::{
             danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
             verify_server_cert_signed_by_trust_anchor, verify_server_name,
@@ -185,6 +185,15 @@ pub(super) fn reason(error: &std::io::Error) -> String {
         Some(Error::InvalidCertificate(
             CertificateError::Expired | CertificateError::ExpiredContext { .. },
         )) => "the certificate has expired".to_owned(),
+        Some(error @ Error::InvalidCertificate(CertificateError::BadSignature)) => {
+            format!("{error} (a wrong one, or by an RSA key of less than 2048 bits)")
+        }
+        Some(error @ Error::AlertReceived(AlertDescription::HandshakeFailure)) => format!(
+            "{error} (the server has no cipher suite with ECDHE and AEAD, or wants a certificate)"
+        ),
+        Some(error @ Error::AlertReceived(AlertDescription::ProtocolVersion)) => {
+            format!("{error} (the server has neither TLS 1.2 nor 1.3)")
+        }
         Some(error) => error.to_string(),
         None => super::words(error),
     }

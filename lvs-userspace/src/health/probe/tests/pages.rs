@@ -1,6 +1,10 @@
 //! `HTTP_GET`.
 
-use super::*;
+use std::pin::pin;
+
+use futures_util::poll;
+
+use super::{super::http::Page, *};
 use crate::config::{HttpCheck, HttpVersion, Url, UrlRegex};
 
 pub(super) fn url(path: &str) -> Url {
@@ -26,6 +30,17 @@ pub(super) fn page(address: SocketAddr, change: impl FnOnce(&mut HttpCheck)) -> 
     };
     change(&mut check);
     Check::Http(Box::new(check))
+}
+
+fn regex(pattern: &str) -> UrlRegex {
+    UrlRegex {
+        pattern: pattern.to_owned(),
+        no_match: false,
+        options: Vec::new(),
+        min_offset: None,
+        max_offset: None,
+        stack: None,
+    }
 }
 
 fn answer(status: &str, text: &str) -> Vec<u8> {
@@ -95,12 +110,11 @@ async fn http_looks_for_a_regex() {
     let check = |pattern: &str, options: &[&'static str], no_match, from, to| {
         page(server, |check| {
             check.urls[0].regex = Some(UrlRegex {
-                pattern: pattern.to_owned(),
                 no_match,
                 options: options.to_vec(),
                 min_offset: from,
                 max_offset: to,
-                stack: None,
+                ..regex(pattern)
             });
         })
     };
@@ -175,29 +189,82 @@ async fn http_fails_for_whatever_reason() {
     for (answer, wanted) in [
         (&b""[..], "no answer: the server closed the connection"),
         (b"HTTP/1.1 200", "half an answer: the server closed the connection"),
-        (b"SSH-2.0-OpenSSH_9.9\r\n", "not HTTP: invalid HTTP version"),
+        (b"SSH-2.0-OpenSSH_9.9\r\n", "not HTTP: the answer starts with \"SSH-2.0-OpenSSH_9.9\""),
     ] {
         let outcome = run(page(server(answer.to_vec()).await, |_| ())).await;
         assert_eq!(outcome, failed(&format!("HTTP_GET /health: {wanted}")));
     }
 }
 
-#[tokio::test]
-async fn http_does_not_wait_for_ever_for_the_rest() {
+/// A check that is due every `LIMIT` twice.
+fn hasty(check: Check) -> Probe {
+    let schedule = crate::config::Schedule { delay_loop: 2 * LIMIT, ..schedule() };
+    let checker = Checker { check, schedule, line: Line(1) };
+    Probe::new(Arc::new(checker), Arc::default(), Arc::new(Tls::new(None)))
+}
+
+/// A server whose answer never ends: the same bytes again and again, with a pause in between.
+async fn endless(status: &'static str, more: Vec<u8>, pause: Duration) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
-        stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n").await.unwrap();
-        while stream.write_all(b"more").await.is_ok() {
-            tokio::time::sleep(LIMIT / 3).await;
+        stream.write_all(format!("HTTP/1.0 {status}\r\n\r\n").as_bytes()).await.unwrap();
+        while stream.write_all(&more).await.is_ok() {
+            tokio::time::sleep(pause).await;
         }
     });
-    let checker = Checker {
-        check: page(address, |_| ()),
-        schedule: crate::config::Schedule { delay_loop: 2 * LIMIT, ..schedule() },
-        line: Line(1),
-    };
-    let probe = Probe::new(Arc::new(checker), Arc::default(), Arc::new(Tls::new(None)));
+    address
+}
+
+#[tokio::test]
+async fn http_does_not_wait_for_ever_for_the_rest() {
+    let probe = hasty(page(endless("200 OK", b"more".to_vec(), LIMIT / 3).await, |_| ()));
     assert_eq!(probe.run(0).await, failed("HTTP_GET /health: no complete answer within 0.6 s"));
+    // What comes makes a wrong status no better.
+    let probe = hasty(page(endless("404 None", b"more".to_vec(), LIMIT / 3).await, |_| ()));
+    assert_eq!(probe.run(0).await, failed("HTTP_GET /health: status 404, 200-299 wanted"));
+}
+
+#[tokio::test]
+async fn http_leaves_others_their_turn() {
+    let Check::Http(http) = page(nobody().await, |_| ()) else { panic!("no page") };
+    let tls = Tls::new(None);
+    let page = Page { http: &http, url: &http.urls[0], limit: LIMIT, tls: &tls };
+    // There is always something to read.
+    let mut stream = b"HTTP/1.0 200 OK\r\n\r\n".chain(tokio::io::repeat(b'a').take(1 << 20));
+    let mut read = pin!(page.read(&mut stream, false));
+    let mut turns = 1;
+    while poll!(read.as_mut()).is_pending() {
+        turns += 1;
+    }
+    assert!(turns > 8, "{turns}");
+}
+
+#[tokio::test]
+async fn http_counts_the_search_as_part_of_the_check() {
+    let text = format!("{}: no", "a".repeat(200 << 10));
+    let check = page(server(answer("200 OK", &text)).await, |check| {
+        check.urls[0].regex = Some(regex("[a-z]+-?[a-z]*: (ok|up)"));
+    });
+    let probe = hasty(check);
+    // The second time the first search still goes on.
+    for _ in 0..2 {
+        let wanted = failed("HTTP_GET /health: no result of the regex within 0.6 s");
+        assert_eq!(probe.run(0).await, wanted);
+    }
+}
+
+#[tokio::test]
+async fn http_searches_the_start_of_a_page() {
+    for (before, wanted) in [
+        ((256 << 10) - 2, Outcome::Well(0)),
+        ((256 << 10) - 1, failed("HTTP_GET /health: the page does not match the regex")),
+    ] {
+        let text = format!("{}ok", "-".repeat(before));
+        let check = page(server(answer("200 OK", &text)).await, |check| {
+            check.urls[0].regex = Some(regex("ok"));
+        });
+        assert_eq!(run(check).await, wanted);
+    }
 }

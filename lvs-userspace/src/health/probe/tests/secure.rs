@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
-        RootCertStore, ServerConfig,
+        AlertDescription, CertificateError, Error, RootCertStore, ServerConfig,
         crypto::ring,
         pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
         server::WebPkiClientVerifier,
@@ -178,4 +178,25 @@ async fn who_speaks_no_tls_fails() {
         ask(address, None, None).await,
         failed("SSL_GET /health: no TLS handshake within 0.3 s")
     );
+}
+
+#[test]
+fn what_the_server_lacks_is_said() {
+    for (error, wanted) in [
+        (
+            Error::AlertReceived(AlertDescription::HandshakeFailure),
+            "received fatal alert: HandshakeFailure (the server has no cipher suite with ECDHE and AEAD, or wants a \
+             certificate)",
+        ),
+        (
+            Error::AlertReceived(AlertDescription::ProtocolVersion),
+            "received fatal alert: ProtocolVersion (the server has neither TLS 1.2 nor 1.3)",
+        ),
+        (
+            CertificateError::BadSignature.into(),
+            "invalid peer certificate: BadSignature (a wrong one, or by an RSA key of less than 2048 bits)",
+        ),
+    ] {
+        assert_eq!(super::super::tls::reason(&std::io::Error::other(error)), wanted);
+    }
 }
