@@ -464,6 +464,79 @@ async fn a_file_is_followed_at_once() {
     until(&mut health, &config, 0, "2*10 1*10").await;
 }
 
+/// A track file that the `FILE_CHECK` of a server follows, which it takes down by anything but 0.
+fn tracked(name: &str, path: &Path) -> (TrackFile, Check) {
+    let check = FileCheck { track_file: name.to_owned(), weight: 0, reverse: false };
+    let file = TrackFile {
+        name: name.to_owned(),
+        path: path.to_owned(),
+        weight: 0,
+        reverse: false,
+        initial: None,
+        line: 1,
+    };
+    (file, Check::File(check))
+}
+
+#[tokio::test]
+async fn files_are_followed_by_any_name_of_their_folder() {
+    let root = TempDir::new().unwrap();
+    let (folder, other) = (root.path().join("run"), root.path().join("var"));
+    fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink(&folder, &other).unwrap();
+    let (one, first) = tracked("one", &other.join("one"));
+    let (two, second) = tracked("two", &folder.join("two"));
+    let (three, third) = tracked("three", &other.join("three"));
+    let server =
+        |port, check| with(check, RealServer { port, ..real_server(Ipv4Addr::LOCALHOST, 1) });
+    let servers = vec![server(1, first), server(2, second), server(3, third)];
+    let mut config = config(vec![service(1, servers)]);
+    config.track_files = vec![one, two, three];
+    let mut health = start(&config);
+    for (name, wanted) in [("one", "2*1 3*1"), ("two", "3*1"), ("three", "")] {
+        fs::write(folder.join(name), "1").unwrap();
+        until(&mut health, &config, 0, wanted).await;
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_followed_where_links_lead_and_when_they_lead_elsewhere() {
+    use std::os::unix::fs::symlink;
+    let root = TempDir::new().unwrap();
+    let path = |name: &str| root.path().join(name);
+    for (name, number) in [("old", "0"), ("new", "1")] {
+        fs::create_dir(path(name)).unwrap();
+        fs::write(path(name).join("file"), number).unwrap();
+    }
+    symlink("old", path("now")).unwrap();
+    fs::create_dir(path("etc")).unwrap();
+    symlink(path("now/file"), path("etc/track")).unwrap();
+    let (file, check) = tracked("t", &path("etc/track"));
+    let mut config =
+        config(vec![service(1, vec![with(check, real_server(Ipv4Addr::LOCALHOST, 1))])]);
+    config.track_files = vec![file];
+    let mut health = start(&config);
+    let up = pool(&config, health.state(), 0);
+    // What it leads to is written.
+    fs::write(path("old/file"), "1").unwrap();
+    until(&mut health, &config, 0, "").await;
+    fs::write(path("old/file"), "0").unwrap();
+    until(&mut health, &config, 0, &up).await;
+    // A folder on the way is another one, in one go.
+    symlink("new", path("next")).unwrap();
+    fs::rename(path("next"), path("now")).unwrap();
+    until(&mut health, &config, 0, "").await;
+    fs::write(path("new/file"), "0").unwrap();
+    until(&mut health, &config, 0, &up).await;
+    // The link itself is made anew.
+    fs::write(path("other"), "7").unwrap();
+    fs::remove_file(path("etc/track")).unwrap();
+    symlink(path("other"), path("etc/track")).unwrap();
+    until(&mut health, &config, 0, "").await;
+    fs::write(path("other"), "0").unwrap();
+    until(&mut health, &config, 0, &up).await;
+}
+
 #[tokio::test]
 async fn checks_rest_while_the_address_is_elsewhere() {
     let peer = Peer::new().await;
