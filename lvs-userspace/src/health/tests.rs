@@ -19,6 +19,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+pub(in crate::health) mod hang;
+mod told;
+
 use super::{
     Endpoint, Health, Past, ServiceId, State, apply,
     service::tests::{connection, real_server, schedule, virtual_server},
@@ -303,70 +306,6 @@ fn writer(folder: &Path) -> (String, std::path::PathBuf) {
     fs::write(&program, format!("#!/bin/sh\necho \"$@\" >> {}\n", log.display())).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     (program.to_str().unwrap().to_owned(), log)
-}
-
-#[tokio::test]
-async fn changes_are_told_to_scripts_and_fifos() {
-    let folder = TempDir::new().unwrap();
-    let (program, log) = writer(folder.path());
-    let fifo = folder.path().join("fifo");
-    let mut peer = Peer::new().await;
-    let mut config = config(vec![service(1, vec![peer.server(1)])]);
-    config.global = Global {
-        lvs_notify_fifo: Some(NotifyFifo { path: fifo.clone(), owner: None, script: None }),
-        ..Global::default()
-    };
-    let watched = &mut config.services[0];
-    watched.omega = true;
-    watched.quorum.up = Some(script(&[&program, "quorum", "up"]));
-    watched.quorum.down = Some(script(&[&program, "quorum", "down"]));
-    Arc::make_mut(&mut watched.real_servers)[0].notify_up =
-        Some(script(&[&program, "server up", "1"]).into());
-    Arc::make_mut(&mut watched.real_servers)[0].notify_down =
-        Some(script(&[&program, "server down", "1"]).into());
-    let mut health = start(&config);
-    let reader = std::os::unix::fs::OpenOptionsExt::custom_flags(
-        fs::OpenOptions::new().read(true),
-        nix::fcntl::OFlag::O_NONBLOCK.bits(),
-    )
-    .open(&fifo)
-    .unwrap();
-    let lines = |count: usize| {
-        let log = log.clone();
-        move || fs::read_to_string(&log).unwrap_or_default().lines().count() >= count
-    };
-    until_true(&mut health, lines(1)).await;
-    peer.die().await;
-    until(&mut health, &config, 0, "").await;
-    until_true(&mut health, lines(3)).await;
-    peer.live();
-    until_true(&mut health, lines(5)).await;
-    health.stop().await;
-    // Started in this order; each takes its own time.
-    let mut told: Vec<String> =
-        fs::read_to_string(&log).unwrap().lines().map(str::to_owned).collect();
-    assert_eq!(told.len(), 7, "{told:?}");
-    for pair in [1..3, 3..5, 5..7] {
-        told[pair].sort();
-    }
-    assert_eq!(
-        told,
-        [
-            "quorum up",
-            "quorum down",
-            "server down 1",
-            "quorum up",
-            "server up 1",
-            "quorum down",
-            "server down 1"
-        ]
-    );
-    let mut text = [0; 4096];
-    let length = std::io::Read::read(&mut &reader, &mut text).unwrap();
-    let rs = format!("RS [127.0.0.1]:tcp:{} [192.0.2.1]:tcp:80", peer.address.port());
-    let vs = "VS [192.0.2.1]:tcp:80";
-    let wanted = format!("{vs} UP\n{rs} DOWN\n{vs} DOWN\n{rs} UP\n{vs} UP\n{rs} DOWN\n{vs} DOWN\n");
-    assert_eq!(String::from_utf8_lossy(&text[..length]), wanted);
 }
 
 #[tokio::test]
