@@ -1,17 +1,18 @@
 //! Track files: numbers that others write, and `FILE_CHECK` reads. As in keepalived's `track_file.c` a file is read again
-//! when it was written and closed, moved into its place, or removed; one that is not there says 0.
+//! when it was written and closed, moved into its place, or removed; one that is not there says 0. Unlike there, the same
+//! goes for the symbolic links that lead to it.
 
 use std::{
-    collections::HashMap,
+    ffi::{OsStr, OsString},
     io::Read as _,
     os::{
         fd::{AsFd as _, AsRawFd, RawFd},
-        unix::fs::OpenOptionsExt as _,
+        unix::{ffi::OsStrExt as _, fs::OpenOptionsExt as _},
     },
     path::{Path, PathBuf},
 };
 
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use tokio::{io::unix::AsyncFd, sync::mpsc::UnboundedSender, task::spawn_blocking};
 use tracing::{debug, warn};
 
@@ -19,6 +20,8 @@ use crate::config::{FileCheck, TrackFile};
 
 /// So much of a file is read.
 const READ: u64 = 127;
+/// So many symbolic links are followed, as by the kernel.
+const MOST_LINKS: usize = 40;
 
 /// What a file's number adds to the weight of a server; absent for a server that is down by it.
 /// `update_track_file_status()`.
@@ -109,33 +112,23 @@ async fn keep_watching(
     teller: &UnboundedSender<Told>,
 ) -> std::io::Result<()> {
     let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-    let flags = AddWatchFlags::IN_CLOSE_WRITE
-        | AddWatchFlags::IN_MOVED_TO
-        | AddWatchFlags::IN_MOVED_FROM
-        | AddWatchFlags::IN_DELETE;
-    let mut folders: HashMap<WatchDescriptor, PathBuf> = HashMap::new();
+    // By the places of the files: what is to be looked at for each of them.
+    let mut watches = Vec::new();
     for file in &files {
-        let folder = file.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
-        match inotify.add_watch(folder, flags) {
-            Ok(watch) => drop(folders.insert(watch, folder.to_owned())),
-            Err(error) => {
-                warn!("track_file {}: cannot watch {}: {error}", file.name, folder.display());
-            }
-        }
+        watches.push(watch_one(file, &inotify).await);
     }
     #[expect(
         deprecated,
         reason = "the new way is `unsafe`; this descriptor is the watcher's own for as long as it lives"
     )]
-    let watched = AsyncFd::new(Watcher(inotify))?;
+    let source = AsyncFd::new(Watcher(inotify))?;
     // What changed between the first look and the watches.
     for file in &files {
         tell(file, teller).await;
     }
     loop {
         let mut ready = tokio::select! {
-            ready = watched.readable() => ready?,
+            ready = source.readable() => ready?,
             () = teller.closed() => return Ok(()),
         };
         let events = match ready.get_inner().0.read_events() {
@@ -147,18 +140,89 @@ async fn keep_watching(
             Err(error) => return Err(error.into()),
         };
         for event in events {
-            let Some((folder, name)) = folders.get(&event.wd).zip(event.name) else { continue };
-            for file in files.iter().filter(|file| {
-                file.path.file_name() == Some(name.as_os_str())
-                    && file
-                        .path
-                        .parent()
-                        .is_none_or(|parent| parent == folder || parent.as_os_str().is_empty())
-            }) {
-                tell(file, teller).await;
+            for (file, watches) in files.iter().zip(&mut watches) {
+                if watches.iter().any(|watch| watch.concerns(&event)) {
+                    // Before it is read: a link may lead elsewhere now.
+                    *watches = watch_one(file, &source.get_ref().0).await;
+                    tell(file, teller).await;
+                }
             }
         }
     }
+}
+
+/// A name in a folder that is watched.
+struct Watch {
+    folder: WatchDescriptor,
+    place: Place,
+}
+
+impl Watch {
+    /// Whether something has come of it that counts.
+    fn concerns(&self, event: &InotifyEvent) -> bool {
+        let is_it =
+            event.wd == self.folder && event.name.as_deref() == Some(self.place.name.as_os_str());
+        // A file that was only made has nothing in it yet, but a link is complete.
+        let is_made = event.mask.contains(AddWatchFlags::IN_CREATE);
+        is_it && (!is_made || self.place.folder.join(&self.place.name).is_symlink())
+    }
+}
+
+/// Has a file watched, and the links that lead to it.
+async fn watch_one(file: &TrackFile, inotify: &Inotify) -> Vec<Watch> {
+    let flags = AddWatchFlags::IN_CLOSE_WRITE
+        | AddWatchFlags::IN_CREATE
+        | AddWatchFlags::IN_MOVED_TO
+        | AddWatchFlags::IN_MOVED_FROM
+        | AddWatchFlags::IN_DELETE;
+    let path = file.path.clone();
+    let places = spawn_blocking(move || places(&path)).await.unwrap_or_default();
+    let mut watches = Vec::new();
+    for place in places {
+        // The same folder, whatever it is called, has the same descriptor.
+        match inotify.add_watch(&place.folder, flags) {
+            Ok(folder) => watches.push(Watch { folder, place }),
+            Err(error) => {
+                let folder = place.folder.display();
+                warn!("track_file {}: cannot watch {folder}: {error}", file.name);
+            }
+        }
+    }
+    watches
+}
+
+/// A name in a folder. No part of the folder's path is a symbolic link.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    folder: PathBuf,
+    name: OsString,
+}
+
+/// The symbolic links that a path leads over, folders included, and at last the file itself.
+fn places(path: &Path) -> Vec<Place> {
+    let words = |path: &Path| {
+        let words: Vec<OsString> = path.iter().rev().map(OsStr::to_owned).collect();
+        words
+    };
+    let mut places = Vec::new();
+    let mut folder = std::env::current_dir().unwrap_or_default();
+    let mut left = words(path);
+    while let Some(name) = left.pop() {
+        match name.as_bytes() {
+            b"." => {}
+            b".." => drop(folder.pop()),
+            b"/" => folder = PathBuf::from("/"),
+            _ => match folder.join(&name).read_link() {
+                Ok(target) if places.len() < MOST_LINKS => {
+                    left.extend(words(&target));
+                    places.push(Place { folder: folder.clone(), name });
+                }
+                _ if left.is_empty() => places.push(Place { folder: folder.clone(), name }),
+                _ => folder.push(name),
+            },
+        }
+    }
+    places
 }
 
 async fn tell(file: &TrackFile, teller: &UnboundedSender<Told>) {
@@ -179,6 +243,8 @@ async fn tell(file: &TrackFile, teller: &UnboundedSender<Told>) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     #[test]
@@ -195,6 +261,26 @@ mod tests {
         ] {
             assert_eq!(number(text), value, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_path_is_followed_over_its_links() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("one/deep")).unwrap();
+        symlink("one/deep", root.join("folder")).unwrap();
+        symlink("../file", root.join("one/deep/link")).unwrap();
+        symlink("loop", root.join("loop")).unwrap();
+        let found = |path: &str| {
+            let places = places(&root.join(path)).into_iter();
+            let places = places.map(|place| place.folder.join(place.name));
+            places.map(|path| path.strip_prefix(&root).unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let paths = |paths: &[&str]| paths.iter().map(PathBuf::from).collect::<Vec<_>>();
+        assert_eq!(found("one/file"), paths(&["one/file"]));
+        assert_eq!(found("./folder/../none"), paths(&["folder", "one/none"]));
+        assert_eq!(found("folder/link"), paths(&["folder", "one/deep/link", "one/file"]));
+        assert_eq!(found("loop").len(), MOST_LINKS + 1);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! - `probe/` makes one check, `progress.rs` says when a failure counts and when the next check is due, `runner.rs` is the
 //!   task that does both again and again. `checks.rs` has the same check of the same server run once, whoever wants it.
 //! - `service/` takes what checks tell and decides by keepalived's rules who serves, and who is told. It does no I/O.
-//! - `notify.rs` tells them, `script.rs` runs programs, `files.rs` watches track files.
+//! - `notify.rs` tells them, `fifo.rs` by named pipes; `script.rs` runs programs, `files.rs` watches track files.
 //! - `memory.rs` is what a restart knows of it all.
 //! - `effective.rs` makes the configuration that the data path should have.
 //!
@@ -26,6 +26,7 @@ use crate::{
 
 mod checks;
 mod effective;
+mod fifo;
 mod files;
 mod identity;
 mod memory;
@@ -145,7 +146,7 @@ impl Health {
             checks: Checks::new(),
             files: HashMap::new(),
             told,
-            notifier: Notifier::new(Arc::clone(&global)),
+            notifier: Notifier::new(&global),
             held,
             global,
             groups: HashMap::new(),
@@ -162,9 +163,8 @@ impl Health {
     pub fn reload(&mut self, config: &Config, local: &BTreeSet<IpAddr>) {
         if *self.global != config.global {
             self.global = Arc::new(config.global.clone());
-            // The old one tells what it has, and its scripts go on.
-            self.notifier = Notifier::new(Arc::clone(&self.global));
         }
+        self.notifier.reload(&self.global);
         self.watch_files(config, false);
         self.take(config, local, &Known::default());
     }

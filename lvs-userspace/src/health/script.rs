@@ -7,15 +7,16 @@ use std::{
     os::unix::{fs::MetadataExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
+    thread,
     time::Duration,
 };
 
 use caps::{CapSet, Capability};
 use nix::{
-    sys::signal::{Signal, killpg},
-    unistd::{Gid, Group, Pid, Uid, User, getgrouplist},
+    sys::signal::{Signal, kill, killpg},
+    unistd::{Gid, Group, Pid, Uid, User, getgrouplist, getpgid},
 };
-use tokio::{process::Child, task::spawn_blocking, time::timeout};
+use tokio::{process::Child, runtime::Handle, sync::oneshot, time::timeout};
 
 use crate::{
     bpf::run_as,
@@ -40,13 +41,29 @@ pub(crate) struct Running {
     group: Option<Pid>,
 }
 
-/// Starts a program. The error says why that cannot be done.
-pub(crate) async fn start(script: &Script, global: &Global) -> Result<Running, String> {
+/// Starts a program, which can take for ever: users are looked up in the network, and a file may be on a server that is dead.
+/// So a thread does it that nobody waits for at the end, and that takes no room from other work that blocks. If nobody waits
+/// any more the program is ended as soon as it has started. `starting` is dropped once that is over, either way. The error
+/// says why the program cannot be started.
+pub(crate) async fn start(
+    script: &Script,
+    global: &Global,
+    starting: impl Send + 'static,
+) -> Result<Running, String> {
     let script = script.clone();
     let (user, secure) = (global.script_user.clone(), global.script_security);
-    // Users may be looked up in the network, and a large process takes a while to fork.
-    let started = spawn_blocking(move || spawn(&script, user.as_ref(), secure)).await;
-    started.map_err(|error| error.to_string())?
+    let (teller, told) = oneshot::channel();
+    // Who waits for children.
+    let runtime = Handle::current();
+    let start = move || {
+        let _context = runtime.enter();
+        let started = spawn(&script, user.as_ref(), secure);
+        drop(starting);
+        drop(teller.send(started));
+    };
+    let thread = thread::Builder::new().name("script".to_owned()).spawn(start);
+    drop(thread.map_err(|error| format!("cannot start a thread: {error}"))?);
+    told.await.unwrap_or_else(|_| Err("the thread that was to start it has ended".to_owned()))
 }
 
 fn spawn(script: &Script, default: Option<&ScriptUser>, secure: bool) -> Result<Running, String> {
@@ -73,10 +90,18 @@ fn spawn(script: &Script, default: Option<&ScriptUser>, secure: bool) -> Result<
 }
 
 impl Running {
-    /// Waits for its end; after the limit it and all that it started are told to end, and two seconds later they are ended.
-    /// Absent if it took too long.
-    pub(crate) async fn wait(mut self, limit: Duration) -> Result<Option<ExitStatus>, String> {
-        if let Ok(status) = timeout(limit, self.child.wait()).await {
+    /// Waits for its end; once `limit` is over it and all that it started are told to end, and two seconds later they are
+    /// ended. Absent if it took too long.
+    pub(crate) async fn wait(
+        mut self,
+        limit: impl Future<Output = ()>,
+    ) -> Result<Option<ExitStatus>, String> {
+        let ended = tokio::select! {
+            biased;
+            status = self.child.wait() => Some(status),
+            () = limit => None,
+        };
+        if let Some(status) = ended {
             let group = self.group.take();
             return status.map(Some).map_err(|error| {
                 self.group = group;
@@ -93,9 +118,12 @@ impl Running {
     }
 
     fn signal(&self, signal: Signal) {
-        if let Some(group) = self.group {
-            // It may be gone.
-            let _ = killpg(group, signal);
+        let Some(group) = self.group else { return };
+        // They may be gone.
+        let _ = killpg(group, signal);
+        // It may have left the group that it was the first of. Until it has been waited for its number is its own.
+        if self.child.id().is_some() && getpgid(Some(group)) != Ok(group) {
+            let _ = kill(group, signal);
         }
     }
 }

@@ -19,6 +19,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+pub(in crate::health) mod hang;
+mod told;
+
 use super::{
     Endpoint, Health, Past, ServiceId, State, all_serve, apply,
     service::tests::{connection, real_server, schedule, virtual_server},
@@ -306,70 +309,6 @@ fn writer(folder: &Path) -> (String, std::path::PathBuf) {
 }
 
 #[tokio::test]
-async fn changes_are_told_to_scripts_and_fifos() {
-    let folder = TempDir::new().unwrap();
-    let (program, log) = writer(folder.path());
-    let fifo = folder.path().join("fifo");
-    let mut peer = Peer::new().await;
-    let mut config = config(vec![service(1, vec![peer.server(1)])]);
-    config.global = Global {
-        lvs_notify_fifo: Some(NotifyFifo { path: fifo.clone(), owner: None, script: None }),
-        ..Global::default()
-    };
-    let watched = &mut config.services[0];
-    watched.omega = true;
-    watched.quorum.up = Some(script(&[&program, "quorum", "up"]));
-    watched.quorum.down = Some(script(&[&program, "quorum", "down"]));
-    Arc::make_mut(&mut watched.real_servers)[0].notify_up =
-        Some(script(&[&program, "server up", "1"]).into());
-    Arc::make_mut(&mut watched.real_servers)[0].notify_down =
-        Some(script(&[&program, "server down", "1"]).into());
-    let mut health = start(&config);
-    let reader = std::os::unix::fs::OpenOptionsExt::custom_flags(
-        fs::OpenOptions::new().read(true),
-        nix::fcntl::OFlag::O_NONBLOCK.bits(),
-    )
-    .open(&fifo)
-    .unwrap();
-    let lines = |count: usize| {
-        let log = log.clone();
-        move || fs::read_to_string(&log).unwrap_or_default().lines().count() >= count
-    };
-    until_true(&mut health, lines(1)).await;
-    peer.die().await;
-    until(&mut health, &config, 0, "").await;
-    until_true(&mut health, lines(3)).await;
-    peer.live();
-    until_true(&mut health, lines(5)).await;
-    health.stop().await;
-    // Started in this order; each takes its own time.
-    let mut told: Vec<String> =
-        fs::read_to_string(&log).unwrap().lines().map(str::to_owned).collect();
-    assert_eq!(told.len(), 7, "{told:?}");
-    for pair in [1..3, 3..5, 5..7] {
-        told[pair].sort();
-    }
-    assert_eq!(
-        told,
-        [
-            "quorum up",
-            "quorum down",
-            "server down 1",
-            "quorum up",
-            "server up 1",
-            "quorum down",
-            "server down 1"
-        ]
-    );
-    let mut text = [0; 4096];
-    let length = std::io::Read::read(&mut &reader, &mut text).unwrap();
-    let rs = format!("RS [127.0.0.1]:tcp:{} [192.0.2.1]:tcp:80", peer.address.port());
-    let vs = "VS [192.0.2.1]:tcp:80";
-    let wanted = format!("{vs} UP\n{rs} DOWN\n{vs} DOWN\n{rs} UP\n{vs} UP\n{rs} DOWN\n{vs} DOWN\n");
-    assert_eq!(String::from_utf8_lossy(&text[..length]), wanted);
-}
-
-#[tokio::test]
 async fn nobody_is_told_before_packets_flow() {
     let folder = TempDir::new().unwrap();
     let (program, log) = writer(folder.path());
@@ -462,6 +401,79 @@ async fn a_file_is_followed_at_once() {
     assert_eq!(pool(&config, health.state(), 0), "2*13");
     fs::write(&path, "0").unwrap();
     until(&mut health, &config, 0, "2*10 1*10").await;
+}
+
+/// A track file that the `FILE_CHECK` of a server follows, which it takes down by anything but 0.
+fn tracked(name: &str, path: &Path) -> (TrackFile, Check) {
+    let check = FileCheck { track_file: name.to_owned(), weight: 0, reverse: false };
+    let file = TrackFile {
+        name: name.to_owned(),
+        path: path.to_owned(),
+        weight: 0,
+        reverse: false,
+        initial: None,
+        line: 1,
+    };
+    (file, Check::File(check))
+}
+
+#[tokio::test]
+async fn files_are_followed_by_any_name_of_their_folder() {
+    let root = TempDir::new().unwrap();
+    let (folder, other) = (root.path().join("run"), root.path().join("var"));
+    fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink(&folder, &other).unwrap();
+    let (one, first) = tracked("one", &other.join("one"));
+    let (two, second) = tracked("two", &folder.join("two"));
+    let (three, third) = tracked("three", &other.join("three"));
+    let server =
+        |port, check| with(check, RealServer { port, ..real_server(Ipv4Addr::LOCALHOST, 1) });
+    let servers = vec![server(1, first), server(2, second), server(3, third)];
+    let mut config = config(vec![service(1, servers)]);
+    config.track_files = vec![one, two, three];
+    let mut health = start(&config);
+    for (name, wanted) in [("one", "2*1 3*1"), ("two", "3*1"), ("three", "")] {
+        fs::write(folder.join(name), "1").unwrap();
+        until(&mut health, &config, 0, wanted).await;
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_followed_where_links_lead_and_when_they_lead_elsewhere() {
+    use std::os::unix::fs::symlink;
+    let root = TempDir::new().unwrap();
+    let path = |name: &str| root.path().join(name);
+    for (name, number) in [("old", "0"), ("new", "1")] {
+        fs::create_dir(path(name)).unwrap();
+        fs::write(path(name).join("file"), number).unwrap();
+    }
+    symlink("old", path("now")).unwrap();
+    fs::create_dir(path("etc")).unwrap();
+    symlink(path("now/file"), path("etc/track")).unwrap();
+    let (file, check) = tracked("t", &path("etc/track"));
+    let mut config =
+        config(vec![service(1, vec![with(check, real_server(Ipv4Addr::LOCALHOST, 1))])]);
+    config.track_files = vec![file];
+    let mut health = start(&config);
+    let up = pool(&config, health.state(), 0);
+    // What it leads to is written.
+    fs::write(path("old/file"), "1").unwrap();
+    until(&mut health, &config, 0, "").await;
+    fs::write(path("old/file"), "0").unwrap();
+    until(&mut health, &config, 0, &up).await;
+    // A folder on the way is another one, in one go.
+    symlink("new", path("next")).unwrap();
+    fs::rename(path("next"), path("now")).unwrap();
+    until(&mut health, &config, 0, "").await;
+    fs::write(path("new/file"), "0").unwrap();
+    until(&mut health, &config, 0, &up).await;
+    // The link itself is made anew.
+    fs::write(path("other"), "7").unwrap();
+    fs::remove_file(path("etc/track")).unwrap();
+    symlink(path("other"), path("etc/track")).unwrap();
+    until(&mut health, &config, 0, "").await;
+    fs::write(path("other"), "0").unwrap();
+    until(&mut health, &config, 0, &up).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,12 @@
 //! One check of each kind: what it asks, and what counts as an answer. When it is asked is for `runner.rs`.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use tokio::sync::Mutex;
 
 use crate::config::{Check, Checker, Global, RegexError};
 
@@ -73,6 +79,8 @@ pub(crate) struct Probe {
     pages: Vec<Option<Result<regex::Pattern, RegexError>>>,
     global: Arc<Global>,
     tls: Arc<Result<Tls, String>>,
+    /// Locked while the program of a `MISC_CHECK` is started; there only for those.
+    starting: OnceLock<Arc<Mutex<()>>>,
 }
 
 impl Probe {
@@ -87,7 +95,7 @@ impl Probe {
             }
             _ => Vec::new(),
         };
-        Self { checker, pages, global, tls }
+        Self { checker, pages, global, tls, starting: OnceLock::new() }
     }
 
     /// What is asked, and when.
@@ -103,10 +111,13 @@ impl Probe {
             Check::Http(http) => return self.run_page(http, page).await,
             Check::Smtp(smtp) => smtp::check(smtp).await,
             Check::Dns(dns) => dns::check(dns).await,
-            Check::Misc(misc) => match misc::check(misc, &self.global).await {
-                Ok(code) => return Outcome::Well(code),
-                Err(fault) => Err(fault),
-            },
+            Check::Misc(misc) => {
+                let starting = self.starting.get_or_init(Arc::default);
+                match misc::check(misc, &self.global, starting).await {
+                    Ok(code) => return Outcome::Well(code),
+                    Err(fault) => Err(fault),
+                }
+            }
             Check::Udp(udp) => udp::check(udp).await,
             Check::Ping(connection) => ping::check(connection).await,
             Check::Bfd(_) | Check::File(_) => Ok(()),

@@ -1,6 +1,6 @@
 //! What there is to tell of a service and its servers.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use super::Service;
 use crate::{
@@ -56,6 +56,18 @@ impl Notice {
                 format!("RS {server} {service} {state}\n")
             }
             None => format!("VS {service} {state}\n"),
+        }
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { service, .. } = self;
+        match (self.server, self.up) {
+            (Some(server), true) => write!(f, "real server {server} of {service} is up"),
+            (Some(server), false) => write!(f, "real server {server} of {service} is down"),
+            (None, true) => write!(f, "{service} has its quorum"),
+            (None, false) => write!(f, "{service} has no quorum"),
         }
     }
 }

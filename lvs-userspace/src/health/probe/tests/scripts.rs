@@ -3,7 +3,10 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, time::Instant};
 
 use super::*;
-use crate::config::{MiscCheck, Script, ScriptUser};
+use crate::{
+    config::{MiscCheck, Script, ScriptUser},
+    health::tests::hang::Hang,
+};
 
 fn script(command: &[&str], user: Option<ScriptUser>) -> Script {
     Script { command: command.iter().map(|word| (*word).to_owned()).collect(), user }
@@ -78,6 +81,38 @@ async fn what_takes_too_long_is_ended_with_all_that_it_started() {
             assert!(Instant::now() < deadline, "something is left of {line}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+}
+
+#[tokio::test]
+async fn who_has_gone_to_another_group_is_ended_too() {
+    let word = format!("86{}", fastrand::u32(10_000..99_999));
+    let line = format!("setpgrp(0, getpgrp(getppid())) or die; sleep {word}");
+    let check = MiscCheck { timeout: Duration::from_secs(1), ..misc(&["perl", "-e", &line]) };
+    assert_eq!(run(Check::Misc(check)).await, failed("MISC_CHECK: perl took more than 1 s"));
+    assert!(!is_there(&word));
+}
+
+#[tokio::test]
+async fn the_time_to_start_counts_and_one_start_hangs_at_a_time() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let program = folder.path().join("program");
+    fs::write(&program, "#!/bin/sh\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let name = program.to_str().unwrap();
+    let check = Check::Misc(MiscCheck { timeout: Duration::from_secs(1), ..misc(&[name]) });
+    let checker = Arc::new(Checker { check, schedule: schedule(), line: Line(1) });
+    let probe = Probe::new(checker, Arc::default(), Arc::new(Tls::new(None)));
+    assert_eq!(probe.run(0).await, Outcome::Well(0));
+    let hang = Hang::new(&program);
+    for reason in ["has not started within 1 s", "hangs since an earlier check started it"] {
+        assert_eq!(probe.run(0).await, failed(&format!("MISC_CHECK: {name} {reason}")));
+    }
+    drop(hang);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while probe.run(0).await != Outcome::Well(0) {
+        assert!(Instant::now() < deadline, "it never starts again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
