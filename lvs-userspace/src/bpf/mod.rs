@@ -27,5 +27,5 @@ pub use pins::Pins;
 #[cfg(test)]
 pub(crate) use survey::PinnedLink;
 pub(crate) use survey::{OtherProgram, Survey, other_programs, try_programs};
-pub(crate) use sys::{frame_socket, give_back_memory, run_as, send_signal};
+pub(crate) use sys::{frame_socket, give_back_memory, run_as, send_signal, stand_back};
 pub use table::{Sweep, Table};

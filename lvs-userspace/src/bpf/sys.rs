@@ -250,6 +250,12 @@ pub(crate) fn frame_socket(interface: u32) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// Has this thread run when no other wants to.
+pub(crate) fn stand_back() {
+    // SAFETY: it takes numbers only. 0 is this thread, not the process: setpriority(2).
+    let _cannot_fail = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) };
+}
+
 /// Makes a program run as another user, with these supplementary groups: the standard library sets none. It does not inherit
 /// the capabilities that this process may have been given (ambient ones, capabilities(7)).
 pub(crate) fn run_as(command: &mut Command, uid: Uid, gid: Gid, groups: Vec<Gid>) {

@@ -266,7 +266,13 @@ impl Running<'_> {
             Some(_) if self.checked.as_ref().is_some_and(|checked| Arc::ptr_eq(checked, file)) => {}
             Some(health) => health.reload(file, &local),
             None if self.attached => {
-                self.health = Some(Health::go_on(file, &local, &take(&mut self.past)));
+                let health = Health::go_on(file, &local, &take(&mut self.past));
+                match health.down() {
+                    0 => {}
+                    1 => info!("1 real server is down, as before: `xlvs list` says why"),
+                    down => info!("{down} real servers are down, as before: `xlvs list` says why"),
+                }
+                self.health = Some(health);
             }
             None => self.health = Some(Health::start_quietly(file, &local)),
         }

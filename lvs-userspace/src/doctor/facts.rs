@@ -328,12 +328,22 @@ impl Facts {
 
     /// How `xlvs run` is started with what was looked at, in a mode, and perhaps with one more interface.
     pub(crate) fn run_command(&self, mode: Mode, further: Option<&str>) -> String {
-        let names = self.interfaces.iter().map(|interface| interface.name.as_str()).chain(further);
-        let interfaces: Vec<String> = names.map(|name| format!(" --interface {name}")).collect();
+        let further = further.map(|name| format!(" --interface {name}")).unwrap_or_default();
         let mode = mode.to_possible_value().filter(|_| mode != Mode::Auto);
         let mode = mode.map(|mode| format!(" --mode {}", mode.get_name())).unwrap_or_default();
-        let config = self.file.path.display();
-        format!("xlvs run --config {config}{}{mode}{}", interfaces.concat(), self.directories())
+        self.command("run", &format!("{further}{mode}"))
+    }
+
+    /// The same look again.
+    pub(crate) fn doctor_command(&self) -> String {
+        self.command("doctor", "")
+    }
+
+    fn command(&self, subcommand: &str, more: &str) -> String {
+        let names = self.interfaces.iter().map(|interface| interface.name.as_str());
+        let interfaces: Vec<String> = names.map(|name| format!(" --interface {name}")).collect();
+        let (config, interfaces) = (self.file.path.display(), interfaces.concat());
+        format!("xlvs {subcommand} --config {config}{interfaces}{more}{}", self.directories())
     }
 
     /// Whether there are services of a family.

@@ -190,6 +190,12 @@ impl Health {
         }
     }
 
+    /// How many servers are down, each once for each service.
+    #[must_use]
+    pub fn down(&self) -> usize {
+        self.services.iter().map(|service| service.down().len()).sum()
+    }
+
     /// The servers that services have now.
     #[must_use]
     pub const fn state(&self) -> &State {

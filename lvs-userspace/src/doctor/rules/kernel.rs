@@ -19,7 +19,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     let mut findings = version(kernel);
     findings.extend(btf(kernel));
     findings.extend(jit(kernel));
-    findings.extend(capabilities(kernel));
+    findings.extend(capabilities(facts));
     findings.extend(programs(facts));
     findings.extend(bpffs(facts));
     findings.extend(memory(kernel));
@@ -74,7 +74,8 @@ fn jit(kernel: &Kernel) -> Option<Finding> {
     })
 }
 
-fn capabilities(kernel: &Kernel) -> Option<Finding> {
+fn capabilities(facts: &Facts) -> Option<Finding> {
+    let kernel = &facts.kernel;
     if kernel.missing.is_empty() {
         return None;
     }
@@ -82,7 +83,11 @@ fn capabilities(kernel: &Kernel) -> Option<Finding> {
     let what = kernel.missing.iter().map(|(name, what)| format!("{name} {what}"));
     let found = format!("this user lacks {}", names.join(", "));
     let why = format!("`xlvs run` needs {}.", what.collect::<Vec<_>>().join(", "));
-    Some(Finding::problem("capabilities", found).why(why).mend("sudo xlvs doctor"))
+    Some(
+        Finding::problem("capabilities", found)
+            .why(why)
+            .mend(format!("sudo {}", facts.doctor_command())),
+    )
 }
 
 fn programs(facts: &Facts) -> Option<Finding> {

@@ -10,7 +10,10 @@ use tokio::{
 };
 
 use super::Fault;
-use crate::config::{RegexError, UrlRegex};
+use crate::{
+    bpf::stand_back,
+    config::{RegexError, UrlRegex},
+};
 
 /// An expression that is ready.
 #[derive(Debug, Clone)]
@@ -48,7 +51,7 @@ impl Pattern {
         let pattern = self.clone();
         // Not one of the runtime's: those are few, and it would wait for it in the end.
         let started = thread::Builder::new().name("regex".to_owned()).spawn(move || {
-            yield_to_others();
+            stand_back();
             let found = pattern.find(&page);
             drop(permit);
             let _nobody_waits = teller.send(found);
@@ -74,12 +77,6 @@ impl Pattern {
             _ => Ok(()),
         }
     }
-}
-
-/// Has this thread run when nothing else wants to.
-fn yield_to_others() {
-    // SAFETY: it takes numbers only. 0 is this thread, not the process: setpriority(2).
-    let _cannot_fail = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) };
 }
 
 #[cfg(test)]
