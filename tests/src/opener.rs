@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{Backlog, listen, setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike as _};
 
 use crate::netns::Netns;
@@ -162,6 +162,9 @@ impl Opener {
     }
 }
 
+/// As many as the kernel has room for: `net.core.somaxconn`.
+const WAITING: i32 = 4096;
+
 /// A server that accepts, answers one byte if one comes, and closes when its client has. It ends when this
 /// value is dropped.
 #[derive(Debug)]
@@ -177,6 +180,9 @@ impl Acceptor {
         let listener = netns.run(|| {
             TcpListener::bind(address).with_context(|| format!("the acceptor on {address}"))
         })?;
+        // It serves one after the other: all that come while a client takes its time wait here. The standard library lets only
+        // 128 do so.
+        listen(&listener, Backlog::new(WAITING)?)?;
         let look = TimeVal::milliseconds(LOOK.as_millis().try_into()?);
         setsockopt(&listener, sockopt::ReceiveTimeout, &look)?;
         let accepted = Arc::<AtomicU64>::default();
