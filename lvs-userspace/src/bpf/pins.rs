@@ -324,16 +324,7 @@ impl Pins {
     /// Refuses if a controller holds a data plane below `pin_dir`, of whatever version.
     pub(crate) fn refuse_held(pin_dir: &Path) -> Result<(), Error> {
         let mut versions = versions(pin_dir)?.into_iter();
-        versions.try_for_each(|version| lock(&pin_dir.join(version)).map(drop)).map_err(|error| {
-            match (error, Self::holders(pin_dir).unwrap_or_default().first()) {
-                (Error::Pins { path, permission, .. }, Some(process)) => Error::Pins {
-                    path,
-                    reason: format!("process {process} has them, whose files are elsewhere; give its --runtime-dir"),
-                    permission,
-                },
-                (error, _) => error,
-            }
-        })
+        versions.try_for_each(|version| lock(&pin_dir.join(version)).map(drop))
     }
 
     /// Ends the data planes of all versions below `pin_dir` that no controller holds, and tells how many there were.

@@ -48,6 +48,9 @@ pub(crate) fn stop(place: &Place, keep_dataplane: bool) -> Result<String, Failur
             sleep(POLL);
         }
     }
+    if running.is_none() {
+        place.refuse_elsewhere()?;
+    }
     if keep_dataplane {
         return Ok(match running {
             Some(pid) => format!("process {pid} has ended; packets flow on"),
@@ -56,7 +59,7 @@ pub(crate) fn stop(place: &Place, keep_dataplane: bool) -> Result<String, Failur
     }
     // Before those who follow the addresses find nobody under them.
     if running.is_none() {
-        // It may have its files elsewhere.
+        // It may be one that is not seen from here.
         Pins::refuse_held(pin_dir)?;
         vips::remove_left(pin_dir)?;
     }

@@ -18,6 +18,8 @@ pub(crate) struct Told {
     /// Which services are not as they should be.
     pub(crate) memory: Memory,
     pub(crate) edits: Edits,
+    /// Why it is not known what was edited, if it is not.
+    pub(crate) unreadable: Option<String>,
     /// Whether a controller runs. If not, it is as it was when that ended, and nobody is checked.
     pub(crate) running: bool,
     /// When the health of a server has changed last, in seconds since 1970; `None` if all of them are up.
@@ -38,9 +40,14 @@ impl Told {
         let changed = changed.and_then(|when| when.duration_since(UNIX_EPOCH).ok());
         // It may be just starting, or ending.
         let status = Status::read(&runtime::status(runtime_dir)).ok().flatten();
+        let (edits, unreadable) = match orders::left_edits(runtime_dir) {
+            Ok(edits) => (edits, None),
+            Err(error) => (Edits::default(), Some(format!("{error:#}"))),
+        };
         Ok(Some(Self {
             memory: memory::read(runtime_dir)?,
-            edits: orders::left_edits(runtime_dir)?,
+            edits,
+            unreadable,
             running: process.is_some(),
             changed: changed.map(|since| since.as_secs()),
             out_of_date: status

@@ -1,19 +1,29 @@
 //! Track files: numbers that others write, and `FILE_CHECK` reads. As in keepalived's `track_file.c` a file is read again
 //! when it was written and closed, moved into its place, or removed; one that is not there says 0. Unlike there, the same
-//! goes for the symbolic links that lead to it.
+//! goes for the symbolic links that lead to it. What no watch tells (a folder on the way that goes or comes) a look each second
+//! finds.
 
 use std::{
     ffi::{OsStr, OsString},
     io::Read as _,
     os::{
         fd::{AsFd as _, AsRawFd, RawFd},
-        unix::{ffi::OsStrExt as _, fs::OpenOptionsExt as _},
+        unix::{
+            ffi::OsStrExt as _,
+            fs::{MetadataExt as _, OpenOptionsExt as _},
+        },
     },
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
-use tokio::{io::unix::AsyncFd, sync::mpsc::UnboundedSender, task::spawn_blocking};
+use tokio::{
+    io::unix::AsyncFd,
+    sync::mpsc::UnboundedSender,
+    task::spawn_blocking,
+    time::{MissedTickBehavior, interval},
+};
 use tracing::{debug, warn};
 
 use crate::config::{FileCheck, TrackFile};
@@ -22,6 +32,8 @@ use crate::config::{FileCheck, TrackFile};
 const READ: u64 = 127;
 /// So many symbolic links are followed, as by the kernel.
 const MOST_LINKS: usize = 40;
+/// How often it is looked whether a file is still the one that is watched.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What a file's number adds to the weight of a server; absent for a server that is down by it.
 /// `update_track_file_status()`.
@@ -115,7 +127,11 @@ async fn keep_watching(
     // By the places of the files: what is to be looked at for each of them.
     let mut watches = Vec::new();
     for file in &files {
-        watches.push(watch_one(file, &inotify).await);
+        let found = watch_one(file, &inotify).await;
+        if found.is_empty() {
+            warn!("track_file {}: there is no folder of {} yet", file.name, file.path.display());
+        }
+        watches.push(found);
     }
     #[expect(
         deprecated,
@@ -126,9 +142,23 @@ async fn keep_watching(
     for file in &files {
         tell(file, teller).await;
     }
+    let mut seen = look(&files).await;
+    let mut ticks = interval(LOOK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let mut ready = tokio::select! {
             ready = source.readable() => ready?,
+            _ = ticks.tick() => {
+                let now = look(&files).await;
+                for ((file, watches), (was, is)) in files.iter().zip(&mut watches).zip(seen.iter().zip(&now)) {
+                    if was != is || watches.is_empty() {
+                        *watches = watch_one(file, &source.get_ref().0).await;
+                        tell(file, teller).await;
+                    }
+                }
+                seen = now;
+                continue;
+            }
             () = teller.closed() => return Ok(()),
         };
         let events = match ready.get_inner().0.read_events() {
@@ -151,6 +181,23 @@ async fn keep_watching(
     }
 }
 
+/// Which file it is, in which folder, and how it was written last; nothing where there is none.
+type Seen = (Option<(u64, u64)>, Option<[i64; 5]>);
+
+/// What there is of each of them.
+async fn look(files: &[TrackFile]) -> Vec<Seen> {
+    let paths: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
+    let seen = |path: &PathBuf| -> Seen {
+        let folder = path.parent().and_then(|folder| folder.metadata().ok());
+        let file = path.metadata().ok().map(|is| {
+            let (device, number) = (is.dev().cast_signed(), is.ino().cast_signed());
+            [device, number, is.mtime(), is.mtime_nsec(), is.size().cast_signed()]
+        });
+        (folder.map(|is| (is.dev(), is.ino())), file)
+    };
+    spawn_blocking(move || paths.iter().map(seen).collect()).await.unwrap_or_default()
+}
+
 /// A name in a folder that is watched.
 struct Watch {
     folder: WatchDescriptor,
@@ -168,7 +215,7 @@ impl Watch {
     }
 }
 
-/// Has a file watched, and the links that lead to it.
+/// Has a file watched, and the links that lead to it; nothing if a folder is not there.
 async fn watch_one(file: &TrackFile, inotify: &Inotify) -> Vec<Watch> {
     let flags = AddWatchFlags::IN_CLOSE_WRITE
         | AddWatchFlags::IN_CREATE
@@ -183,8 +230,12 @@ async fn watch_one(file: &TrackFile, inotify: &Inotify) -> Vec<Watch> {
         match inotify.add_watch(&place.folder, flags) {
             Ok(folder) => watches.push(Watch { folder, place }),
             Err(error) => {
-                let folder = place.folder.display();
-                warn!("track_file {}: cannot watch {folder}: {error}", file.name);
+                debug!(
+                    "track_file {}: cannot watch {}: {error}",
+                    file.name,
+                    place.folder.display()
+                );
+                return Vec::new();
             }
         }
     }

@@ -477,6 +477,44 @@ async fn a_file_is_followed_where_links_lead_and_when_they_lead_elsewhere() {
 }
 
 #[tokio::test]
+async fn a_file_is_followed_where_its_folder_goes_and_comes() {
+    use std::os::unix::fs::symlink;
+    let root = TempDir::new().unwrap();
+    let path = |name: &str| root.path().join(name);
+    // Not there yet.
+    let (file, check) = tracked("t", &path("link/file"));
+    let mut config =
+        config(vec![service(1, vec![with(check, real_server(Ipv4Addr::LOCALHOST, 1))])]);
+    config.track_files = vec![file];
+    let mut health = start(&config);
+    let up = pool(&config, health.state(), 0);
+    let make = |name: &str, number: &str| {
+        fs::create_dir(path(name)).unwrap();
+        fs::write(path(name).join("file"), number).unwrap();
+    };
+    make("one", "1");
+    symlink("one", path("link")).unwrap();
+    until(&mut health, &config, 0, "").await;
+    // The link goes and comes, to the same folder.
+    fs::remove_file(path("link")).unwrap();
+    until(&mut health, &config, 0, &up).await;
+    symlink("one", path("link")).unwrap();
+    until(&mut health, &config, 0, "").await;
+    fs::write(path("one/file"), "0").unwrap();
+    until(&mut health, &config, 0, &up).await;
+    // The folder is another one of the same name.
+    fs::rename(path("one"), path("away")).unwrap();
+    make("one", "1");
+    until(&mut health, &config, 0, "").await;
+    fs::remove_dir_all(path("one")).unwrap();
+    until(&mut health, &config, 0, &up).await;
+    make("one", "1");
+    until(&mut health, &config, 0, "").await;
+    fs::write(path("one/file"), "0").unwrap();
+    until(&mut health, &config, 0, &up).await;
+}
+
+#[tokio::test]
 async fn checks_rest_while_the_address_is_elsewhere() {
     let peer = Peer::new().await;
     let mut config = config(vec![service(1, vec![peer.server(1)])]);

@@ -280,8 +280,10 @@ fn a_controller_is_only_stopped_with_its_own_directories() -> Result<()> {
         Setup { runtime_dir: empty, ..own.clone() },
     );
     for strange in [&pins, &files] {
-        let (code, said) = order_in(&bed.topology.lb, strange, &["stop"])?;
-        ensure!(code == Some(1) && said.contains(&pid), "{code:?}: {said}");
+        for words in [&["stop"][..], &["stop", "--keep-dataplane"]] {
+            let (code, said) = order_in(&bed.topology.lb, strange, words)?;
+            ensure!(code == Some(1) && said.contains(&pid), "{words:?}: {code:?}: {said}");
+        }
     }
     // Nor does anybody say that none runs.
     for word in ["list", "doctor"] {

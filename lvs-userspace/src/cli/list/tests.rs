@@ -48,6 +48,7 @@ fn told(memory: &str, edits: &str) -> Told {
             "{{\"services\":[{edits}],\"tcp\":null,\"tcp_fin\":null,\"udp\":null}}"
         ))
         .unwrap(),
+        unreadable: None,
         running: true,
         changed: None,
         out_of_date: None,

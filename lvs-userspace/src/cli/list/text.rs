@@ -70,6 +70,9 @@ impl Listing<'_> {
             };
             remarks.push(format!("No controller runs: servers are not checked; {what}."));
         }
+        if let Some(reason) = &told.unreadable {
+            remarks.push(format!("What was edited is not shown: {reason}"));
+        }
         if let Some((since, reason)) = &told.out_of_date {
             remarks.push(format!(
                 "The configuration file is not what is in use, for {}: {reason}",

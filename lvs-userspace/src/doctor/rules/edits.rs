@@ -10,7 +10,13 @@ use crate::{
 };
 
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
-    edited(facts).into_iter().collect()
+    unreadable(facts).or_else(|| edited(facts)).into_iter().collect()
+}
+
+fn unreadable(facts: &Facts) -> Option<Finding> {
+    let reason = facts.state.told.as_ref()?.unreadable.as_ref()?;
+    let why = "The next start is refused, lest a server that was drained has clients again.";
+    Some(Finding::problem("edits", reason.clone()).why(why))
 }
 
 fn edited(facts: &Facts) -> Option<Finding> {
@@ -47,6 +53,16 @@ fn edited(facts: &Facts) -> Option<Finding> {
 mod tests {
     use super::*;
     use crate::doctor::rules::{one, said, told};
+
+    #[test]
+    fn edits_that_cannot_be_read_are_a_problem() {
+        let (name, severity, _) = one(check, |facts| {
+            let mut told = told("", "");
+            told.unreadable = Some("the edits of the last run cannot be used".to_owned());
+            facts.state.told = Some(told);
+        });
+        assert_eq!((name, severity), ("edits", Severity::Problem));
+    }
 
     const SERVER: &str = r#"{"name":{"protocol":"TCP","address":"10.64.1.2","port":80},"spec":null,
         "servers":[{"address":"192.168.1.100","port":80,"file":{"weight":1},"now":{"weight":0}}]}"#;

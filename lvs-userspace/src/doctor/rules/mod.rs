@@ -105,6 +105,7 @@ fn told(memory: &str, edits: &str) -> crate::control::Told {
     crate::control::Told {
         memory: serde_json::from_str(&format!(r#"{{"services":[{memory}]}}"#)).unwrap(),
         edits: serde_json::from_str(&edits).unwrap(),
+        unreadable: None,
         running: true,
         changed: None,
         out_of_date: None,
