@@ -18,6 +18,8 @@ pub const SILENT: char = '?';
 const SETTLED: Duration = Duration::from_secs(1);
 /// The same after connections were reset: they go 10 s later, and are collected every 5 s.
 const EXPIRED: Duration = Duration::from_secs(20);
+/// After so long they have been collected, and what opens connections then finds them gone.
+const GONE: Duration = Duration::from_secs(17);
 const POLL: Duration = Duration::from_millis(10);
 
 /// How a connection ends.
@@ -95,6 +97,8 @@ pub struct Run<'a, C> {
     /// The step that comes next.
     next: usize,
     patience: Duration,
+    /// When connections are gone that are waited for.
+    gone: Option<Instant>,
 }
 
 impl<'a, C> Run<'a, C> {
@@ -109,6 +113,7 @@ impl<'a, C> Run<'a, C> {
             opened: 0,
             next: 0,
             patience: SETTLED,
+            gone: None,
         }
     }
 
@@ -121,10 +126,17 @@ impl<'a, C> Run<'a, C> {
     /// Goes on until it has to wait, or ends.
     pub fn go(&mut self, balancer: &mut impl Balancer<Connection = C>) -> Result<Progress> {
         let scenario = self.scenario;
+        // A check waits by itself.
+        if let Some(gone) = self.gone.take()
+            && !matches!(scenario.steps.get(self.next), Some(Step::Check(_)))
+        {
+            sleep(gone.saturating_duration_since(Instant::now()));
+        }
         while let Some(step) = scenario.steps.get(self.next) {
             self.next += 1;
             if matches!(step, Step::Expire) {
                 self.patience = EXPIRED;
+                self.gone = Some(Instant::now() + GONE);
                 return Ok(Progress::Waits);
             }
             let difference = self
@@ -350,6 +362,7 @@ mod tests {
         let mut progress = run.go(&mut puppet).unwrap();
         if progress == Progress::Waits {
             run.patience = Duration::ZERO;
+            run.gone = None;
             progress = run.go(&mut puppet).unwrap();
         }
         (progress, puppet)
