@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io,
     os::unix::fs::MetadataExt as _,
+    path::Path,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -23,6 +24,9 @@ const ENDING: Duration = Duration::from_secs(5);
 
 /// How often it is tried.
 const INTERVAL: Duration = Duration::from_millis(10);
+
+/// How often a directory is made where one that ends removes it again.
+const ATTEMPTS: u32 = 10;
 
 /// Opens and locks; `None` if another process has it locked that goes on.
 pub(crate) fn take(open: impl Fn() -> io::Result<File>) -> io::Result<Option<Flock<File>>> {
@@ -45,6 +49,20 @@ pub(crate) fn take(open: impl Fn() -> io::Result<File>) -> io::Result<Option<Flo
         }
         sleep(INTERVAL);
     }
+}
+
+/// Makes a directory and locks something in it. One that ends may remove the directory in between: then again.
+pub(crate) fn make_and_lock<T, E>(
+    directory: &Path,
+    mut attempt: impl FnMut() -> Result<T, E>,
+) -> Result<T, E> {
+    for _ in 1..ATTEMPTS {
+        let locked = attempt();
+        if locked.is_ok() || directory.exists() {
+            return locked;
+        }
+    }
+    attempt()
 }
 
 /// The processes that have locked a file, as far as they are seen from here.
@@ -83,6 +101,36 @@ mod tests {
             2: POSIX  ADVISORY  WRITE 102 00:1a:77 0 EOF\n3: FLOCK  ADVISORY  READ  103 fe:01:78 0 EOF\n";
         assert_eq!(holders(locks, "00:1a:77").collect::<Vec<_>>(), [100, 101]);
         assert_eq!(holders(locks, "fe:01:78").collect::<Vec<_>>(), [103]);
+    }
+
+    #[test]
+    fn a_directory_that_was_removed_right_now_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path().join("run");
+        let mut attempts = 0;
+        let mut until = |needed: u32| {
+            attempts = 0;
+            let _there_or_not = fs::remove_dir(&directory);
+            let locked = make_and_lock(&directory, || {
+                attempts += 1;
+                if attempts < needed {
+                    Err(attempts)
+                } else {
+                    fs::create_dir(&directory).map_err(|_| 0)
+                }
+            });
+            (locked, attempts)
+        };
+        assert_eq!(until(3), (Ok(()), 3));
+        assert_eq!(until(u32::MAX), (Err(ATTEMPTS), ATTEMPTS));
+        // Somebody has it.
+        fs::create_dir(&directory).unwrap();
+        let mut attempts = 0;
+        let refused = make_and_lock(&directory, || {
+            attempts += 1;
+            Err::<(), u32>(attempts)
+        });
+        assert_eq!(refused, Err(1));
     }
 
     #[test]

@@ -361,7 +361,7 @@ fn pin_name(interface: &str) -> String {
 }
 
 /// The interface that a pin is named after.
-fn named(pin: &str) -> String {
+pub(super) fn named(pin: &str) -> String {
     pin.trim_end_matches(SECOND).replace(':', ".")
 }
 

@@ -34,9 +34,6 @@ use super::{
 /// `f_type` of a bpffs (`BPF_FS_MAGIC` in `uapi/linux/magic.h`).
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 
-/// How often the directory is made where one that ends removes it again.
-const ATTEMPTS: u32 = 10;
-
 /// What a bpffs that we have mounted for a pin directory alone is called in the list of mounts.
 const MOUNT_SOURCE: &str = "xlvs";
 
@@ -85,19 +82,12 @@ impl Pins {
     pub fn prepare(pin_dir: &Path) -> Result<Self, Error> {
         let mut pins = Self::at(pin_dir)?;
         let (pin_dir, root) = (pins.pin_dir.clone(), pins.root.clone());
-        for attempt in 1.. {
+        pins.lock = Some(lock::make_and_lock(&root, || {
             pins.ensure_bpffs(&pin_dir)?;
             pins.make(&pin_dir)?;
             pins.make(&root)?;
-            match lock(&root) {
-                // Another one is ending, which has removed it right now.
-                Err(_) if attempt < ATTEMPTS && !root.exists() => {}
-                locked => {
-                    pins.lock = Some(locked?);
-                    break;
-                }
-            }
-        }
+            lock(&root)
+        })?);
         pins.refuse_others()?;
         pins.found = pins.layout()? != 0;
         if !pins.found {

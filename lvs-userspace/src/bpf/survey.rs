@@ -14,6 +14,7 @@ use tracing::debug;
 
 use super::{
     Dataplane, Error, LoadOptions, Mode,
+    attach::named,
     pins::{LINKS, MAPS, is_bpffs, names, versions},
     sys::link_info,
 };
@@ -70,8 +71,7 @@ impl Survey {
             let path = links.join(&file);
             match link_info(&path) {
                 Ok(info) => survey.links.push(PinnedLink {
-                    // See `pin_name` in `attach.rs`.
-                    name: file.trim_end_matches(':').replace(':', "."),
+                    name: named(&file),
                     path,
                     interface: info.interface,
                     xdp: info.xdp,

@@ -41,20 +41,15 @@ impl RuntimeDir {
     pub(super) fn prepare(path: &Path) -> anyhow::Result<Self> {
         let there = path.exists();
         let pid_path = path.join(PID_FILE);
-        let lock_in_it = |attempt: u32| {
+        let locked = lock::make_and_lock(path, || {
             fs::create_dir_all(path).with_context(|| {
                 format!(
                     "cannot make the runtime directory {}; give another --runtime-dir",
                     path.display()
                 )
             })?;
-            match lock(&pid_path) {
-                // Another one is ending, which has removed it right now.
-                Err(_) if attempt < ATTEMPTS && !path.exists() => Ok(None),
-                locked => locked.map(Some),
-            }
-        };
-        let locked = (1..).find_map(|attempt| lock_in_it(attempt).transpose()).unwrap_or(Ok(None));
+            lock(&pid_path)
+        });
         let locked = locked.and_then(|file| {
             file.with_context(|| {
                 format!(
@@ -122,9 +117,6 @@ const STATUS_FILE: &str = "status.json";
 
 /// Bytes of what a restart should have: some 100 for each server that is down, or edit.
 const MOST_KEPT: u64 = 64 << 20;
-
-/// How often the directory is made where one that ends removes it again.
-const ATTEMPTS: u32 = 10;
 
 /// How long a process id is waited for that is written right after the lock was taken, and how often it is looked for.
 const PID_PATIENCE: Duration = Duration::from_millis(100);
