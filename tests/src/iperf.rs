@@ -90,6 +90,23 @@ impl Server {
 impl Test {
     /// Runs the client inside a namespace.
     pub fn run(&self, netns: &Netns) -> Result<Outcome> {
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            let report = self.report(netns)?;
+            match report.get("error").and_then(Value::as_str) {
+                None => {
+                    return outcome(&report)
+                        .with_context(|| format!("iperf3 says nothing of bytes: {report}"));
+                }
+                // The client of the test before was told its end before the server was through with it.
+                Some(error) if error.contains("busy") && Instant::now() < give_up => sleep(POLL),
+                Some(error) => bail!("iperf3: {error}"),
+            }
+        }
+    }
+
+    /// What the client reports, which is an error perhaps.
+    fn report(&self, netns: &Netns) -> Result<Value> {
         let Self { address, direction, udp, time } = self;
         let seconds = time.as_secs().max(1);
         let mut command = netns.command("timeout");
@@ -108,12 +125,8 @@ impl Test {
         // It says what is wrong in its JSON, and ends with an error then.
         let output = command.output().context("iperf3 did not start")?;
         let text = String::from_utf8_lossy(&output.stdout);
-        let report: Value = serde_json::from_str(&text)
-            .with_context(|| format!("iperf3 ended ({}) with: {text}", output.status))?;
-        if let Some(error) = report.get("error") {
-            bail!("iperf3: {error}");
-        }
-        outcome(&report).with_context(|| format!("iperf3 says nothing of bytes: {text}"))
+        serde_json::from_str(&text)
+            .with_context(|| format!("iperf3 ended ({}) with: {text}", output.status))
     }
 }
 
