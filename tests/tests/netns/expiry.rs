@@ -37,7 +37,9 @@ fn many_ended_connections_and_templates_are_collected_with_exact_counts() -> Res
     let count = u32::try_from(from_environment("XLVS_TEST_ENTRIES", 50_000)?)?;
     let lab = Lab::for_mode(Plan::TWO_ARMED, "native")?;
     let service = lab.web_service(Method::Nat, Family::V4);
-    let xlvs = lab.start_with("native", &service.to_string(), &["--log-level", "debug"])?;
+    // Room for a million, and for the requests beside them.
+    let room = format!("--max-connections={}", 1_000_000 + count / 100);
+    let xlvs = lab.start_with("native", &service.to_string(), &["--log-level", "debug", &room])?;
     let setup = xlvs.setup().clone();
     let map = |name: &str| setup.map(name);
 
