@@ -16,7 +16,7 @@ use crate::process::{Background, Lifetime, POLL};
 /// The port that iperf3 has by itself.
 pub const PORT: u16 = 5201;
 
-/// How long the server may take to start, and a client to say what it wants.
+/// How long the server may take to start, and to be through with the test before, and a client to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which way the bytes go.
